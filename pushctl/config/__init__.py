@@ -1,0 +1,1 @@
+"""TOML, environment and flags in; one frozen, checked `Config` out."""

@@ -1,0 +1,214 @@
+"""What can be configured: frozen tables, each key with its default, its meaning and its bounds.
+
+Owns: the model. The loader (load.py), the commented default files (render.py) and conf.d/ follow it; a test holds
+conf.d/ to it in both directions. Names and defaults that others rely on: docs/protocol.md, section 7.
+Must not know: where a value came from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RoleName = Literal["api", "boxoffice", "socket", "router", "gc"]
+ROLE_NAMES: tuple[RoleName, ...] = ("api", "boxoffice", "socket", "router", "gc")
+
+
+def key(
+    default: Any = None,
+    doc: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    factory: Callable[[], Any] | None = None,
+    secret: bool = False,
+) -> Any:
+    """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redis:
+    """The registry: where all roles meet."""
+
+    url: str = key(
+        "redis://127.0.0.1:6379/0", "redis://, rediss:// or unix:// URL; may hold user and password", secret=True
+    )
+    prefix: str = key("pushctl", "in front of every key, so that installations can share one Redis")
+    connect_seconds: float = key(10, "how long a role waits for Redis at start before it gives up", minimum=0)
+    timeout_seconds: float = key(2, "how long one question may take before the answer is 503", minimum=0.01)
+    wait_replicas: int = key(0, "replicas that must confirm a write before it is promised (WAIT)", minimum=0)
+    queue_commands: int = key(10_000, "commands that may wait for a connection; more are refused", minimum=1)
+    queue_bytes: int = key(16 * 1024 * 1024, "bytes of commands that may wait; more are refused", minimum=1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Http:
+    """Limits of the public HTTP listeners."""
+
+    max_header_bytes: int = key(16_384, "of all request headers together; 431 above", minimum=1024)
+    max_headers: int = key(100, "number of header fields; 431 above", minimum=8)
+    max_target_bytes: int = key(4096, "of the request target; 414 above", minimum=256)
+    max_body_bytes: int = key(65_536, "of a request to the client API; 413 above", minimum=1024)
+    header_seconds: float = key(10, "for a request's headers to arrive; 408 after", minimum=0.05)
+    body_seconds: float = key(20, "for a request's body to arrive; 408 after", minimum=0.05)
+    idle_seconds: float = key(75, "a connection may wait for its next request", minimum=0.05)
+    write_seconds: float = key(20, "for a peer to take an answer before it is cut off", minimum=0.05)
+    max_connections: int = key(10_000, "open connections per listener; more are answered 503", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """The client API and the third-party API."""
+
+    listen: str = key("127.0.0.1:8080", "host:port of the public listener; port 0 picks one")
+    public_url: str = key("", "the origin clients and sites use; push URLs begin with it (required)")
+    admin_listen: str = key("127.0.0.1:9080", "host:port of /healthz /readyz /metrics /version; empty: none")
+    drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    origins: tuple[str, ...] = key((), "origins of browser pages that may use the client API, besides public_url")
+    trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxoffice:
+    """Tells clients which socket servers to try."""
+
+    listen: str = key("127.0.0.1:8081", "host:port of the public listener; port 0 picks one")
+    public_url: str = key("", "the URL clients use (required)")
+    admin_listen: str = key("127.0.0.1:9081", "host:port of /healthz /readyz /metrics /version; empty: none")
+    drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    stale_seconds: float = key(30, "how long the last picture of the servers serves while Redis is away", minimum=0)
+    max_servers: int = key(5, "servers named in one answer", minimum=1, maximum=100)
+    trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Socket:
+    """Holds the devices' connections."""
+
+    id: str = key("", "this server's id, stable over restarts (required)")
+    listen: str = key("127.0.0.1:8082", "host:port of the public listener; port 0 picks one")
+    public_url: str = key("", "the ws:// or wss:// URL that the Box Office hands out (required)")
+    admin_listen: str = key("127.0.0.1:9082", "host:port of /healthz /readyz /metrics /version; empty: none")
+    drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
+    origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
+    rpc_listen: str = key("", "host:port of the internal listener for routing.strategy = rpc; empty: none")
+    rpc_url: str = key("", "the URL under which routers reach rpc_listen")
+    reconcile_seconds: float = key(60, "every user's log and lease is looked at this often", minimum=1)
+    handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
+    hello_seconds: float = key(5, "for the first frame", minimum=0.05)
+    ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
+    pong_seconds: float = key(20, "for a pong to come before the connection is closed with 4004", minimum=0.1)
+    stall_seconds: float = key(30, "without progress in sending before a connection is closed with 4002", minimum=0.1)
+    max_frame_bytes: int = key(65_536, "of a client's message; larger: closed with 4502 or 1009", minimum=1024)
+    outbox_bytes: int = key(
+        65_536, "prepared frames a connection may hold; past it the log is read later", minimum=1024
+    )
+    page_bytes: int = key(131_072, "of events or objects in one sync frame, about", minimum=1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Router:
+    """Brings jobs to the socket servers."""
+
+    admin_listen: str = key("127.0.0.1:9083", "host:port of /healthz /readyz /metrics /version; empty: none")
+    drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    batch: int = key(256, "jobs taken at once", minimum=1, maximum=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gc:
+    """Throws away what has expired."""
+
+    admin_listen: str = key("127.0.0.1:9084", "host:port of /healthz /readyz /metrics /version; empty: none")
+    drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    tick_seconds: float = key(5, "between two rounds", minimum=0.1)
+    batch: int = key(200, "users looked at in one round, at most", minimum=1)
+    census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """From a job to the socket servers."""
+
+    strategy: Literal["channel"] = key("channel", "how routers reach socket servers")
+    partitions: int = key(0, "job streams; 0: one per Redis master", minimum=0, maximum=1024)
+    max_jobs: int = key(100_000, "jobs a stream holds; the oldest go, reconcile covers them", minimum=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """What third parties may send."""
+
+    max_lifetime_seconds: int = key(259_200, "a message lives min(this, its TTL)", minimum=1, maximum=2_592_000)
+    max_body_bytes: int = key(4096, "of a message; 413 above", minimum=1, maximum=1_048_576)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Per user and per address."""
+
+    push_urls_per_user: int = key(500, "", minimum=1)
+    devices_per_user: int = key(50, "", minimum=1)
+    unread_per_user: int = key(1000, "unread messages; the push URL with most bytes loses its oldest", minimum=1)
+    unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
+    unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
+    unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
+    log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    exempt_networks: tuple[str, ...] = key((), "networks that limits by address leave alone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevIdp:
+    """The embedded development identity provider."""
+
+    enabled: bool = key(False, "also needs identity.environment = development; loopback only")
+    allow_bind_any: bool = key(False, "let listeners bind other than loopback (containers); whoever reaches it logs in")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Browserid:
+    """BrowserID: which issuers are believed, and for how long."""
+
+    issuers: dict[str, str] = key(
+        factory=dict, doc="domain -> file with its support document or public key (JSON); static, nothing is fetched"
+    )
+    skew_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
+    max_assertion_seconds: int = key(600, "an assertion may live", minimum=1)
+    max_certificate_seconds: int = key(86_400, "a certificate may live", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who users are."""
+
+    environment: Literal["production", "development"] = key("production", "development allows the embedded provider")
+    keys_file: str = key("", "file made by `pushctl keys new` (required by api and socket)")
+    session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
+    dev_idp: DevIdp = key(factory=DevIdp)
+    browserid: Browserid = key(factory=Browserid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    level: Literal["debug", "info", "warning", "error"] = key("info", "least level that is written")
+    format: Literal["auto", "text", "json"] = key("auto", "auto: text on a terminal, JSON otherwise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    redis: Redis = key(factory=Redis)
+    http: Http = key(factory=Http)
+    api: Api = key(factory=Api)
+    boxoffice: Boxoffice = key(factory=Boxoffice)
+    socket: Socket = key(factory=Socket)
+    router: Router = key(factory=Router)
+    gc: Gc = key(factory=Gc)
+    routing: Routing = key(factory=Routing)
+    messages: Messages = key(factory=Messages)
+    limits: Limits = key(factory=Limits)
+    identity: Identity = key(factory=Identity)
+    log: Log = key(factory=Log)

@@ -1,0 +1,105 @@
+"""What roles tell each other: jobs (api or socket server -> router) and hints (router -> socket server).
+
+Owns: their shape and msgpack encoding.
+Promises: a job is a hint, never the truth. Losing one costs latency; the event log decides.
+Must not know: streams, channels, who is connected.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from pushctl.errors import Failed
+
+
+class HintedEvent(Struct, frozen=True, array_like=True):
+    """One event at its place in the user's log, already encoded for devices.
+
+    `seq`, `tag`: its position; `rank`: of its urgency for a message (protocol/frames.py), -1 for what no filter stops;
+    `frame`: the text every device is sent.
+    """
+
+    seq: int
+    tag: int
+    rank: int
+    frame: bytes
+
+
+class Appended(Struct, frozen=True, array_like=True, tag="a"):
+    """Events were appended to a user's log, in this order, right after `previous_seq`/`previous_tag`."""
+
+    user: str
+    epoch: str
+    previous_seq: int
+    previous_tag: int
+    events: list[HintedEvent]
+
+
+class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
+    """A message with TTL 0: for whoever is connected now. Useless after `until_ms` (registry time)."""
+
+    user: str
+    until_ms: int
+    rank: int
+    frame: bytes
+
+
+class Displaced(Struct, frozen=True, array_like=True, tag="d"):
+    """A device connected anew: every other connection of it is to close with 4503."""
+
+    user: str
+    device: str
+    keep: str
+
+
+class SessionEnds(Struct, frozen=True, array_like=True, tag="s"):
+    """A session ends in `in_ms`: connections that still use it close with 4504. `session` None = every session of
+    `device`; `device` None = every device of the user."""
+
+    user: str
+    device: str | None
+    session: str | None
+    in_ms: int
+
+
+Job = Appended | Ephemeral | Displaced | SessionEnds
+
+
+class Batch(Struct, frozen=True, array_like=True, tag="b"):
+    """What a router sends to one socket server at once."""
+
+    jobs: list[Job]
+
+
+class Probe(Struct, frozen=True, array_like=True, tag="p"):
+    """A socket server's question to itself, through the channel it listens to: do you still hear?"""
+
+    nonce: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_job_decoder = msgspec.msgpack.Decoder(Job)
+_hint_decoder = msgspec.msgpack.Decoder(Batch | Probe)
+
+
+class JobInvalid(Failed):
+    """Bytes on a job stream or a server's channel that no role of ours wrote."""
+
+
+def encode(value: Job | Batch | Probe) -> bytes:
+    return _encoder.encode(value)
+
+
+def decode_job(raw: bytes) -> Job:
+    try:
+        job: Job = _job_decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise JobInvalid(str(error)) from None
+    return job
+
+
+def decode_hint(raw: bytes) -> Batch | Probe:
+    try:
+        hint: Batch | Probe = _hint_decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise JobInvalid(str(error)) from None
+    return hint
