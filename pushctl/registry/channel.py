@@ -1,0 +1,54 @@
+"""A socket server's pub/sub channel: publishing to one, listening to one's own.
+
+Owns: the connection that listens. Promises: a listener that lost its connection says so (ConnectionLost): what was
+published meanwhile is gone, and its owner must look at the logs. Must not know: what is published.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from pushctl.errors import StoreUnavailable
+from pushctl.ids import ServerId
+from pushctl.registry.connection import Address, Connection, ErrorReply, pack
+from pushctl.registry.store import Store
+
+
+class Channels:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def publish(self, messages: Sequence[tuple[ServerId, bytes]]) -> list[int]:
+        """Publish to servers' channels, all in one round trip. How many listened to each."""
+        channel = self._store.keys.channel
+        return await self._store.link.ask_all([("PUBLISH", channel(server), payload) for server, payload in messages])
+
+    @asynccontextmanager
+    async def listen(self, server: ServerId) -> "AsyncIterator[Listener]":
+        """Listen to a server's channel, over a connection of its own."""
+        connection = await Connection.open(Address.parse(self._store.config.redis.url), name=f"pushctl-hear-{server}")
+        try:
+            await connection.send(pack(("SUBSCRIBE", self._store.keys.channel(server))))
+            confirmed = await connection.receive()
+            if isinstance(confirmed, ErrorReply):
+                raise StoreUnavailable(f"Redis refuses SUBSCRIBE: {confirmed}")
+            yield Listener(connection)
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
+
+
+class Listener:
+    """What is published, one payload at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def hear(self) -> bytes:
+        """The next payload. Raises ConnectionLost."""
+        while True:
+            reply = await self._connection.receive()
+            if reply[0] == b"message":
+                payload: bytes = reply[2]
+                return payload

@@ -1,0 +1,155 @@
+"""One connection to one Redis, on Trio: hiredis packs what goes out and parses what comes in.
+
+Owns: opening (TCP, TLS, Unix socket; AUTH, SELECT, name) and the byte stream. Knows nothing of who asks or why.
+Promises: nothing is ever sent twice. A connection that failed, or whose send was cancelled half-way, is dead for good.
+Must not know: keys, scripts, deadlines (they are the caller's).
+
+Why not a library: redis-py is synchronous or asyncio. Its pipelines in a worker thread cost 10.6 µs of CPU per command
+here, one multiplexed Trio connection 4.3 µs, and without a thread a cancelled caller is simply gone.
+"""
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+import trio
+from redis.connection import parse_url
+
+from pushctl.errors import ConfigError, StoreUnavailable
+
+Argument = bytes | str | int | float
+Reply = Any
+"""bytes, int, None, list of replies, or an ErrorReply instance."""
+
+ErrorReply = hiredis.ReplyError
+
+RECEIVE_BYTES = 65_536
+
+
+class ConnectionLost(StoreUnavailable):
+    """Redis closed the connection, or it broke. Whatever was sent and not answered may or may not have run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a Redis is and how to introduce oneself. Never printed whole: it holds the password."""
+
+    host: str = "127.0.0.1"
+    port: int = 6379
+    path: str | None = None
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = None
+    database: int = 0
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """From redis://, rediss:// or unix://. Raises ConfigError that does not repeat the URL (it may hold a
+        password)."""
+        try:
+            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ConfigError([f"[redis] url: {error}"]) from None
+        tls = None
+        if url.startswith("rediss://"):
+            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+            if "ssl_certfile" in options:
+                tls.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+        return cls(
+            host=options.get("host", "127.0.0.1"),
+            port=options.get("port", 6379),
+            path=options.get("path"),
+            tls=tls,
+            username=options.get("username"),
+            password=options.get("password"),
+            database=options.get("db", 0),
+        )
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}" if self.path else f"{self.host}:{self.port}"
+
+
+def pack(command: Sequence[Argument]) -> bytes:
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub says: one argument
+    return packed
+
+
+class Connection:
+    """A byte stream to Redis with a parser. Not safe for two readers or two writers at once: the owner sees to that."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._reader = hiredis.Reader()
+
+    @classmethod
+    async def open(cls, address: Address, *, name: str) -> "Connection":
+        """Connect, authenticate, select the database. Raises ConnectionLost or StoreUnavailable with Redis' words."""
+        stream: trio.abc.Stream
+        try:
+            if address.path:
+                stream = await trio.open_unix_socket(address.path)
+            else:
+                stream = await trio.open_tcp_stream(address.host, address.port)
+                if address.tls:
+                    stream = trio.SSLStream(stream, address.tls, server_hostname=address.host)
+        except OSError as error:
+            raise ConnectionLost(f"cannot connect to Redis at {address}: {error}") from None
+        connection = cls(stream)
+        try:
+            await connection._introduce(address, name)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return connection
+
+    async def _introduce(self, address: Address, name: str) -> None:
+        commands: list[tuple[str | int, ...]] = [("CLIENT", "SETNAME", name)]
+        if address.database:
+            commands.insert(0, ("SELECT", address.database))
+        if address.password is not None:
+            user = (address.username,) if address.username else ()
+            commands.insert(0, ("AUTH", *user, address.password))
+        for command in commands:
+            reply = await self.ask(*command)
+            if isinstance(reply, ErrorReply):
+                raise StoreUnavailable(f"Redis at {address} refused {command[0]}: {reply}")
+
+    async def ask(self, *command: Argument) -> Reply:
+        """Send one command and wait for its reply: for connections that do one thing at a time."""
+        await self.send(pack(command))
+        return await self.receive()
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
+            raise ConnectionLost(f"Redis went away: {error.__cause__ or error}") from None
+
+    def parsed(self) -> Reply:
+        """The next reply that has arrived whole; False when there is none (no Redis reply is False)."""
+        try:
+            return self._reader.gets()
+        except hiredis.ProtocolError as error:
+            raise ConnectionLost(f"Redis sent what is no Redis reply: {error}") from None
+
+    async def more(self) -> None:
+        """Wait for more bytes from Redis."""
+        try:
+            chunk = await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
+            raise ConnectionLost(f"Redis went away: {error.__cause__ or error}") from None
+        if not chunk:
+            raise ConnectionLost("Redis closed the connection")
+        self._reader.feed(bytes(chunk))
+
+    async def receive(self) -> Reply:
+        """The next reply, waiting for it."""
+        while (reply := self.parsed()) is False:
+            await self.more()
+        return reply
+
+    async def aclose(self) -> None:
+        """Close without ceremony: Redis needs no goodbye."""
+        await trio.aclose_forcefully(self._stream)

@@ -1,0 +1,142 @@
+"""Job streams: what has to be brought to socket servers. Written by api and socket, read by routers.
+
+Owns: streams route:<partition>, their consumer group, hand-over. Promises: bounded length (the oldest go; reconcile
+covers them); acknowledged and deleted together; a dead router's jobs are taken over. Must not know: what a job says.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pushctl.ids import UserId
+from pushctl.registry.connection import Address, Connection, ErrorReply
+from pushctl.registry.keys import shard_of
+from pushctl.registry.script import Script
+from pushctl.registry.store import Store
+
+HAND_OVER = Script.load("hand_over")
+
+GROUP = "routers"
+BLOCK_MS = 2000
+"""A blocking read looks up this often: the connection of a router that was stopped is noticed."""
+
+IDLE_MS = 10_000
+"""Jobs a router took and did not hand over for so long are another's to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job as it stands in a stream. `id` begins with the Redis time in ms at which it was written."""
+
+    partition: int
+    id: bytes
+    payload: bytes
+
+    @property
+    def written_ms(self) -> int:
+        return int(self.id.split(b"-")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    partition: int
+    length: int
+    pending: int
+    consumers: int
+
+
+class Jobs:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def partitions(self) -> int:
+        """`routing.partitions`; 0 = one per master, of which there is one."""
+        return self._store.config.routing.partitions or 1
+
+    def put(self, user: UserId, payload: bytes) -> bool:
+        """Write a job. A hint: not waited for; False when it was dropped."""
+        stream = self._store.keys.route(shard_of(user, self.partitions))
+        return self._store.link.post(
+            "XADD", stream, "MAXLEN", "=", self._store.config.routing.max_jobs, "*", "j", payload
+        )
+
+    async def hand_over(self, partition: int, ids: list[bytes]) -> None:
+        """These jobs are done: acknowledge and delete them in one step."""
+        await self._store.run_on(HAND_OVER, [self._store.keys.route(partition)], rest=ids, group=GROUP)
+
+    async def make_groups(self) -> None:
+        """The consumer group of every stream, from its beginning. Twice is no error."""
+        for partition in range(self.partitions):
+            await self._store.link.run_script(MAKE_GROUP, [self._store.keys.route(partition)], [GROUP])
+
+    async def reader(self, consumer: str) -> "JobReader":
+        """A connection of its own for blocking reads."""
+        address = Address.parse(self._store.config.redis.url)
+        streams = [self._store.keys.route(partition) for partition in range(self.partitions)]
+        return JobReader(await Connection.open(address, name=f"pushctl-jobs-{consumer}"), streams, consumer)
+
+    async def take_over(self, consumer: str, count: int) -> list[Taken]:
+        """Jobs whose router has been silent for IDLE_MS are this consumer's now."""
+        taken: list[Taken] = []
+        for partition in range(self.partitions):
+            reply = await self._store.link.ask(
+                "XAUTOCLAIM", self._store.keys.route(partition), GROUP, consumer, IDLE_MS, "0-0", "COUNT", count
+            )
+            taken += _taken(partition, reply[1])
+        return taken
+
+    async def leave(self, consumer: str) -> None:
+        """This consumer takes no more: its name goes, unless jobs are pending under it (they are taken over first)."""
+        for partition in range(self.partitions):
+            stream = self._store.keys.route(partition)
+            summary = await self._store.link.ask("XPENDING", stream, GROUP, "-", "+", 1, consumer)
+            if not summary:
+                await self._store.link.ask("XGROUP", "DELCONSUMER", stream, GROUP, consumer)
+
+    async def backlog(self) -> list[Backlog]:
+        """Per partition: jobs in the stream, taken and not handed over, consumers."""
+        result = []
+        for partition in range(self.partitions):
+            stream = self._store.keys.route(partition)
+            if not await self._store.link.ask("EXISTS", stream):
+                result.append(Backlog(partition, 0, 0, 0))
+                continue
+            length, groups = await self._store.link.ask_all([("XLEN", stream), ("XINFO", "GROUPS", stream)])
+            flat = [dict(zip(group[::2], group[1::2], strict=True)) for group in groups]
+            ours: dict[bytes, Any] = next((group for group in flat if group[b"name"] == GROUP.encode()), {})
+            result.append(Backlog(partition, length, ours.get(b"pending", 0), ours.get(b"consumers", 0)))
+        return result
+
+
+MAKE_GROUP = Script.load("make_group")
+
+
+class JobReader:
+    """Blocking reads of all partitions, over a connection of their own. One reader task at a time."""
+
+    def __init__(self, connection: Connection, streams: list[str], consumer: str) -> None:
+        self._connection = connection
+        self._streams = streams
+        self._consumer = consumer
+
+    async def take(self, count: int) -> list[Taken] | None:
+        """Up to `count` new jobs per partition; [] when there was none for BLOCK_MS; None when the group is gone (Redis
+        lost it). Raises ConnectionLost."""
+        reply = await self._connection.ask(
+            *("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", BLOCK_MS),
+            *("STREAMS", *self._streams, *(">" for _ in self._streams)),
+        )
+        if isinstance(reply, ErrorReply):
+            return None
+        taken: list[Taken] = []
+        for stream, entries in reply or []:
+            taken += _taken(self._streams.index(stream.decode()), entries)
+        return taken
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+
+def _taken(partition: int, entries: list[Any]) -> list[Taken]:
+    # An entry that was trimmed while pending comes back without fields: nothing to do for it.
+    return [Taken(partition, id_, fields[1]) for id_, fields in entries if fields]

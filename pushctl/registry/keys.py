@@ -1,0 +1,107 @@
+"""The map of the key space: every key there is, its type, who writes it, how long it lives, how large it can grow.
+
+`P` is `redis.prefix`. Every key of a user carries the hash tag {u:<user>}, so a script touches one slot of a Cluster.
+
+  key                        type    owner            lives                        bounded by
+  P:{u:U}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
+                                                                                   push_url_count created identity
+  P:{u:U}:gone               hash    account deletion one day                      a tombstone: what must be finished
+  P:{u:U}:devices            hash    login            until removed                limits.devices_per_user
+  P:{u:U}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
+  P:{u:U}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
+  P:{u:U}:sites              hash    allow            until revoked                as push_urls: site and key -> id
+  P:{u:U}:ghosts             hash    revoke           volatile                     revoked push URLs the log still names
+  P:{u:U}:log                stream  every change     volatile                     limits.log_events_per_user
+  P:{u:U}:messages           hash    append           volatile                     limits.unread_per_user
+  P:{u:U}:unread             zset    append           volatile                     as messages: seq
+  P:{u:U}:unread_by_url      zset    append           volatile                     as messages: push URL and seq
+  P:{u:U}:bytes_by_url       zset    append           volatile                     limits.push_urls_per_user
+  P:{u:U}:expiry             zset    append           volatile                     as messages: seq by expiry
+  P:{u:U}:topics             hash    append           volatile                     as messages: push URL and topic
+  P:{u:U}:stubs              hash    whatever ends it volatile                     MAX_STUBS: states of dead messages
+  P:{u:U}:stub_expiry        zset    whatever ends it volatile                     as stubs
+  P:{u:U}:presence           hash    hello            30 min, renewed              connections of the user's devices
+  P:{u:U}:idem:H             string  append           5 min                        one per push URL and Idempotency-Key
+  P:identity:E               string  login            until the account goes       one per principal
+  P:session:H                string  login            the session                  one per device (two while it renews)
+  P:replay:D                 string  login            the assertion                one per assertion in the last minutes
+  P:{servers}:seen           hash    heartbeat        a day after death (gc)       socket servers
+  P:{servers}:rows           hash    heartbeat        as seen                      socket servers
+  P:{servers}:generations    hash    start            for good                     server ids ever used
+  P:{servers}:judges         hash    whoever judges   an hour after the last use   roles that judge
+  P:{route:N}                stream  api, socket      handed over, or 60 s         routing.max_jobs
+  P:{gc:N}                   zset    append, sweep    until swept                  users with something that expires
+  P:{gc:N}:idle              hash    sweep            until the second look        as gc:N
+  P:users:N                  set     login            until the account goes       users
+  P:census                   hash    gc               for good                     one row
+  P:lease:NAME               string  gc               seconds                      gc tasks
+
+"volatile": a day beyond the longest lifetime, renewed by every append.
+
+Owns: the names. Must not know: what is done with them.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from pushctl.ids import ServerId, SessionHash, UserId
+from pushctl.registry.script import Script
+
+SHARDS = 16
+"""Of the gc index and of the index of users."""
+
+MAX_STUBS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str
+
+    def user(self, user: UserId, noun: str) -> str:
+        return f"{self.prefix}:{{u:{user}}}:{noun}"
+
+    def of_script(self, script: Script, user: UserId, **special: str) -> list[str]:
+        """The keys a user script names, in its order; `special` ones by what was given."""
+        return [special.get(noun) or self.user(user, noun) for noun in script.keys]
+
+    def idempotency(self, user: UserId, digest: str) -> str:
+        return self.user(user, f"idem:{digest}")
+
+    def identity(self, entry: str) -> str:
+        return f"{self.prefix}:identity:{entry}"
+
+    def session(self, session: SessionHash) -> str:
+        return f"{self.prefix}:session:{session}"
+
+    def replay(self, digest: str) -> str:
+        return f"{self.prefix}:replay:{digest}"
+
+    def servers(self, noun: str) -> str:
+        return f"{self.prefix}:{{servers}}:{noun}"
+
+    def route(self, partition: int) -> str:
+        return f"{self.prefix}:{{route:{partition}}}"
+
+    def gc(self, shard: int) -> str:
+        return f"{self.prefix}:{{gc:{shard}}}"
+
+    def gc_idle(self, shard: int) -> str:
+        return f"{self.prefix}:{{gc:{shard}}}:idle"
+
+    def users(self, shard: int) -> str:
+        return f"{self.prefix}:users:{shard}"
+
+    @property
+    def census(self) -> str:
+        return f"{self.prefix}:census"
+
+    def lease(self, name: str) -> str:
+        return f"{self.prefix}:lease:{name}"
+
+    def channel(self, server: ServerId) -> str:
+        """The pub/sub channel a socket server listens to. Not a key; here because it shares the prefix."""
+        return f"{self.prefix}:server:{server}"
+
+
+def shard_of(user: UserId, shards: int = SHARDS) -> int:
+    return zlib.crc32(user.encode()) % shards

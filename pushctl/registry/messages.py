@@ -1,0 +1,250 @@
+"""Messages and the event log of a user: append, read, cancel, sync.
+
+Owns: the questions asked of scripts append, announce, read, cancel, message_state, unread, sync and acknowledge; one
+round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who is connected.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable
+from pushctl.ids import Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
+from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
+from pushctl.registry.script import Script
+from pushctl.registry.store import Store
+
+APPEND = Script.load("append")
+ANNOUNCE = Script.load("announce")
+READ = Script.load("read")
+CANCEL = Script.load("cancel")
+STATE = Script.load("message_state")
+UNREAD = Script.load("unread")
+SYNC = Script.load("sync")
+ACKNOWLEDGE = Script.load("acknowledge")
+
+IDEMPOTENCY_MS = 300_000
+PAGE_COUNT = 200
+"""Events or objects in one page of a sync, at most; `page_bytes` bounds it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to store or announce. `rank`: urgency 0-3; `body`: opaque bytes."""
+
+    push_url: PushUrlId
+    number: int
+    lifetime_ms: int
+    rank: int
+    topic: str | None
+    key_id: str
+    body: bytes
+    idempotency_key: str | None
+    fingerprint: bytes
+    """Of what must be the same when an idempotency key comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is."""
+
+    ref: MessageRef
+    change: Change
+    again: bool
+    unread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log. `deliver`: False when repeated."""
+
+    ref: MessageRef
+    site: str
+    now_ms: int
+    change: Change | None
+    deliver: bool
+
+
+State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A page of what came after a cursor. `cursor`: the place after it."""
+
+    cursor: Cursor
+    entries: list[Entry]
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlace:
+    """Where a snapshot continues: pinned at `pin`, in `phase` (urls, messages), behind `after`."""
+
+    pin: Cursor
+    phase: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    push_urls: list[PushUrlRecord]
+    messages: list[MessageRecord]
+    next: SnapshotPlace
+    done: bool
+
+
+class SnapshotLost(StoreUnavailable):
+    """The log a snapshot was pinned to is no more (another epoch): start over."""
+
+    close_code = 4003
+
+
+def _proved(reply: Sequence[bytes]) -> None:
+    """For scripts a third party's push URL leads to: what is gone, and what merely cannot be seen."""
+    if reply[0] == b"gone":
+        raise PushUrlGone("the user revoked this push URL or deleted the account; forget it")
+    if reply[0] == b"unknown":
+        raise StoreUnavailable("the store cannot tell whether this push URL is live")
+    if reply[0] == b"mismatch":
+        raise IdempotencyMismatch(
+            "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
+        )
+
+
+class Messages:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
+        """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
+        if message.idempotency_key is None:
+            return {"idem": self._store.keys.idempotency(user, "-")}, ""
+        name = hashlib.sha256(f"{message.push_url} {message.idempotency_key}".encode()).digest()[:16]
+        return {"idem": self._store.keys.idempotency(user, b64url(name))}, b64url(
+            hashlib.sha256(message.fingerprint).digest()[:16]
+        )
+
+    async def append(self, user: UserId, message: NewMessage) -> Stored:
+        """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, StoreUnavailable."""
+        limits = self._store.config.limits
+        special, fingerprint = self._idempotency(user, message)
+        reply = await self._store.run_uncertain(
+            APPEND,
+            user,
+            special=special,
+            push_url=message.push_url,
+            number=message.number,
+            lifetime_ms=message.lifetime_ms,
+            urgency=message.rank,
+            topic=message.topic or "",
+            key_id=message.key_id,
+            body=message.body,
+            fingerprint=fingerprint,
+            idem_ms=IDEMPOTENCY_MS,
+            max_unread=limits.unread_per_user,
+            max_unread_url=limits.unread_per_push_url,
+            max_bytes=limits.unread_bytes_per_user,
+            max_bytes_url=limits.unread_bytes_per_push_url,
+        )
+        _proved(reply)
+        if reply[0] == b"again":
+            return Stored(
+                MessageRef.parse(reply[1].decode()), Change.parse(reply[3]), again=True, unread=bool(reply[2])
+            )
+        ref = MessageRef(int(reply[1]), int(reply[2]), reply[3].decode(), int(reply[4]))
+        return Stored(ref, Change.parse(reply[5]), again=False, unread=True)
+
+    async def announce(self, user: UserId, message: NewMessage) -> Announced:
+        """Accept a TTL 0 message: nothing is stored. Raises as `append`."""
+        special, fingerprint = self._idempotency(user, message)
+        mark = MessageRef(0, new_tag(), message.key_id, 0)
+        reply = await self._store.run_uncertain(
+            ANNOUNCE,
+            user,
+            special=special,
+            push_url=message.push_url,
+            number=message.number,
+            topic=message.topic or "",
+            fingerprint=fingerprint,
+            idem_ms=IDEMPOTENCY_MS,
+            mark=str(mark),
+        )
+        _proved(reply)
+        if reply[0] == b"again":
+            return Announced(MessageRef.parse(reply[1].decode()), "", 0, None, deliver=False)
+        return Announced(mark, reply[1].decode(), int(reply[2]), Change.parse(reply[3]), deliver=True)
+
+    async def read(self, user: UserId, refs: Sequence[MessageRef]) -> tuple[int, Change]:
+        """Mark these messages read; those not unread are passed over. (how many, what it appended)"""
+        named = [f"{ref.seq}:{ref.tag}" for ref in refs]
+        reply = await self._store.run(READ, user, rest=named, epoch="", upto_seq="", upto_tag="")
+        return int(reply[1]), Change.parse(reply[2])
+
+    async def read_upto(self, user: UserId, cursor: Cursor) -> tuple[int, Change]:
+        """Mark all messages up to a cursor read, never what came since."""
+        at = cursor.position
+        reply = await self._store.run(READ, user, epoch=cursor.epoch, upto_seq=at.seq, upto_tag=at.tag)
+        return int(reply[1]), Change.parse(reply[2])
+
+    async def cancel(self, user: UserId, ref: MessageRef) -> Change | None:
+        """Take back an unread message; None when it is not unread."""
+        reply = await self._store.run_uncertain(CANCEL, user, seq=ref.seq, message_tag=ref.tag)
+        if reply[0] in (b"dead", b"gone"):
+            return None
+        _proved(reply)
+        return Change.parse(reply[1])
+
+    async def state(self, user: UserId, ref: MessageRef) -> tuple[State, int] | None:
+        """(state, since when in ms) of a message whose moment has not passed; None when nothing is known any more."""
+        reply = await self._store.run_uncertain(STATE, user, seq=ref.seq, message_tag=ref.tag)
+        if reply[0] in (b"none", b"gone"):
+            return None
+        _proved(reply)
+        return reply[0].decode(), int(reply[1])
+
+    async def unread(self, user: UserId, after_seq: int, limit: int) -> list[MessageRecord]:
+        """Unread messages after a sequence number, oldest first."""
+        reply = await self._store.run(UNREAD, user, after=after_seq, limit=limit)
+        return [MessageRecord.parse(seq, record) for seq, record in reply[1:]]
+
+    async def sync(
+        self, user: UserId, place: Cursor | SnapshotPlace | None, *, min_rank: int, page_bytes: int
+    ) -> Delta | Snapshot:
+        """One page of what a device has to learn: a delta from its cursor when that is provable, else a snapshot.
+
+        `place` None or a cursor begins (or continues a delta); a SnapshotPlace continues a snapshot, and raises
+        SnapshotLost when its log is no more.
+        """
+        pin = place.pin if isinstance(place, SnapshotPlace) else place or Cursor("", Position(0, 0))
+        reply = await self._store.run(
+            SYNC,
+            user,
+            mode="snapshot" if isinstance(place, SnapshotPlace) else "tail",
+            epoch=pin.epoch,
+            seq=pin.position.seq,
+            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
+            tag=str(pin.position.tag),
+            phase=place.phase if isinstance(place, SnapshotPlace) else "",
+            after=place.after if isinstance(place, SnapshotPlace) else "",
+            min_rank=min_rank,
+            page_bytes=page_bytes,
+            page_count=PAGE_COUNT,
+        )
+        if reply[0] == b"lost":
+            raise SnapshotLost("the log this snapshot began with is no more; start over")
+        at = Cursor(reply[1].decode(), Position(int(reply[2]), int(reply[3])))
+        if reply[0] == b"delta":
+            return Delta(at, [parse_entry(entry) for entry in reply[5]], done=reply[4] == 1)
+        return Snapshot(
+            [PushUrlRecord.parse(*pair) for pair in reply[5]],
+            [MessageRecord.parse(*pair) for pair in reply[6]],
+            SnapshotPlace(at, reply[7].decode(), reply[8].decode()),
+            done=reply[4] == 1,
+        )
+
+    async def acknowledge(self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]]) -> None:
+        """Devices of one user say how far they have everything safe."""
+        rest = [part for device, cursor in positions for part in (device, cursor.epoch, cursor.position.seq)]
+        await self._store.run(ACKNOWLEDGE, user, rest=rest)

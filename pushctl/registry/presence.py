@@ -1,0 +1,108 @@
+"""Presence: which socket servers hold a user's devices. A lease per connection, in the user's slot.
+
+Owns: scripts claim, reconcile, prune. Promises: a late goodbye removes only its own connection's lease; nothing needs a
+sweep by server: readers skip and prune what belongs to a dead generation. Must not know: connections themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pushctl.errors import Unauthenticated
+from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, UserId
+from pushctl.registry.script import Script
+from pushctl.registry.store import Store
+
+CLAIM = Script.load("claim")
+RECONCILE = Script.load("reconcile")
+PRUNE = Script.load("prune")
+
+LEASE_MS = 30 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A lease: `value` is what stands in Redis, for compare-and-delete."""
+
+    connection: ConnectionId
+    server: ServerId
+    generation: int
+    device: DeviceId
+    value: str
+
+    @classmethod
+    def parse(cls, connection: bytes, value: bytes) -> "Holder":
+        server, generation, device = value.decode().split(" ")
+        return cls(
+            ConnectionId(connection.decode()), ServerId(server), int(generation), DeviceId(device), value.decode()
+        )
+
+
+class DeviceRemoved(Unauthenticated):
+    """The device was removed while its session was on the way."""
+
+    close_code = 4504
+
+
+LeaseState = Literal["kept", "claimed", "displaced", "no_device"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    last: Cursor
+    leases: list[LeaseState]
+
+
+class Presence:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(
+        self, user: UserId, device: DeviceId, connection: ConnectionId, *, server: ServerId, generation: int, rank: int
+    ) -> tuple[bool, list[Holder]]:
+        """Lease for a new connection. (the filter was lowered: begin with a snapshot; connections it displaced)"""
+        reply = await self._store.run(
+            CLAIM,
+            user,
+            connection=connection,
+            server=server,
+            generation=generation,
+            device=device,
+            rank=rank,
+            lease_ms=LEASE_MS,
+        )
+        if reply[0] == b"no_device":
+            raise DeviceRemoved("this device was removed; log in again")
+        flat = iter(reply[2])
+        return reply[1] == 1, [Holder.parse(*pair) for pair in zip(flat, flat, strict=True)]
+
+    def release(self, user: UserId, connection: ConnectionId) -> None:
+        """Give a lease back. A hint: one that is lost is pruned by whoever meets it."""
+        self._store.link.post("HDEL", self._store.keys.user(user, "presence"), connection)
+
+    async def reconcile(
+        self,
+        user: UserId,
+        connections: Sequence[tuple[ConnectionId, DeviceId]],
+        *,
+        server: ServerId,
+        generation: int,
+    ) -> Reconciled:
+        """Look after a user's leases on one server, and say where the log ends. One round trip."""
+        rest = [part for pair in connections for part in pair]
+        reply = await self._store.run(
+            RECONCILE, user, rest=rest, server=server, generation=generation, lease_ms=LEASE_MS
+        )
+        last = Cursor(reply[1].decode(), Position(int(reply[2]), int(reply[3])))
+        return Reconciled(last, [state.decode() for state in reply[4]])
+
+    async def holders(self, user: UserId) -> list[Holder]:
+        """All leases of a user, dead servers' included."""
+        flat = iter(await self._store.link.ask("HGETALL", self._store.keys.user(user, "presence")))
+        return [Holder.parse(*pair) for pair in zip(flat, flat, strict=True)]
+
+    def prune(self, user: UserId, stale: Sequence[Holder]) -> None:
+        """Remove leases that still are what was seen. A hint."""
+        keys = [self._store.keys.user(user, "presence")]
+        rest = [part for holder in stale for part in (holder.connection, holder.value)]
+        self._store.link.post_script(PRUNE, keys, rest)

@@ -1,0 +1,143 @@
+"""What the scripts hand out, as values: messages, push URLs, entries of the event log.
+
+Owns: parsing of records as scripts/lib/*.lua spells them. Must not know: frames, sealed ids, where records are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from pushctl.ids import MessageRef, Position, PushUrlId
+
+DropReason = Literal["replaced", "cancelled", "evicted"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A message at rest. `body` is what the api stored, opaque here; `rank` the urgency, 0 (very-low) to 3 (high)."""
+
+    ref: MessageRef
+    rank: int
+    push_url: PushUrlId
+    sent_at_ms: int
+    topic: str | None
+    site: str
+    body: bytes
+
+    @classmethod
+    def parse(cls, seq: bytes, record: bytes) -> "MessageRecord":
+        head, _, body = record.partition(b"\n")
+        tag, key_id, expires, rank, push_url, sent, _size, topic, site = head.decode().split(" ")
+        return cls(
+            MessageRef(int(seq), int(tag), key_id, int(expires)),
+            int(rank),
+            PushUrlId(push_url),
+            int(sent),
+            topic[1:] or None,
+            site,
+            body,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PushUrlRecord:
+    """A push URL at rest. `key_id`: of the key that sealed it, so that its text never changes."""
+
+    id: PushUrlId
+    number: int
+    created_at_ms: int
+    key_id: str
+    site: str
+    vapid_key: str | None
+    icon: str | None
+
+    @classmethod
+    def parse(cls, push_url: bytes, record: bytes) -> "PushUrlRecord":
+        head, _, icon = record.partition(b"\n")
+        number, created, key_id, site, vapid = head.decode().split(" ")
+        return cls(
+            PushUrlId(push_url.decode()),
+            int(number),
+            int(created),
+            key_id,
+            site,
+            None if vapid == "-" else vapid,
+            icon.decode() or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEntry:
+    position: Position
+    message: MessageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEntry:
+    position: Position
+    refs: list[MessageRef]
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedEntry:
+    position: Position
+    reason: DropReason
+    refs: list[MessageRef]
+
+
+@dataclass(frozen=True, slots=True)
+class PushUrlEntry:
+    position: Position
+    push_url: PushUrlRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedEntry:
+    position: Position
+    push_url: PushUrlId
+
+
+Entry = MessageEntry | ReadEntry | DroppedEntry | PushUrlEntry | RevokedEntry
+
+
+def _refs(raw: bytes) -> list[MessageRef]:
+    return [MessageRef.parse(ref) for ref in raw.decode().split(" ")]
+
+
+def parse_entry(raw: Sequence[bytes]) -> Entry:
+    """From {seq, tag, kind, ...} of a script."""
+    position = Position(int(raw[0]), int(raw[1]))
+    match raw[2]:
+        case b"m":
+            return MessageEntry(position, MessageRecord.parse(raw[0], raw[3]))
+        case b"r":
+            return ReadEntry(position, _refs(raw[3]))
+        case b"d":
+            return DroppedEntry(position, cast(DropReason, raw[3].decode()), _refs(raw[4]))
+        case b"p":
+            return PushUrlEntry(position, PushUrlRecord.parse(raw[3], raw[4]))
+        case b"x":
+            return RevokedEntry(position, PushUrlId(raw[3].decode()))
+        case kind:
+            raise ValueError(f"a log entry of kind {kind!r}: written by a newer version?")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
+
+    epoch: str
+    previous: Position
+    connections: int
+    entries: list[Entry]
+
+    @classmethod
+    def parse(cls, raw: Sequence[Any]) -> "Change":
+        epoch, seq, tag, connections, entries = raw
+        return cls(
+            epoch.decode(), Position(int(seq), int(tag)), int(connections), [parse_entry(entry) for entry in entries]
+        )
+
+    @property
+    def last(self) -> Position:
+        return self.entries[-1].position if self.entries else self.previous

@@ -1,0 +1,36 @@
+-- Accept one message with TTL 0: nothing is stored, but a stored unread message of its topic is replaced.
+-- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
+--         {'again'} {'mismatch'} {'gone'} {'unknown'}         as append.lua; 'again' is never announced twice
+-- Invariant: leaves no key of its own but the idempotency mark.
+--!use base messages log
+--!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic fingerprint idem_ms mark
+local meta = read_meta()
+if not meta then return absent() end
+local push_url = redis.call('HGET', K.push_urls, A.push_url)
+if not push_url then
+  if tonumber(redis.call('HGET', K.meta, 'push_url_count')) >= tonumber(A.number) then return {'gone'} end
+  return {'unknown'}
+end
+local now = now_ms()
+open_log(meta)
+if A.fingerprint ~= '' then
+  local before = redis.call('GET', K.idem)
+  if before then
+    local fingerprint, old = string.match(before, '^(%S+) (%S+)$')
+    if fingerprint ~= A.fingerprint then return {'mismatch'} end
+    return {'again', old}
+  end
+  redis.call('SET', K.idem, A.fingerprint .. ' ' .. A.mark, 'PX', A.idem_ms)
+end
+local seq = A.topic ~= '' and redis.call('HGET', K.topics, A.push_url .. ':' .. A.topic)
+if seq then
+  local m = unread_message(seq, nil, now)
+  if m then
+    free(seq, m)
+    bury(seq, m, 'replaced', now)
+    write_refs(meta, now, 'd', {ref(seq, m)}, 'replaced')
+    close_log(meta, now)
+  end
+end
+return {'announced', string.match(push_url, '^%S+ %S+ %S+ (%S+)'), int(now), change(meta)}

@@ -1,0 +1,14 @@
+-- gc: forget servers that have been silent for very long.   Result: how many went
+--!use base
+--!keys seen rows
+--!args shift_ms silent_ms
+local gone = 0
+local now = now_ms()
+local seen = redis.call('HGETALL', K.seen)
+for i = 1, #seen, 2 do
+  if now - tonumber(seen[i + 1]) > tonumber(A.silent_ms) then
+    redis.call('HDEL', K.seen, seen[i])
+    gone = gone + redis.call('HDEL', K.rows, seen[i])
+  end
+end
+return gone

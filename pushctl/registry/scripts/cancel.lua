@@ -1,0 +1,16 @@
+-- The sender takes back an unread message.
+-- Result: {'done', change} | {'dead'}: already read, dropped or expired | {'gone'} | {'unknown'}
+--!use base messages log
+--!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs seq message_tag
+local meta = read_meta()
+if not meta then return absent() end
+local now = now_ms()
+local m = unread_message(A.seq, A.message_tag, now)
+if not m then return {'dead'} end
+open_log(meta)
+free(A.seq, m)
+bury(A.seq, m, 'cancelled', now)
+write_refs(meta, now, 'd', {ref(A.seq, m)}, 'cancelled')
+close_log(meta, now)
+return {'done', change(meta)}

@@ -1,0 +1,27 @@
+-- A device has connected: lease its presence, and learn which connection of the same device it displaces.
+-- A hello with a lower filter than the device's last forgets what it acknowledged: it never saw what was below.
+-- Result: {'done', 1 if the filter was lowered, {connection, value, ...displaced}} | {'no_device'} | {'gone'} | {'unknown'}
+--   value = '<server> <generation> <device>'
+--!use base
+--!keys meta gone devices presence
+--!args shift_ms connection server generation device rank lease_ms
+if not read_meta() then return absent() end
+local raw = redis.call('HGET', K.devices, A.device)
+if not raw then return {'no_device'} end
+local device = cmsgpack.unpack(raw)
+local lowered = tonumber(A.rank) < device.rank
+if lowered then device.epoch, device.acked = '', 0 end
+device.rank, device.seen = tonumber(A.rank), now_ms()
+redis.call('HSET', K.devices, A.device, cmsgpack.pack(device))
+local displaced = {}
+local presence = redis.call('HGETALL', K.presence)
+for i = 1, #presence, 2 do
+  if string.match(presence[i + 1], '%S+$') == A.device and presence[i] ~= A.connection then
+    redis.call('HDEL', K.presence, presence[i])
+    displaced[#displaced + 1] = presence[i]
+    displaced[#displaced + 1] = presence[i + 1]
+  end
+end
+redis.call('HSET', K.presence, A.connection, A.server .. ' ' .. A.generation .. ' ' .. A.device)
+redis.call('PEXPIRE', K.presence, A.lease_ms)
+return {'done', lowered and 1 or 0, displaced}

@@ -1,0 +1,14 @@
+-- Delete an account: in this one step everything goes but a tombstone of a day, which says what is left to do elsewhere
+-- (sessions, the identity index).
+-- Result: {'done', identity, session, ...} | {'gone'} | {'unknown'}
+--!use base
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
+--!args shift_ms tombstone_ms
+if not read_meta() then return absent() end
+local result = {'done', redis.call('HGET', K.meta, 'identity')}
+for _, raw in ipairs(redis.call('HVALS', K.devices)) do result[#result + 1] = cmsgpack.unpack(raw).session end
+local count = redis.call('HGET', K.meta, 'push_url_count')
+redis.call('DEL', unpack(KEYS))
+redis.call('HSET', K.gone, 'push_url_count', count, 'identity', result[2], 'sessions', table.concat(result, ' ', 3))
+redis.call('PEXPIRE', K.gone, A.tombstone_ms)
+return result

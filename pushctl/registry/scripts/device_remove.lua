@@ -1,0 +1,9 @@
+-- Remove a device.   Result: {'done', its session} | {'none'} | {'gone'} | {'unknown'}
+--!use base
+--!keys meta gone devices
+--!args shift_ms device
+if not read_meta() then return absent() end
+local raw = redis.call('HGET', K.devices, A.device)
+if not raw then return {'none'} end
+redis.call('HDEL', K.devices, A.device)
+return {'done', cmsgpack.unpack(raw).session}

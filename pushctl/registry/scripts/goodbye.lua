@@ -1,0 +1,8 @@
+-- A socket server leaves: its row goes at once, unless a newer generation has taken it over.
+--!keys seen rows generations
+--!args server generation
+if redis.call('HGET', K.generations, A.server) == A.generation then
+  redis.call('HDEL', K.seen, A.server)
+  redis.call('HDEL', K.rows, A.server)
+end
+return 1

@@ -1,0 +1,20 @@
+-- What every user script begins with. Time is Redis TIME plus shift_ms (0 outside tests), never a host's clock.
+local function int(n) return string.format('%.0f', n) end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + tonumber(A.shift_ms)
+end
+
+-- The user's meta, or nil: then nothing of the user may be touched.
+local function read_meta()
+  local m = redis.call('HMGET', K.meta, 'epoch', 'seq', 'tag', 'floor')
+  if not m[1] then return nil end
+  return {epoch = m[1], seq = tonumber(m[2]), tag = m[3], floor = tonumber(m[4])}
+end
+
+-- Why there is no meta: the account was deleted (certain), or nobody knows (lost, never there).
+local function absent()
+  if redis.call('EXISTS', K.gone) == 1 then return {'gone'} end
+  return {'unknown'}
+end

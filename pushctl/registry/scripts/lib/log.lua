@@ -1,0 +1,50 @@
+-- The event log: a stream whose ids are <seq>-<tag>. Entries hold a kind and references, never bodies.
+-- Appending goes through open_log, write_log and close_log, so that meta, log and floor change in one script.
+-- What was appended comes back as {{seq, tag, kind, ...}}, in the shape sync reads it.
+local appended = {}
+local previous
+
+local function open_log(meta) previous = {int(meta.seq), meta.tag} end
+
+local function write_log(meta, now, kind, fields, shown)
+  meta.seq = meta.seq + 1
+  meta.tag = A.tag
+  redis.call('XADD', K.log, int(meta.seq) .. '-' .. A.tag, 'k', kind, 't', int(now), unpack(fields))
+  appended[#appended + 1] = {int(meta.seq), A.tag, kind, unpack(shown or fields)}
+  return int(meta.seq)
+end
+
+-- Entries leave only from the head: when older than keep_ms, or too many. A few each time keeps every script short.
+local function close_log(meta, now)
+  for _ = 1, 8 do
+    local head = redis.call('XRANGE', K.log, '-', '+', 'COUNT', 1)[1]
+    if not head then break end
+    local entry = {}
+    for i = 1, #head[2], 2 do entry[head[2][i]] = head[2][i + 1] end
+    local old = tonumber(entry.t) < now - tonumber(A.keep_ms)
+    if not old and redis.call('XLEN', K.log) <= tonumber(A.max_log) then break end
+    redis.call('XDEL', K.log, head[1])
+    meta.floor = tonumber(string.match(head[1], '^(%d+)'))
+    if entry.k == 'x' then redis.call('HDEL', K.ghosts, entry.id) end
+  end
+  redis.call('HSET', K.meta, 'seq', int(meta.seq), 'tag', meta.tag, 'floor', int(meta.floor))
+  redis.call('PEXPIRE', K.log, A.volatile_ms)
+  redis.call('PEXPIRE', K.ghosts, A.volatile_ms)
+end
+
+-- References in entries of at most 100, so that no frame grows without bound. `kind` 'r' read, 'd' dropped.
+local function write_refs(meta, now, kind, refs, reason)
+  for first = 1, #refs, 100 do
+    local part = table.concat(refs, ' ', first, math.min(first + 99, #refs))
+    if kind == 'd' then
+      write_log(meta, now, 'd', {'reason', reason, 'refs', part}, {reason, part})
+    else
+      write_log(meta, now, 'r', {'refs', part}, {part})
+    end
+  end
+end
+
+-- What the caller needs to tell the devices: {epoch, previous seq, previous tag, connections, {appended}}.
+local function change(meta)
+  return {meta.epoch, previous[1], previous[2], redis.call('HLEN', K.presence), appended}
+end

@@ -1,0 +1,22 @@
+-- The unread messages after a sequence number, oldest first, at most `limit`.
+-- Result: {'done', {seq, record}, ..., } | {'gone'} | {'unknown'}
+--!use base messages
+--!keys meta gone messages unread
+--!args shift_ms after limit
+if not read_meta() then return absent() end
+local now = now_ms()
+local found, result = 0, {'done'}
+local after = A.after
+while found < tonumber(A.limit) do
+  local page = redis.call('ZRANGEBYSCORE', K.unread, '(' .. after, '+inf', 'LIMIT', 0, A.limit)
+  if #page == 0 then break end
+  for _, seq in ipairs(page) do
+    local m, record = unread_message(seq, nil, now)
+    if m and found < tonumber(A.limit) then
+      found = found + 1
+      result[#result + 1] = {seq, record}
+    end
+    after = seq
+  end
+end
+return result

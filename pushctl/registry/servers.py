@@ -1,0 +1,124 @@
+"""Socket servers: their rows, heartbeats, and who counts as alive.
+
+Owns: scripts heartbeat, goodbye, judge, bury_servers and the row's shape. Promises: a frozen Redis or a stepped clock
+declares nobody dead; only a newer generation of the same id fences an older one. Must not know: who asks, or why.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from pushctl.ids import ServerId
+from pushctl.registry.script import Script
+from pushctl.registry.store import DAY_MS, Store
+
+HEARTBEAT = Script.load("heartbeat")
+GOODBYE = Script.load("goodbye")
+JUDGE = Script.load("judge")
+BURY_SERVERS = Script.load("bury_servers")
+
+HEARTBEAT_SECONDS = 2.0
+"""Between heartbeats, ±20 %."""
+
+QUIET_MS = 7000
+"""Silence longer than this is death."""
+
+JUDGE_GAP_MS = 4000
+"""A judge that did not ask for longer than this saw nothing, and gives everybody a fresh QUIET_MS."""
+
+ServerState = Literal["ready", "draining", "not_ready"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What a socket server says of itself with every heartbeat."""
+
+    state: ServerState
+    url: str
+    connections: int
+    capacity: int
+    generation: int
+    version: str
+    started_at: str
+    rss_bytes: int = 0
+    users: int = 0
+    written: int = 0
+    """Frames written since the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    id: ServerId
+    row: Row
+    alive: bool
+    seen_ms_ago: int
+
+    @property
+    def state(self) -> ServerState:
+        return self.row.state
+
+    @property
+    def url(self) -> str:
+        return self.row.url
+
+    @property
+    def connections(self) -> int:
+        return self.row.connections
+
+    @property
+    def capacity(self) -> int:
+        return self.row.capacity
+
+    @property
+    def generation(self) -> int:
+        return self.row.generation
+
+
+class Servers:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _keys(self, *nouns: str) -> list[str]:
+        return [self._store.keys.servers(noun) for noun in nouns]
+
+    async def new_generation(self, server: ServerId) -> int:
+        """A number higher than every earlier start of this id had."""
+        return int(await self._store.link.ask("HINCRBY", self._store.keys.servers("generations"), server, 1))
+
+    async def heartbeat(self, server: ServerId, row: Row) -> bool:
+        """Say that the server lives. False: a newer generation of this id has started, this one must stop."""
+        reply = await self._store.run_on(
+            HEARTBEAT,
+            self._keys("seen", "rows", "generations"),
+            server=server,
+            generation=row.generation,
+            row=msgspec.msgpack.encode(row),
+        )
+        return bool(reply[0] == b"done")
+
+    async def goodbye(self, server: ServerId, generation: int) -> None:
+        await self._store.run_on(
+            GOODBYE, self._keys("seen", "rows", "generations"), server=server, generation=generation
+        )
+
+    async def picture(self, judge: str) -> list[ServerRow]:
+        """All servers as this judge sees them; '' for a screen that wants the plain truth."""
+        reply = await self._store.run_on(
+            JUDGE,
+            self._keys("seen", "rows", "judges"),
+            judge=judge,
+            quiet_ms=QUIET_MS,
+            gap_ms=JUDGE_GAP_MS,
+        )
+        flat = iter(reply[1:])
+        return sorted(
+            (
+                ServerRow(ServerId(id_.decode()), msgspec.msgpack.decode(row, type=Row), alive == 1, int(age))
+                for id_, row, age, alive in zip(flat, flat, flat, flat, strict=True)
+            ),
+            key=lambda server: server.id,
+        )
+
+    async def bury(self) -> int:
+        """Forget servers silent for a day. Returns how many."""
+        return int(await self._store.run_on(BURY_SERVERS, self._keys("seen", "rows"), silent_ms=DAY_MS))

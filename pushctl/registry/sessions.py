@@ -1,0 +1,59 @@
+"""Sessions and the identity index: who a token or a principal is. Owns: keys session, identity, replay.
+Must not know: tokens and principals themselves, only their hashes."""
+
+import msgspec
+
+from pushctl.ids import DeviceId, SessionHash, UserId
+from pushctl.registry.script import Script
+from pushctl.registry.store import Store
+
+IDENTITY = Script.load("identity")
+
+
+class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
+    user: str
+    device: str
+    expires_at_ms: int
+
+
+_decoder = msgspec.msgpack.Decoder(SessionRecord)
+
+
+class Sessions:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _key(self, session: SessionHash) -> str:
+        return self._store.keys.session(session)
+
+    async def begin(
+        self, session: SessionHash, user: UserId, device: DeviceId, *, expires_at_ms: int, lasts_ms: int
+    ) -> None:
+        record = msgspec.msgpack.encode(SessionRecord(user, device, expires_at_ms))
+        await self._store.link.ask("SET", self._key(session), record, "PX", lasts_ms)
+
+    async def find(self, session: SessionHash) -> SessionRecord | None:
+        raw = await self._store.link.ask("GET", self._key(session))
+        return None if raw is None else _decoder.decode(raw)
+
+    async def live(self, sessions: list[SessionHash]) -> list[bool]:
+        """Which of these sessions are there: a session that ended (signed out, expired) is not."""
+        # One EXISTS each, not one MGET: on a Cluster they live in different slots.
+        return [n == 1 for n in await self._store.link.ask_all([("EXISTS", self._key(each)) for each in sessions])]
+
+    async def end(self, session: SessionHash) -> None:
+        await self._store.link.ask("DEL", self._key(session))
+
+    async def end_in(self, session: SessionHash, ms: int) -> None:
+        """The session ends in `ms` at the latest (PEXPIRE only ever shortens here: a session is never renewed)."""
+        await self._store.link.ask("PEXPIRE", self._key(session), ms)
+
+    async def user_of(self, entry: str, offered: UserId) -> UserId:
+        """The user of a principal's index entry; `offered` becomes it when there is none."""
+        reply = await self._store.run_on(IDENTITY, [self._store.keys.identity(entry)], user=offered)
+        return UserId(reply.decode())
+
+    async def first_use(self, digest: str, keep_ms: int) -> bool:
+        """True once per assertion: a second use is a replay."""
+        key = self._store.keys.replay(digest)
+        return await self._store.link.ask("SET", key, "1", "NX", "PX", max(1, keep_ms)) is not None

@@ -1,0 +1,77 @@
+"""Fixtures every test may use: a real Redis for the session, and a configuration with a prefix of its own per test."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pushctl.config.model import Config, Redis
+from pushctl.ids import new_id
+
+
+def redis_binary() -> str:
+    """PUSHCTL_REDIS_SERVER, else the wheel's server beside this Python, else what is on PATH."""
+    wheel = Path(sys.executable).parent / "redis-server"
+    chosen = os.environ.get("PUSHCTL_REDIS_SERVER") or (str(wheel) if wheel.exists() else shutil.which("redis-server"))
+    assert chosen, "no redis-server: run `make install`, or install redis-server"
+    return chosen
+
+
+class RedisProcess:
+    """A Redis of the tests' own, on a Unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "redis.sock"
+        self.url = f"unix://{self.path}"
+        self._process = subprocess.Popen(
+            [redis_binary(), "--port", "0", "--unixsocket", str(self.path), "--dir", str(folder), "--save", ""],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not self.path.exists():  # the only sign of life it gives before it listens
+            assert time.monotonic() < deadline, "redis-server did not start"
+            assert self._process.poll() is None, "redis-server ended at once"
+            time.sleep(0.01)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisProcess]:
+    with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
+        process = RedisProcess(Path(folder))
+        yield process
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_process: RedisProcess) -> str:
+    return redis_process.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisProcess]:
+    """A Redis for one test alone, which may freeze or kill it."""
+    with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
+        process = RedisProcess(Path(folder))
+        yield process
+        process.stop()
+
+
+@pytest.fixture
+def config(redis_url: str) -> Config:
+    """Defaults, on the session's Redis, under a prefix that no other test has."""
+    return replace(Config(), redis=Redis(url=redis_url, prefix=f"t-{new_id()}", connect_seconds=5))

@@ -1,0 +1,348 @@
+"""Messages and the event log on a real Redis."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from pushctl.config.model import Config
+from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable
+from pushctl.ids import START, Cursor, DeviceId, MessageRef, PushUrlId, SessionHash, UserId, new_id
+from pushctl.registry import Registry, open_registry
+from pushctl.registry.messages import Delta, NewMessage, Snapshot, Stored
+from pushctl.registry.records import DroppedEntry, MessageEntry, PushUrlEntry, ReadEntry, RevokedEntry
+from pushctl.registry.store import AccountGone
+
+ADA = UserId("ada")
+SITE = "https://news.example"
+PAGE = 100_000
+
+
+class Inbox:
+    """One user with a push URL, seen through the registry's methods. `shift_ms` moves the scripts' clock."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.device = DeviceId("")
+        self.url = PushUrlId("")
+        self.number = 0
+
+    async def prepare(self) -> None:
+        registered = await self.registry.users.register(
+            ADA, device=None, name="laptop", session=SessionHash("s1"), identity="i"
+        )
+        self.device = registered.device
+        await self.allow(SITE)
+
+    async def allow(self, site: str, icon: str | None = None) -> None:
+        _, record, _ = await self.registry.push_urls.allow(
+            ADA, new_id=PushUrlId(new_id()), site=site, vapid_key=None, icon=icon, key_id="k1"
+        )
+        self.url, self.number = record.id, record.number
+
+    def message(self, body: bytes = b"hi", **changes: object) -> NewMessage:
+        fresh = NewMessage(self.url, self.number, 60_000, 2, None, "k1", body, None, body)
+        return replace(fresh, **changes)  # type: ignore[arg-type]  # the fields' own types
+
+    async def append(self, body: bytes = b"hi", **changes: object) -> Stored:
+        return await self.registry.messages.append(ADA, self.message(body, **changes))
+
+    async def sync(self, cursor: Cursor | None, min_rank: int = 0, page_bytes: int = PAGE) -> Delta | Snapshot:
+        return await self.registry.messages.sync(ADA, cursor, min_rank=min_rank, page_bytes=page_bytes)
+
+    async def here(self) -> Cursor:
+        """The cursor at the end of the log."""
+        page = await self.sync(None)
+        assert isinstance(page, Snapshot)
+        return page.next.pin
+
+    async def unread(self) -> list[bytes]:
+        return [record.body for record in await self.registry.messages.unread(ADA, 0, 500)]
+
+
+class Shift:
+    ms = 0
+
+
+@pytest.fixture
+def shift() -> Shift:
+    return Shift()
+
+
+@pytest.fixture
+async def inbox(config: Config, shift: Shift) -> AsyncIterator[Inbox]:
+    async with open_registry(config, name="test", shift_ms=lambda: shift.ms) as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        yield inbox
+
+
+async def test_a_stored_message_comes_with_its_place_in_the_log(inbox: Inbox) -> None:
+    before = await inbox.here()
+    stored = await inbox.append(b"one")
+    assert stored.change.previous == before.position
+    assert [entry.position.seq for entry in stored.change.entries] == [before.position.seq + 1]
+    delta = await inbox.sync(before)
+    assert isinstance(delta, Delta)
+    assert delta.done
+    (entry,) = delta.entries
+    assert isinstance(entry, MessageEntry)
+    assert (entry.message.body, entry.message.site, entry.message.ref) == (b"one", SITE, stored.ref)
+    assert delta.cursor.position == stored.change.last
+
+
+async def test_a_delta_tells_everything_in_order_once(inbox: Inbox) -> None:
+    start = await inbox.here()
+    one = await inbox.append(b"one")
+    await inbox.append(b"two", topic="t")
+    await inbox.append(b"three", topic="t")
+    await inbox.registry.messages.read(ADA, [one.ref])
+    await inbox.allow("https://shop.example", "https://shop.example/icon.png")
+    await inbox.registry.push_urls.revoke(ADA, inbox.url)
+    delta = await inbox.sync(start)
+    assert isinstance(delta, Delta)
+    kinds = [type(entry).__name__ for entry in delta.entries]
+    # one is read and two is replaced: neither is told as a message any more, their ends are
+    assert kinds == ["DroppedEntry", "MessageEntry", "ReadEntry", "PushUrlEntry", "RevokedEntry"]
+    assert [entry.position.seq for entry in delta.entries] == [start.position.seq + n for n in (3, 4, 5, 6, 7)]
+
+
+async def test_a_cursor_of_another_log_gets_a_snapshot(inbox: Inbox) -> None:
+    await inbox.append(b"one")
+    here = await inbox.here()
+    other_tag = Cursor(here.epoch, replace(here.position, tag=here.position.tag ^ 1))
+    other_epoch = Cursor("0" * 16, here.position)
+    beyond = Cursor(here.epoch, replace(here.position, seq=here.position.seq + 5))
+    for cursor in (None, other_tag, other_epoch, beyond, Cursor("", START)):
+        page = await inbox.sync(cursor)
+        assert isinstance(page, Snapshot), cursor
+        assert page.done
+        assert [record.body for record in page.messages] == [b"one"]
+        assert [record.site for record in page.push_urls] == [SITE]
+    assert isinstance(await inbox.sync(here), Delta)
+
+
+async def test_the_beginning_of_an_epoch_is_a_provable_place(inbox: Inbox) -> None:
+    here = await inbox.here()
+    delta = await inbox.sync(Cursor(here.epoch, START))
+    assert isinstance(delta, Delta)
+    assert [type(entry) for entry in delta.entries] == [PushUrlEntry]
+
+
+@pytest.mark.parametrize("which", ["first", "middle", "last"])
+async def test_a_hole_in_the_log_gives_a_snapshot_never_silence(inbox: Inbox, which: str) -> None:
+    start = await inbox.here()
+    appended = [await inbox.append(body) for body in (b"one", b"two", b"three")]
+    victim = appended[{"first": 0, "middle": 1, "last": 2}[which]].change.last
+    link, keys = inbox.registry.link, inbox.registry.users._store.keys
+    assert await link.ask("XDEL", keys.user(ADA, "log"), str(victim)) == 1
+    page = await inbox.sync(start)
+    assert isinstance(page, Snapshot)
+    assert [record.body for record in page.messages] == [b"one", b"two", b"three"]
+
+
+async def test_large_syncs_come_in_pages_that_add_up(inbox: Inbox) -> None:
+    start = await inbox.here()
+    bodies = [b"%03d" % n + b"x" * 300 for n in range(40)]
+    for body in bodies:
+        await inbox.append(body)
+    cursor, got, pages = start, [], 0
+    while True:
+        page = await inbox.sync(cursor, page_bytes=2000)
+        assert isinstance(page, Delta)
+        got += [entry.message.body for entry in page.entries if isinstance(entry, MessageEntry)]
+        cursor, pages = page.cursor, pages + 1
+        if page.done:
+            break
+    assert got == bodies
+    assert pages > 5
+
+    got, pages = [], 0
+    place = None
+    while True:
+        snapshot = await inbox.registry.messages.sync(ADA, place, min_rank=0, page_bytes=2000)
+        assert isinstance(snapshot, Snapshot)
+        got += [record.body for record in snapshot.messages]
+        place, pages = snapshot.next, pages + 1
+        if pages == 2:
+            await inbox.append(b"later")  # behind the pin: comes as an event, not in the snapshot
+        if snapshot.done:
+            break
+    assert got == bodies
+    after = await inbox.sync(snapshot.next.pin)
+    assert isinstance(after, Delta)
+    assert len(after.entries) == 1
+
+
+async def test_a_read_mark_hits_only_the_message_it_names(inbox: Inbox) -> None:
+    stored = await inbox.append(b"one")
+    await inbox.append(b"two")
+    forged = MessageRef(stored.ref.seq, stored.ref.tag ^ 1, "k1", stored.ref.expires_at_ms)
+    count, change = await inbox.registry.messages.read(ADA, [forged])
+    assert (count, change.entries) == (0, [])
+    count, change = await inbox.registry.messages.read(ADA, [stored.ref, stored.ref])
+    assert count == 1
+    (entry,) = change.entries
+    assert isinstance(entry, ReadEntry)
+    assert entry.refs == [stored.ref]
+    assert (await inbox.registry.messages.read(ADA, [stored.ref]))[0] == 0
+    assert await inbox.unread() == [b"two"]
+
+
+async def test_read_upto_never_reaches_what_came_since(inbox: Inbox) -> None:
+    await inbox.append(b"one")
+    here = await inbox.here()
+    await inbox.append(b"two")
+    wrong = Cursor(here.epoch, replace(here.position, tag=here.position.tag ^ 1))
+    assert (await inbox.registry.messages.read_upto(ADA, wrong))[0] == 0
+    assert (await inbox.registry.messages.read_upto(ADA, Cursor("0" * 16, here.position)))[0] == 0
+    assert (await inbox.registry.messages.read_upto(ADA, here))[0] == 1
+    assert await inbox.unread() == [b"two"]
+
+
+async def test_a_message_past_its_moment_is_nowhere_before_gc_came(inbox: Inbox, shift: Shift) -> None:
+    start = await inbox.here()
+    stored = await inbox.append(b"short", lifetime_ms=1000)
+    await inbox.append(b"long")
+    shift.ms = 2000
+    assert await inbox.unread() == [b"long"]
+    delta = await inbox.sync(start)
+    assert isinstance(delta, Delta)
+    assert len(delta.entries) == 1
+    snapshot = await inbox.sync(None)
+    assert isinstance(snapshot, Snapshot)
+    assert [record.body for record in snapshot.messages] == [b"long"]
+    assert (await inbox.registry.messages.read(ADA, [stored.ref]))[0] == 0
+    assert await inbox.registry.messages.cancel(ADA, stored.ref) is None
+    assert await inbox.registry.users.sweep(ADA, 100) == (0, pytest.approx(stored.ref.expires_at_ms + 59_000, abs=2000))
+
+
+async def test_a_push_url_over_its_quota_evicts_its_own_oldest_and_tells(config: Config) -> None:
+    limited = replace(config, limits=replace(config.limits, unread_per_push_url=3, unread_per_user=5))
+    async with open_registry(limited, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        first = await inbox.append(b"1")
+        for body in (b"2", b"3"):
+            await inbox.append(body)
+        fourth = await inbox.append(b"4")
+        dropped = fourth.change.entries[0]
+        assert isinstance(dropped, DroppedEntry)
+        assert (dropped.reason, dropped.refs) == ("evicted", [first.ref])
+        assert await inbox.unread() == [b"2", b"3", b"4"]
+        # over the user's quota, the push URL that holds most bytes gives way
+        await inbox.allow("https://shop.example")
+        for body in (b"5" * 100, b"6", b"7"):
+            await inbox.append(body)
+        assert await inbox.unread() == [b"2", b"3", b"4", b"6", b"7"]
+
+
+async def test_a_byte_quota_evicts_as_many_as_it_takes(config: Config) -> None:
+    limited = replace(config, limits=replace(config.limits, unread_bytes_per_push_url=4096))
+    async with open_registry(limited, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        for _ in range(4):
+            await inbox.append(b"a" * 1000)
+        await inbox.append(b"b" * 3000)
+        assert [len(body) for body in await inbox.unread()] == [1000, 3000]
+
+
+async def test_the_same_idempotency_key_stores_once(inbox: Inbox) -> None:
+    first = await inbox.append(b"one", idempotency_key="k")
+    again = await inbox.append(b"one", idempotency_key="k")
+    assert (again.ref, again.again, again.unread) == (first.ref, True, True)
+    with pytest.raises(IdempotencyMismatch):
+        await inbox.append(b"two", idempotency_key="k")
+    assert await inbox.unread() == [b"one"]
+
+
+async def test_an_announced_message_leaves_nothing_behind(inbox: Inbox) -> None:
+    before = await inbox.here()
+    await inbox.append(b"old", topic="t")
+    announced = await inbox.registry.messages.announce(ADA, inbox.message(b"now", topic="t", lifetime_ms=0))
+    assert announced.deliver
+    assert announced.change is not None
+    assert [type(entry) for entry in announced.change.entries] == [DroppedEntry]
+    assert await inbox.unread() == []
+    assert isinstance(await inbox.sync(before), Delta)
+
+
+async def test_gone_is_said_only_on_proof(inbox: Inbox) -> None:
+    old = inbox.message(b"x")
+    await inbox.registry.push_urls.revoke(ADA, inbox.url)
+    with pytest.raises(PushUrlGone):
+        await inbox.registry.messages.append(ADA, old)
+    # A push URL whose number this store never gave: its creation was lost, so nobody can say that it is gone.
+    with pytest.raises(StoreUnavailable):
+        await inbox.registry.messages.append(ADA, replace(old, push_url=PushUrlId("other"), number=99))
+    with pytest.raises(StoreUnavailable):
+        await inbox.registry.messages.append(UserId("nobody"), old)
+
+
+async def test_a_deleted_account_leaves_a_tombstone_and_nothing_else(inbox: Inbox) -> None:
+    await inbox.append(b"one")
+    message = inbox.message(b"x")
+    deleted = await inbox.registry.users.delete(ADA)
+    assert deleted.sessions == ["s1"]
+    with pytest.raises(PushUrlGone):
+        await inbox.registry.messages.append(ADA, message)
+    with pytest.raises(AccountGone):
+        await inbox.sync(None)
+    prefix = inbox.registry.users._store.keys.prefix
+    keys = await inbox.registry.link.ask("KEYS", f"{prefix}:{{u:*")
+    assert [key.decode().rpartition(":")[2] for key in keys] == ["gone"]
+    # The same principal may come back: a new epoch, and the old push URLs stay gone.
+    await inbox.registry.users.register(ADA, device=None, name="new", session=SessionHash("s2"), identity="i")
+    with pytest.raises(PushUrlGone):
+        await inbox.registry.messages.append(ADA, message)
+
+
+async def test_the_log_is_bounded_and_an_old_cursor_then_gets_a_snapshot(config: Config) -> None:
+    limited = replace(config, limits=replace(config.limits, log_events_per_user=100, unread_per_push_url=1000))
+    async with open_registry(limited, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        old = await inbox.here()
+        for n in range(150):
+            await inbox.append(b"%d" % n)
+        length = await registry.link.ask("XLEN", registry.users._store.keys.user(ADA, "log"))
+        assert length <= 100
+        assert isinstance(await inbox.sync(old), Snapshot)
+
+
+async def test_state_tells_what_became_of_a_message(inbox: Inbox) -> None:
+    messages = inbox.registry.messages
+    stored = await inbox.append(b"one", topic="t")
+    assert (await messages.state(ADA, stored.ref) or ("", 0))[0] == "stored"
+    await messages.acknowledge(ADA, [(inbox.device, await inbox.here())])
+    assert (await messages.state(ADA, stored.ref) or ("", 0))[0] == "delivered"
+    second = await inbox.append(b"two", topic="t")
+    assert (await messages.state(ADA, stored.ref) or ("", 0))[0] == "replaced"
+    await messages.cancel(ADA, second.ref)
+    assert (await messages.state(ADA, second.ref) or ("", 0))[0] == "cancelled"
+    third = await inbox.append(b"three")
+    await messages.read(ADA, [third.ref])
+    assert (await messages.state(ADA, third.ref) or ("", 0))[0] == "read"
+
+
+async def test_a_revoked_push_url_is_still_told_before_its_end(inbox: Inbox) -> None:
+    start = await inbox.here()
+    await inbox.allow("https://shop.example", "data:image/png;base64,AAAA")
+    await inbox.registry.push_urls.revoke(ADA, inbox.url)
+    delta = await inbox.sync(start)
+    assert isinstance(delta, Delta)
+    made, revoked = delta.entries
+    assert isinstance(made, PushUrlEntry)
+    assert (made.push_url.site, made.push_url.icon) == ("https://shop.example", None)
+    assert isinstance(revoked, RevokedEntry)
+
+
+async def test_min_rank_leaves_messages_out_but_not_their_ends(inbox: Inbox) -> None:
+    start = await inbox.here()
+    low = await inbox.append(b"low", rank=1)
+    await inbox.append(b"high", rank=3)
+    await inbox.registry.messages.cancel(ADA, low.ref)
+    delta = await inbox.sync(start, min_rank=2)
+    assert isinstance(delta, Delta)
+    assert [type(entry) for entry in delta.entries] == [MessageEntry, DroppedEntry]
