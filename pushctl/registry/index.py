@@ -65,12 +65,9 @@ class Index:
         raw = await self._store.link.ask("GET", self._store.keys.census)
         return None if raw is None else msgspec.msgpack.decode(raw, type=Census)
 
-    async def lease(self, name: str, owner: str, ms: int) -> bool:
-        """Take or keep a lease: only one owner at a time does what it names."""
-        key = self._store.keys.lease(name)
-        if await self._store.link.ask("SET", key, owner, "NX", "PX", ms) is not None:
-            return True
-        return bool(await self._store.link.ask("GET", key) == owner.encode())
+    async def take_turn(self, name: str, ms: int) -> bool:
+        """True once per `ms` for all daemons together: whoever gets it does what it names."""
+        return await self._store.link.ask("SET", self._store.keys.lease(name), "1", "NX", "PX", ms) is not None
 
     @property
     def shards(self) -> Sequence[int]:

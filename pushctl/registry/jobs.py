@@ -14,13 +14,16 @@ from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
 HAND_OVER = Script.load("hand_over")
+MAKE_GROUP = Script.load("make_group")
 
 GROUP = "routers"
-BLOCK_MS = 2000
-"""A blocking read looks up this often: the connection of a router that was stopped is noticed."""
+BLOCK_MS = 500
+"""A blocking read looks up this often: how long a router that is told to stop may have to wait."""
 
 IDLE_MS = 10_000
 """Jobs a router took and did not hand over for so long are another's to take."""
+
+MAX_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,21 @@ class Jobs:
         streams = [self._store.keys.route(partition) for partition in range(self.partitions)]
         return JobReader(await Connection.open(address, name=f"pushctl-jobs-{consumer}"), streams, consumer)
 
-    async def take_over(self, consumer: str, count: int) -> list[Taken]:
-        """Jobs whose router has been silent for IDLE_MS are this consumer's now."""
-        taken: list[Taken] = []
+    async def take_over(self, consumer: str, count: int) -> tuple[list[Taken], list[Taken]]:
+        """Jobs whose router has been silent for IDLE_MS: (now this consumer's to try, tried twice already)."""
+        again: list[Taken] = []
+        hopeless: list[Taken] = []
         for partition in range(self.partitions):
-            reply = await self._store.link.ask(
-                "XAUTOCLAIM", self._store.keys.route(partition), GROUP, consumer, IDLE_MS, "0-0", "COUNT", count
-            )
-            taken += _taken(partition, reply[1])
-        return taken
+            stream = self._store.keys.route(partition)
+            pending = await self._store.link.ask("XPENDING", stream, GROUP, "IDLE", IDLE_MS, "-", "+", count)
+            if not pending:
+                continue
+            tries = {id_: times for id_, _, _, times in pending}
+            # Only what is still idle is claimed: two routers that look at once share it between them.
+            claimed = await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries)
+            for taken in _taken(partition, claimed):
+                (again if tries[taken.id] < MAX_TRIES else hopeless).append(taken)
+        return again, hopeless
 
     async def leave(self, consumer: str) -> None:
         """This consumer takes no more: its name goes, unless jobs are pending under it (they are taken over first)."""
@@ -106,9 +115,6 @@ class Jobs:
             ours: dict[bytes, Any] = next((group for group in flat if group[b"name"] == GROUP.encode()), {})
             result.append(Backlog(partition, length, ours.get(b"pending", 0), ours.get(b"consumers", 0)))
         return result
-
-
-MAKE_GROUP = Script.load("make_group")
 
 
 class JobReader:
@@ -139,4 +145,4 @@ class JobReader:
 
 def _taken(partition: int, entries: list[Any]) -> list[Taken]:
     # An entry that was trimmed while pending comes back without fields: nothing to do for it.
-    return [Taken(partition, id_, fields[1]) for id_, fields in entries if fields]
+    return [Taken(partition, entry[0], entry[1][1]) for entry in entries if entry and entry[1]]

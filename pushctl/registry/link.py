@@ -71,12 +71,18 @@ class Link:
         self._room = trio.Event()
         self._connected = False
         self._statistics = LinkStatistics()
-        self.reconnected: list[trio.Event] = []
-        """Set and dropped when the connection comes back after a loss: what was missed must be looked up."""
+        self._back = trio.Event()
+        self.losses = 0
+        """How often the connection was lost: whoever sees it change has missed something."""
 
     @property
     def connected(self) -> bool:
         return self._connected
+
+    async def wait_connected(self) -> None:
+        """Returns at once while connected, else when the connection is back."""
+        while not self._connected:
+            await self._back.wait()
 
     def statistics(self) -> LinkStatistics:
         return self._statistics
@@ -180,12 +186,15 @@ class Link:
         connection = await self._first_connection()
         while True:
             self._connected = True
+            self._back.set()
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             try:
                 await self._converse(connection)
             finally:
                 self._connected = False
+                self._back = trio.Event()
+                self.losses += 1
                 self._fail_all()
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
@@ -193,9 +202,6 @@ class Link:
             connection = await self._connect_again()
             self._count(reconnects=1)
             self._log.info("redis_back")
-            events, self.reconnected = self.reconnected, []
-            for event in events:
-                event.set()
 
     async def _first_connection(self) -> Connection:
         problem = "no answer"

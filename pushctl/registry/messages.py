@@ -57,7 +57,8 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log. `deliver`: False when repeated."""
+    """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log; it expired
+    when it was accepted. `deliver`: False when repeated."""
 
     ref: MessageRef
     site: str
@@ -159,7 +160,7 @@ class Messages:
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
         """Accept a TTL 0 message: nothing is stored. Raises as `append`."""
         special, fingerprint = self._idempotency(user, message)
-        mark = MessageRef(0, new_tag(), message.key_id, 0)
+        tag = new_tag()
         reply = await self._store.run_uncertain(
             ANNOUNCE,
             user,
@@ -169,12 +170,14 @@ class Messages:
             topic=message.topic or "",
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
-            mark=str(mark),
+            mark=f"0:{tag}:{message.key_id}",
         )
         _proved(reply)
         if reply[0] == b"again":
             return Announced(MessageRef.parse(reply[1].decode()), "", 0, None, deliver=False)
-        return Announced(mark, reply[1].decode(), int(reply[2]), Change.parse(reply[3]), deliver=True)
+        now_ms = int(reply[2])
+        ref = MessageRef(0, tag, message.key_id, now_ms)
+        return Announced(ref, reply[1].decode(), now_ms, Change.parse(reply[3]), deliver=True)
 
     async def read(self, user: UserId, refs: Sequence[MessageRef]) -> tuple[int, Change]:
         """Mark these messages read; those not unread are passed over. (how many, what it appended)"""
@@ -197,8 +200,10 @@ class Messages:
         return Change.parse(reply[1])
 
     async def state(self, user: UserId, ref: MessageRef) -> tuple[State, int] | None:
-        """(state, since when in ms) of a message whose moment has not passed; None when nothing is known any more."""
-        reply = await self._store.run_uncertain(STATE, user, seq=ref.seq, message_tag=ref.tag)
+        """(state, since when in ms) of a message; None when nothing is known of it any more."""
+        reply = await self._store.run_uncertain(
+            STATE, user, seq=ref.seq, message_tag=ref.tag, expires=ref.expires_at_ms
+        )
         if reply[0] in (b"none", b"gone"):
             return None
         _proved(reply)

@@ -96,10 +96,15 @@ class Presence:
         last = Cursor(reply[1].decode(), Position(int(reply[2]), int(reply[3])))
         return Reconciled(last, [state.decode() for state in reply[4]])
 
-    async def holders(self, user: UserId) -> list[Holder]:
-        """All leases of a user, dead servers' included."""
-        flat = iter(await self._store.link.ask("HGETALL", self._store.keys.user(user, "presence")))
-        return [Holder.parse(*pair) for pair in zip(flat, flat, strict=True)]
+    async def holders_of(self, users: Sequence[UserId]) -> list[list[Holder]]:
+        """All leases of each user, dead servers' included. One round trip."""
+        replies = await self._store.link.ask_all(
+            [("HGETALL", self._store.keys.user(user, "presence")) for user in users]
+        )
+        return [
+            [Holder.parse(connection, value) for connection, value in zip(reply[::2], reply[1::2], strict=True)]
+            for reply in replies
+        ]
 
     def prune(self, user: UserId, stale: Sequence[Holder]) -> None:
         """Remove leases that still are what was seen. A hint."""

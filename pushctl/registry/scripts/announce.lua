@@ -21,7 +21,7 @@ if A.fingerprint ~= '' then
     if fingerprint ~= A.fingerprint then return {'mismatch'} end
     return {'again', old}
   end
-  redis.call('SET', K.idem, A.fingerprint .. ' ' .. A.mark, 'PX', A.idem_ms)
+  redis.call('SET', K.idem, A.fingerprint .. ' ' .. A.mark .. ':' .. int(now), 'PX', A.idem_ms)
 end
 local seq = A.topic ~= '' and redis.call('HGET', K.topics, A.push_url .. ':' .. A.topic)
 if seq then

@@ -1,8 +1,9 @@
 -- Delete an account: in this one step everything goes but a tombstone of a day, which says what is left to do elsewhere
--- (sessions, the identity index).
+-- (sessions, the identity index). Presence stays until the socket servers have closed the connections it leads to; it
+-- is a lease and goes by itself.
 -- Result: {'done', identity, session, ...} | {'gone'} | {'unknown'}
 --!use base
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
 --!args shift_ms tombstone_ms
 if not read_meta() then return absent() end
 local result = {'done', redis.call('HGET', K.meta, 'identity')}

@@ -1,12 +1,15 @@
 -- What became of a message.
--- Result: {state, at ms} with state stored, delivered, read, replaced, cancelled, evicted; {'none'} | {'gone'} | {'unknown'}
+-- Result: {state, at ms} with state stored, delivered, read, replaced, cancelled, evicted, expired (by the clock, not by
+-- gc); {'none'} | {'gone'} | {'unknown'}
 -- Delivered: some device acknowledged a position at or behind it, and its filter let it through.
 --!use base messages
 --!keys meta gone messages stubs devices
---!args shift_ms seq message_tag
+--!args shift_ms seq message_tag expires
 local meta = read_meta()
 if not meta then return absent() end
-local m = unread_message(A.seq, A.message_tag, now_ms())
+local now = now_ms()
+if now >= tonumber(A.expires) then return {'expired', A.expires} end
+local m = unread_message(A.seq, A.message_tag, now)
 if m then
   local first
   for _, raw in ipairs(redis.call('HVALS', K.devices)) do

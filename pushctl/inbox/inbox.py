@@ -1,0 +1,254 @@
+"""Use cases on one user's inbox that api and socket servers share, without HTTP and without sockets.
+
+Every change goes the same way: one script that changes the store and appends its events, then a job that tells the
+user's other devices. The job is a hint and is not waited for; a socket server that missed it finds the events in the
+log (docs/architecture.md, "The way of a message").
+
+Owns: that way; opening of push URLs and message ids. Must not know: who asks, or through what.
+"""
+
+from dataclasses import replace
+
+import msgspec
+
+from pushctl.clock import rfc3339
+from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
+from pushctl.identity.sealing import Sealer
+from pushctl.ids import Cursor, MessageRef, Position, PushUrlId, UserId, b64url, new_id, unb64url
+from pushctl.inbox.render import Content, Renderer
+from pushctl.protocol import frames, jobs
+from pushctl.registry import Registry
+from pushctl.registry.messages import Delta, NewMessage, SnapshotPlace
+from pushctl.registry.records import Change, MessageEntry, MessageRecord
+from pushctl.webpush.request import Push
+
+EPHEMERAL_MS = 2000
+"""A TTL 0 message is delivered within this time of its acceptance, or never."""
+
+INLINE_BYTES = 16_384
+"""A larger event does not travel in its job: the socket server reads it from the log."""
+
+HTTP_PAGE_BYTES = 262_144
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What a 201 says: `message_id` for Location, and the lifetime that was used. `stored`: False for TTL 0."""
+
+    message_id: str
+    ttl_seconds: int
+    stored: bool
+
+
+class MessageState(msgspec.Struct, frozen=True):
+    id: str
+    state: str
+    at: str
+
+
+class _PageToken(msgspec.Struct, frozen=True, array_like=True):
+    """Where a sync over HTTP goes on: in a delta (phase '') or a snapshot."""
+
+    epoch: str
+    seq: int
+    tag: int
+    phase: str
+    after: str
+
+
+class Inbox:
+    def __init__(self, registry: Registry, sealer: Sealer, public_url: str) -> None:
+        self._registry = registry
+        self._sealer = sealer
+        self.render = Renderer(sealer, public_url)
+
+    # --- third parties -----------------------------------------------------------------------------------------------
+
+    async def publish(self, token: str, push: Push) -> Published:
+        """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
+
+        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), IdempotencyMismatch,
+        StoreUnavailable: not promised, though it may still arrive.
+        """
+        address = self._sealer.open_push_url(token)
+        content = Content(push.notification, push.data, push.encoding, push.headers)
+        message = NewMessage(
+            push_url=address.push_url,
+            number=address.number,
+            lifetime_ms=push.ttl_seconds * 1000,
+            rank=frames.URGENCY_RANK[push.urgency],
+            topic=push.topic,
+            key_id=self._sealer.key_id,
+            body=msgspec.msgpack.encode(content),
+            idempotency_key=push.idempotency_key,
+            fingerprint=push.body,
+        )
+        if push.ttl_seconds == 0:
+            return await self._announce(address.user, message)
+        stored = await self._registry.messages.append(address.user, message)
+        if not stored.again:
+            self._registry.index.expires(address.user, stored.ref.expires_at_ms)
+            self._tell(address.user, stored.change, message.body)
+        elif stored.unread:
+            self._tell_to_look(address.user, stored.change)
+        return Published(self.render.message_id(address.user, stored.ref), push.ttl_seconds, stored=True)
+
+    async def _announce(self, user: UserId, message: NewMessage) -> Published:
+        announced = await self._registry.messages.announce(user, message)
+        if announced.deliver and announced.change is not None:
+            self._tell(user, announced.change)
+            record = MessageRecord(
+                announced.ref,
+                message.rank,
+                message.push_url,
+                announced.now_ms,
+                message.topic,
+                announced.site,
+                message.body,
+            )
+            frame = frames.encode(frames.MessageEvent(None, self.render.message(user, record)))
+            if announced.change.connections:
+                job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
+                self._registry.jobs.put(user, jobs.encode(job))
+        return Published(self.render.message_id(user, announced.ref), 0, stored=False)
+
+    async def message_state(self, message_id: str) -> MessageState:
+        """What became of a message. Raises NotFound."""
+        user, ref = self._sealer.open_message_id(message_id)
+        if ref.seq == 0:  # TTL 0: never stored, so the id alone knows all there is
+            return MessageState(message_id, "expired", rfc3339(ref.expires_at_ms))
+        found = await self._registry.messages.state(user, ref)
+        if found is None:
+            raise NotFound("nothing is known of this message any more")
+        return MessageState(message_id, found[0], rfc3339(found[1]))
+
+    async def cancel(self, message_id: str) -> None:
+        """Take back an unread message; the devices are told. Raises NotFound for one that is read or dead."""
+        user, ref = self._sealer.open_message_id(message_id)
+        change = await self._registry.messages.cancel(user, ref) if ref.seq else None
+        if change is None:
+            raise NotFound("this message is no longer unread")
+        self._tell(user, change)
+
+    # --- devices -----------------------------------------------------------------------------------------------------
+
+    async def read(self, user: UserId, *, ids: list[str] | None = None, upto: str | None = None) -> int:
+        """Mark messages read: these, or all up to a cursor. Returns how many were unread. Ids that do not open or are
+        another user's are passed over."""
+        if upto is not None:
+            try:
+                cursor = Cursor.parse(upto)
+            except ValueError:
+                raise BodyInvalid("not a cursor of this service", field="$.upto") from None
+            count, change = await self._registry.messages.read_upto(user, cursor)
+        else:
+            count, change = await self._registry.messages.read(user, self._own(user, ids or []))
+        self._tell(user, change)
+        return count
+
+    def _own(self, user: UserId, ids: list[str]) -> list[MessageRef]:
+        refs = []
+        for message_id in ids:
+            try:
+                owner, ref = self._sealer.open_message_id(message_id)
+            except NotFound:
+                continue
+            if owner == user and ref.seq:
+                refs.append(ref)
+        return refs
+
+    async def allow(
+        self, user: UserId, site: str, icon: str | None, vapid_key: str | None
+    ) -> tuple[frames.PushUrl, bool]:
+        """Make a push URL for a site (True), or find the one there is (False). `site` and `icon` are checked."""
+        outcome, record, change = await self._registry.push_urls.allow(
+            user,
+            new_id=PushUrlId(new_id()),
+            site=site,
+            vapid_key=vapid_key,
+            icon=icon,
+            key_id=self._sealer.key_id,
+        )
+        self._tell(user, change)
+        return self.render.push_url(user, record), outcome == "new"
+
+    async def revoke(self, user: UserId, push_url: str) -> None:
+        """Revoke a push URL: from now on it answers 410. Raises NotFound."""
+        change = await self._registry.push_urls.revoke(user, PushUrlId(push_url))
+        if change is None:
+            raise NotFound("no such push URL")
+        self._tell(user, change)
+
+    async def push_urls(self, user: UserId) -> list[frames.PushUrl]:
+        return [self.render.push_url(user, record) for record in await self._registry.push_urls.all(user)]
+
+    async def unread(self, user: UserId, since: str | None, limit: int) -> tuple[list[frames.Message], str | None]:
+        """Unread messages, oldest first, behind `since` (a `next` of before). Raises QueryInvalid."""
+        after = 0
+        if since is not None:
+            if not since.isdecimal() or not since.isascii() or len(since) > 16:
+                raise QueryInvalid("since is a `next` of an earlier answer", field="since")
+            after = int(since)
+        records = await self._registry.messages.unread(user, after, limit + 1)
+        page = [self.render.message(user, record) for record in records[:limit]]
+        return page, str(records[limit - 1].ref.seq) if len(records) > limit else None
+
+    async def sync(
+        self, user: UserId, cursor: str | None, next_page: str | None
+    ) -> tuple[frames.DeltaFrame | frames.SnapshotFrame, str | None]:
+        """One page of what a device missed, and the token of the next page while there is one. Raises QueryInvalid."""
+        place = _open_page(next_page) if next_page is not None else parse_cursor(cursor)
+        page = await self._registry.messages.sync(user, place, min_rank=0, page_bytes=HTTP_PAGE_BYTES)
+        frame = self.render.page(user, page)
+        if page.done:
+            return frame, None
+        at, phase, after = (
+            (page.cursor, "", "") if isinstance(page, Delta) else (page.next.pin, page.next.phase, page.next.after)
+        )
+        token = _PageToken(at.epoch, at.position.seq, at.position.tag, phase, after)
+        return frame, b64url(msgspec.msgpack.encode(token))
+
+    # --- telling the devices -----------------------------------------------------------------------------------------
+
+    def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
+        """Write the job for what was just appended. Nobody connected: no job."""
+        if not change.entries or not change.connections:
+            return
+        events = []
+        for entry in change.entries:
+            rank = -1
+            if isinstance(entry, MessageEntry):
+                rank = entry.message.rank
+                # The script hands back the header only: the body is here already.
+                entry = MessageEntry(entry.position, replace(entry.message, body=body))
+            frame = frames.encode(self.render.event(user, change.epoch, entry))
+            if len(frame) > INLINE_BYTES:
+                frame = b""
+            events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame))
+        job = jobs.Appended(user, change.epoch, change.previous.seq, change.previous.tag, events)
+        self._registry.jobs.put(user, jobs.encode(job))
+
+    def _tell_to_look(self, user: UserId, change: Change) -> None:
+        """A repeated request writes its job again; what it appended back then is in the log by now."""
+        if change.connections:
+            at = change.previous
+            look = jobs.HintedEvent(at.seq, at.tag, -1, b"")
+            self._registry.jobs.put(user, jobs.encode(jobs.Appended(user, change.epoch, 0, 0, [look])))
+
+
+def parse_cursor(text: str | None) -> Cursor | None:
+    """A device's cursor; None (which gives a snapshot) for one that cannot be read."""
+    try:
+        return Cursor.parse(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _open_page(token: str) -> Cursor | SnapshotPlace:
+    try:
+        page = msgspec.msgpack.decode(unb64url(token), type=_PageToken)
+        if not (page.after or "0").isdecimal() or page.phase not in ("", "urls", "messages") or page.seq < 0:
+            raise ValueError("out of range")
+        at = Cursor(page.epoch, Position(page.seq, page.tag))
+    except (ValueError, msgspec.DecodeError):
+        raise QueryInvalid("next is the `next` of an earlier answer", field="next") from None
+    return at if not page.phase else SnapshotPlace(at, page.phase, page.after)

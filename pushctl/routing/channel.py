@@ -1,0 +1,49 @@
+"""Strategy `channel`: look up who holds the user, PUBLISH a batch to each such server's own channel.
+
+Owns: grouping by server. Must not know: what jobs say beyond whose they are.
+"""
+
+from collections.abc import Sequence
+
+from pushctl.ids import ServerId, UserId
+from pushctl.protocol.jobs import Batch, Job, encode
+from pushctl.registry import Registry
+from pushctl.routing.strategy import Delivered, Picture
+
+BATCH_JOBS = 64
+"""Jobs in one published batch. With events inlined up to 16 KiB each, a batch stays around 1 MiB at worst."""
+
+
+class ChannelStrategy:
+    def __init__(self, registry: Registry, picture: Picture) -> None:
+        self._registry = registry
+        self._picture = picture
+
+    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
+        users = list(dict.fromkeys(UserId(job.user) for job in jobs))
+        held = dict(zip(users, await self._registry.presence.holders_of(users), strict=True))
+        await self._picture.look_for([holder for holders in held.values() for holder in holders])
+        servers: dict[UserId, set[ServerId]] = {}
+        pruned = 0
+        for user, holders in held.items():
+            stale = [holder for holder in holders if not self._picture.lives(holder)]
+            if stale:
+                self._registry.presence.prune(user, stale)
+                pruned += len(stale)
+            servers[user] = {holder.server for holder in holders} - {holder.server for holder in stale}
+        by_server: dict[ServerId, list[Job]] = {}
+        for job in jobs:
+            for server in servers[UserId(job.user)]:
+                by_server.setdefault(server, []).append(job)
+        messages = [
+            (server, encode(Batch(theirs[first : first + BATCH_JOBS])))
+            for server, theirs in by_server.items()
+            for first in range(0, len(theirs), BATCH_JOBS)
+        ]
+        heard = await self._registry.channels.publish(messages)
+        return Delivered(
+            hints=len(messages),
+            nobody=sum(not servers[UserId(job.user)] for job in jobs),
+            pruned=pruned,
+            unheard=sum(count == 0 for count in heard),
+        )

@@ -1,0 +1,81 @@
+"""How routers reach socket servers: one verb, several strategies.
+
+Owns: the interface, and the picture of living servers that look-ups are held against.
+Promises: delivering is a hint. What does not arrive is found in the log by reconcile; nothing here retries.
+Must not know: streams of jobs (roles/router), connections (roles/socket).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from pushctl.errors import StoreUnavailable
+from pushctl.ids import ServerId
+from pushctl.log import get_logger
+from pushctl.protocol.jobs import Job
+from pushctl.registry import Registry
+from pushctl.registry.presence import Holder
+from pushctl.registry.servers import ServerRow
+
+PICTURE_SECONDS = 1.5
+"""Between two looks at the servers. Below the gap after which a judge counts as absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of some jobs: hints that left, jobs with nobody to tell, leases of dead servers that were pruned,
+    hints nobody listened to."""
+
+    hints: int = 0
+    nobody: int = 0
+    pruned: int = 0
+    unheard: int = 0
+
+
+class Strategy(Protocol):
+    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
+        """Bring jobs to whichever socket servers hold their users. Raises StoreUnavailable."""
+        ...
+
+
+class Picture:
+    """Which generation of which server lives, as this process last saw it."""
+
+    def __init__(self, registry: Registry, judge: str) -> None:
+        self._registry = registry
+        self._judge = judge
+        self._rows: dict[ServerId, ServerRow] = {}
+        self._seen_at = -1.0
+        self._log = get_logger(part="picture")
+
+    async def keep(self) -> None:
+        """Look again and again, until cancelled. While Redis is away the last picture stays."""
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailable as error:
+                self._log.warning("picture_stale", detail=error.detail)
+            await trio.sleep(PICTURE_SECONDS)
+
+    async def look(self) -> None:
+        rows = await self._registry.servers.picture(self._judge)
+        self._rows = {row.id: row for row in rows}
+        self._seen_at = trio.current_time()
+
+    async def look_for(self, holders: Sequence[Holder]) -> None:
+        """Look again if one of these was not in the picture yet: a server that has just started."""
+        if any(self._is_news(holder) for holder in holders) and trio.current_time() - self._seen_at > 0.1:
+            await self.look()
+
+    def _is_news(self, holder: Holder) -> bool:
+        row = self._rows.get(holder.server)
+        return row is None or holder.generation > row.generation
+
+    def lives(self, holder: Holder) -> bool:
+        row = self._rows.get(holder.server)
+        return row is not None and row.alive and row.generation == holder.generation
+
+    def rows(self) -> list[ServerRow]:
+        return list(self._rows.values())

@@ -1,0 +1,141 @@
+"""The router role: takes jobs from the streams and has a strategy bring them to socket servers.
+
+Owns: the consumer's life: taking, age limits, hand-over, taking over from dead routers.
+Promises: a job is tried at most twice; TTL 0 is acknowledged before it is delivered, so at most once, and dropped when
+its moment has passed; a job older than one reconcile is dropped, for reconcile has covered it.
+Must not know: how a strategy reaches servers; what events say.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from pushctl.config.model import Config
+from pushctl.errors import StoreUnavailable
+from pushctl.ids import new_id
+from pushctl.log import get_logger
+from pushctl.metrics import Metrics
+from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
+from pushctl.registry import Registry, open_registry
+from pushctl.registry.jobs import Taken
+from pushctl.routing import choose
+from pushctl.routing.strategy import Picture, Strategy
+from pushctl.runtime import Ready
+from pushctl.stages import Stage
+
+TAKE_OVER_SECONDS = 5.0
+PAUSE_SECONDS = 0.2
+"""After Redis refused or went away, before the next attempt."""
+
+
+class RouterRole:
+    name = "router"
+    label = "router"
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.admin_listen = config.router.admin_listen
+        self.drain_seconds = config.router.drain_seconds
+        self.metrics = Metrics("router")
+        self._consumer = f"router-{new_id()}"
+        self._log = get_logger(role="router", consumer=self._consumer)
+        self._registry: Registry | None = None
+        self._draining = trio.Event()
+        self._idle = trio.Event()
+
+    async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
+        async with open_registry(self._config, name="router") as registry, trio.open_nursery() as nursery:
+            self._registry = registry
+            await registry.jobs.make_groups()
+            picture = Picture(registry, judge=self._consumer)
+            nursery.start_soon(picture.keep)
+            strategy = choose(self._config, registry, picture)
+            nursery.start_soon(self._take_over, registry, strategy)
+            task_status.started(Ready("router", self.label, None, None))
+            await self._work(registry, strategy)
+            nursery.cancel_scope.cancel()
+
+    async def drain(self) -> None:
+        """Finish the batch at hand and take no more; what is in the streams is other routers' work."""
+        self._draining.set()
+        await self._idle.wait()
+
+    async def not_ready(self) -> list[str]:
+        return await self._registry.check() if self._registry else ["it is starting"]
+
+    async def _work(self, registry: Registry, strategy: Strategy) -> None:
+        """Read and deliver until told to drain; a lost connection is built anew."""
+        while not self._draining.is_set():
+            try:
+                await self._read(registry, strategy)
+            except StoreUnavailable as error:
+                self._log.warning("router_waits", detail=error.detail)
+                await trio.sleep(PAUSE_SECONDS)
+        try:
+            await registry.jobs.leave(self._consumer)
+        except StoreUnavailable as error:
+            self._log.warning("router_left_without_goodbye", detail=error.detail)
+        self._idle.set()
+
+    async def _read(self, registry: Registry, strategy: Strategy) -> None:
+        reader = await registry.jobs.reader(self._consumer)
+        try:
+            while not self._draining.is_set():
+                taken = await reader.take(self._config.router.batch)
+                if taken is None:
+                    await registry.jobs.make_groups()
+                elif taken:
+                    await self._deliver(registry, strategy, taken)
+        finally:
+            with trio.CancelScope(shield=True):
+                await reader.aclose()
+
+    async def _take_over(self, registry: Registry, strategy: Strategy) -> None:
+        """Jobs that a router took and did not hand over are ours, once; at the second time they are dropped."""
+        while True:
+            await trio.sleep(TAKE_OVER_SECONDS)
+            try:
+                again, hopeless = await registry.jobs.take_over(self._consumer, self._config.router.batch)
+                await self._hand_over(registry, hopeless)
+                self.metrics.jobs.labels("given_up").inc(len(hopeless))
+                await self._deliver(registry, strategy, again)
+            except StoreUnavailable as error:
+                self._log.warning("take_over_failed", detail=error.detail)
+
+    async def _deliver(self, registry: Registry, strategy: Strategy, taken: Sequence[Taken]) -> None:
+        now_ms = await registry.now_ms()
+        oldest_ms = now_ms - int(self._config.socket.reconcile_seconds * 1000)
+        ephemeral: list[Taken] = []
+        lasting: list[Taken] = []
+        jobs: list[Job] = []
+        for item in taken:
+            try:
+                job = decode_job(item.payload)
+            except JobInvalid as error:
+                self._log.error("job_invalid", error=str(error))
+                lasting.append(item)
+                continue
+            (ephemeral if isinstance(job, Ephemeral) else lasting).append(item)
+            too_late = job.until_ms < now_ms if isinstance(job, Ephemeral) else item.written_ms < oldest_ms
+            if too_late:
+                self.metrics.jobs.labels("too_late").inc()
+            else:
+                jobs.append(job)
+        # At most once: whoever dies between the two steps has delivered nothing.
+        await self._hand_over(registry, ephemeral)
+        if jobs:
+            delivered = await strategy.deliver(jobs)
+            self.metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
+            self.metrics.jobs.labels("nobody").inc(delivered.nobody)
+            self.metrics.jobs.labels("pruned").inc(delivered.pruned)
+            self.metrics.jobs.labels("unheard").inc(delivered.unheard)
+            self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
+        await self._hand_over(registry, lasting)
+
+    async def _hand_over(self, registry: Registry, done: Sequence[Taken]) -> None:
+        by_partition: dict[int, list[bytes]] = {}
+        for item in done:
+            by_partition.setdefault(item.partition, []).append(item.id)
+        for partition, ids in by_partition.items():
+            await registry.jobs.hand_over(partition, ids)
+        self.metrics.jobs.labels("handed_over").inc(len(done))

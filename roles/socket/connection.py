@@ -1,0 +1,318 @@
+"""One device's connection, from hello to close.
+
+Owns: the two tasks of a connection (one reads frames, one writes), its session, and how it ends.
+Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
+is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
+Must not know: trio-websocket (wire.py), where hints come from (hub.py), what to send next (tail.py).
+"""
+
+import random
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
+from pushctl.ids import ConnectionId, Cursor, new_id
+from pushctl.inbox import Session
+from pushctl.inbox.inbox import parse_cursor
+from pushctl.protocol import frames
+from pushctl.protocol.jobs import Ephemeral, SessionEnds
+from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
+from pushctl.registry.records import MessageEntry
+from pushctl.stages import Stage
+from roles.socket.tail import Tail
+from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from roles.socket.serve import SocketRole
+
+HOLE_SECONDS = 0.010
+"""How long hints are waited for whose successors came first, before the log is read."""
+
+MAX_PONGS = 16
+"""Answers to pings that may wait; a peer that asks faster gets fewer."""
+
+T = TypeVar("T")
+_PONG = frames.encode(frames.Pong())
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    code: int
+    detail: str
+    last: bytes | None
+    """A frame to send before the close."""
+
+
+class SlowConsumer(Problem):
+    status, code, title, close_code = 408, "too_slow", "The device takes no data", 4002
+
+
+class Connection:
+    """`hello` was said and `session` found; `run` does the rest."""
+
+    def __init__(self, role: "SocketRole", wire: Wire, session: Session, hello: frames.Hello) -> None:
+        self._role = role
+        self._wire = wire
+        self.session = session
+        self.user = session.user
+        self.device = session.device
+        self.id = ConnectionId(new_id())
+        cursor = parse_cursor(hello.cursor)
+        self._acknowledged = cursor
+        rank = frames.URGENCY_RANK[hello.min_urgency]
+        self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
+        self._woken = trio.Event()
+        self._pongs = 0
+        self._ending: Ending | None = None
+        self._reading = trio.CancelScope()
+        self._writing = trio.CancelScope()
+        self.session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
+        self.next_ping = trio.current_time() + role.config.socket.ping_seconds * random.random()  # noqa: S311 - spread
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the connection is over. Order matters: join, claim, read the log, go live (tail.py says why)."""
+        self._role.hub.join(self)
+        try:
+            try:
+                await self._claim()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._read)
+            except Problem as problem:
+                self.end(problem)
+        finally:
+            self._role.hub.leave(self)
+            self._role.registry.presence.release(self.user, self.id)
+            await self._close()
+
+    async def _claim(self) -> None:
+        role = self._role
+        lowered, displaced = await role.registry.presence.claim(
+            self.user,
+            self.device,
+            self.id,
+            server=role.id,
+            generation=role.generation,
+            rank=self.tail.min_rank,
+        )
+        if lowered:
+            self.tail.cursor = None
+        elif self._acknowledged is not None:
+            role.acknowledge(self, self._acknowledged)
+        role.displace(self, displaced)
+
+    def end(self, problem: Problem) -> None:
+        """End with an error: the peer is told the code and whether to come back."""
+        retry = problem.close_code < 4500
+        error = frames.ErrorFrame(problem.code, problem.detail, retry)
+        self._end(Ending(problem.close_code, problem.detail, frames.encode(error)))
+
+    def displaced(self) -> None:
+        detail = "a newer connection of this device took over"
+        self._end(Ending(4503, detail, frames.encode(frames.ErrorFrame("replaced", detail, retry=False))))
+
+    def signed_out(self) -> None:
+        detail = "this session expired, was signed out or its device removed; log in again"
+        self._end(Ending(4504, detail, frames.encode(frames.ErrorFrame("session_ended", detail, retry=False))))
+
+    def drain(self, after_ms: int) -> None:
+        self._end(Ending(4001, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+
+    def no_pong(self) -> None:
+        self._end(Ending(4004, "no pong", None))
+
+    def _end(self, ending: Ending) -> None:
+        """The first ending counts. The writer finishes the frame at hand, within CLOSE_SECONDS."""
+        if self._ending is None:
+            self._ending = ending
+            self._reading.cancel()
+            self._writing.deadline = trio.current_time() + CLOSE_SECONDS
+            self.wake()
+
+    async def _close(self) -> None:
+        ending = self._ending or Ending(1000, "", None)
+        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Disconnected):
+            if ending.last is not None:
+                await self._wire.send(ending.last)
+        await self._wire.close(ending.code, ending.detail)
+        self._role.metrics.closes.labels(str(ending.code)).inc()
+
+    async def ping(self) -> None:
+        """A WebSocket ping; returns with its pong. Raises Disconnected."""
+        await self._wire.ping()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
+
+    def hear_ephemeral(self, job: Ephemeral) -> None:
+        if self.tail.offer_ephemeral(job.rank, job.frame):
+            self.wake()
+
+    def session_ends(self, job: SessionEnds) -> None:
+        if job.device not in (None, self.device) or job.session not in (None, self.session.hash):
+            return
+        if job.in_ms:
+            self.session_deadline = min(self.session_deadline, trio.current_time() + job.in_ms / 1000)
+        else:
+            self.signed_out()
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        config = self._role.config.socket
+        with self._writing:
+            try:
+                welcome = frames.Welcome(self._role.id, int(config.ping_seconds * 1000), self.user, self.device)
+                await self._send(frames.encode(welcome))
+                while self._ending is None:
+                    await self._write_next()
+            except Problem as problem:
+                self.end(problem)
+            except Disconnected:
+                self._reading.cancel()
+
+    async def _write_next(self) -> None:
+        prepared = self.tail.take()
+        if self._pongs:
+            self._pongs -= 1
+            await self._send(_PONG)
+        if prepared is not None:
+            await self._send(prepared.frame)
+            if prepared.is_message:
+                self._role.metrics.stage(Stage.WRITTEN)
+        elif self.tail.behind:
+            await self._read_log()
+        elif self.tail.has_hole():
+            with trio.move_on_after(HOLE_SECONDS):
+                while self.tail.has_hole() and self._ending is None:
+                    await self._wait()
+            if self.tail.has_hole():
+                self.tail.fall_behind()
+        elif not self._pongs:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Until something happened since the last look: hints, pings and endings all wake."""
+        await self._woken.wait()
+        self._woken = trio.Event()
+
+    async def _send(self, frame: bytes) -> None:
+        """Send one frame. No progress for `stall_seconds` is a slow consumer (4002)."""
+        with trio.move_on_after(self._role.config.socket.stall_seconds) as stalled:
+            await self._wire.send(frame)
+        if stalled.cancelled_caught:
+            raise SlowConsumer("this device did not take data for too long")
+
+    async def _read_log(self) -> None:
+        """Bring the device to the log's end: a delta, or all pages of a snapshot."""
+        heard = self.tail.begin_read()
+        page = await self._patiently(lambda: self._page(self.tail.cursor))
+        while isinstance(page, Snapshot) and not page.done:
+            await self._send(self._frame(page))
+            place = page.next
+            page = await self._patiently(lambda place=place: self._page(place))  # type: ignore[misc]  # bound now
+        if isinstance(page, Delta) and self.tail.live:
+            for entry in page.entries:
+                await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
+        else:
+            await self._send(self._frame(page))
+        messages = (
+            sum(isinstance(entry, MessageEntry) for entry in page.entries)
+            if isinstance(page, Delta)
+            else len(page.messages)
+        )
+        self._role.metrics.stage(Stage.WRITTEN, messages)
+        cursor = page.cursor if isinstance(page, Delta) else page.next.pin
+        self.tail.end_read(cursor, done=page.done, heard_before=heard)
+
+    async def _page(self, place: Cursor | SnapshotPlace | None) -> Delta | Snapshot:
+        messages = self._role.registry.messages
+        return await messages.sync(
+            self.user, place, min_rank=self.tail.min_rank, page_bytes=self._role.config.socket.page_bytes
+        )
+
+    def _frame(self, page: Delta | Snapshot) -> bytes:
+        return frames.encode(self._role.inbox.render.page(self.user, page, self.tail.min_rank))
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        with self._reading:
+            try:
+                while True:
+                    await self._receive(decode(await self._wire.receive()))
+            except Problem as problem:
+                self.end(problem)
+            except Disconnected as gone:
+                self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None))
+
+    async def _receive(self, frame: frames.ClientFrame) -> None:
+        match frame:
+            case frames.Ack(cursor):
+                self._acknowledge(cursor)
+            case frames.Read(ids, upto):
+                await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
+            case frames.Token(token):
+                await self._renew(token)
+            case frames.Ping():
+                self._pongs = min(self._pongs + 1, MAX_PONGS)
+                self.wake()
+            case frames.Pong():
+                pass
+            case frames.Hello():
+                raise frames.FrameInvalid("hello is said once, first", field="$.type")
+
+    def _acknowledge(self, text: str) -> None:
+        cursor = parse_cursor(text)
+        if cursor is None:
+            raise frames.FrameInvalid("not a cursor of this service", field="$.cursor")
+        sent = self.tail.sent
+        if sent is not None and cursor.epoch == sent.epoch:
+            if cursor.position.seq > sent.position.seq:
+                raise frames.FrameInvalid("acknowledges what this connection was not sent", field="$.cursor")
+            self._role.acknowledge(self, cursor)
+
+    async def _renew(self, token: str) -> None:
+        session = await self._patiently(lambda: self._role.accounts.session_of_token(token))
+        if (session.user, session.device) != (self.user, self.device):
+            raise Unauthenticated("this token is another device's", field="$.token")
+        old, self.session = self.session, session
+        self.session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
+        await self._patiently(lambda: self._role.accounts.renewed(old.hash, session))
+
+    async def _patiently(self, ask: "Callable[[], Awaitable[T]]") -> T:
+        """Ask the registry, again and again while it is away: Redis being slow closes no connection. Only for what may
+        be repeated: reading, and marking read."""
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable as error:
+                if error.close_code != StoreUnavailable.close_code:
+                    raise
+                await self._role.registry.link.wait_connected()
+                await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
+
+
+def decode(message: str | bytes) -> frames.ClientFrame:
+    if isinstance(message, bytes):
+        raise frames.FrameInvalid("binary frames mean nothing here; send JSON as text", field="$")
+    return frames.decode_client_frame(message)
+
+
+async def read_hello(wire: Wire, seconds: float) -> frames.Hello:
+    """The first frame, which must be a hello. Raises Problem or Disconnected."""
+    with trio.move_on_after(seconds):
+        frame = decode(await wire.receive())
+        if not isinstance(frame, frames.Hello):
+            raise frames.FrameInvalid("the first frame is hello", field="$.type")
+        return frame
+    raise TooSlow(f"no hello within {seconds:g} s")

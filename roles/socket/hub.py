@@ -1,0 +1,64 @@
+"""Who is connected here: users to connections.
+
+Owns: the map, and handing hints to the connections they are for. Promises: a hint names a user; no other user's
+connection ever sees it. Nothing here waits: a connection that cannot take a hint is merely behind.
+Must not know: sockets, Redis.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pushctl.ids import ConnectionId, DeviceId, UserId
+from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, SessionEnds
+
+if TYPE_CHECKING:
+    from roles.socket.connection import Connection
+
+
+class Hub:
+    def __init__(self) -> None:
+        self._users: dict[UserId, dict[ConnectionId, Connection]] = {}
+        self.connections = 0
+
+    def __iter__(self) -> Iterator["Connection"]:
+        for connections in list(self._users.values()):
+            yield from list(connections.values())
+
+    @property
+    def users(self) -> list[UserId]:
+        return list(self._users)
+
+    def of(self, user: UserId) -> list["Connection"]:
+        return list(self._users.get(user, {}).values())
+
+    def join(self, connection: "Connection") -> None:
+        self._users.setdefault(connection.user, {})[connection.id] = connection
+        self.connections += 1
+
+    def leave(self, connection: "Connection") -> None:
+        connections = self._users[connection.user]
+        del connections[connection.id]
+        self.connections -= 1
+        if not connections:
+            del self._users[connection.user]
+
+    def displace(self, user: UserId, device: DeviceId, keep: ConnectionId) -> None:
+        """The newest connection of a device wins: the others close with 4503."""
+        for connection in self.of(user):
+            if connection.device == device and connection.id != keep:
+                connection.displaced()
+
+    def hear(self, batch: Batch) -> None:
+        """Hints of a router, in the order it took them."""
+        for job in batch.jobs:
+            if isinstance(job, Displaced):
+                self.displace(UserId(job.user), DeviceId(job.device), ConnectionId(job.keep))
+                continue
+            for connection in self.of(UserId(job.user)):
+                if isinstance(job, Appended):
+                    connection.tail.offer(job)
+                    connection.wake()
+                elif isinstance(job, Ephemeral):
+                    connection.hear_ephemeral(job)
+                elif isinstance(job, SessionEnds):
+                    connection.session_ends(job)

@@ -1,0 +1,233 @@
+"""The socket role: holds devices' connections and tails their users' logs.
+
+Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; admission and drain.
+Must not know: frames (connection.py), the log (tail.py), WebSockets (wire.py).
+"""
+
+import math
+import random
+import resource
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from pushctl import __version__
+from pushctl.clock import rfc3339, system_clock
+from pushctl.config.model import Config
+from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
+from pushctl.http.server import address_of, open_listeners
+from pushctl.identity.keys import Keys
+from pushctl.identity.sealing import Sealer
+from pushctl.ids import Cursor, ServerId
+from pushctl.inbox import Accounts, Inbox
+from pushctl.log import get_logger
+from pushctl.metrics import Metrics
+from pushctl.protocol import jobs
+from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, FrameInvalid, encode
+from pushctl.registry import Registry, open_registry
+from pushctl.registry.presence import Holder
+from pushctl.registry.servers import Row, ServerState
+from pushctl.routing.receive import Receiver
+from pushctl.runtime import Ready
+from roles.socket.connection import Connection, read_hello
+from roles.socket.hub import Hub
+from roles.socket.leases import Fenced, Leases
+from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
+
+DRAIN_SLICES = 10
+REFUSED_SECONDS = 30
+"""A client that was refused comes back after so long, at random up to twice as long."""
+
+
+class SocketRole:
+    name = "socket"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.id = ServerId(config.socket.id)
+        self.label = config.socket.id
+        self.admin_listen = config.socket.admin_listen
+        self.drain_seconds = config.socket.drain_seconds
+        self.metrics = Metrics("socket")
+        self.log = get_logger(role="socket", server=self.id)
+        self.hub = Hub()
+        self.generation = 0
+        self.registry: Registry
+        self.inbox: Inbox
+        self.accounts: Accounts
+        self._leases = Leases(self)
+        self._receiver: Receiver | None = None
+        self._state: ServerState = "not_ready"
+        self._url = ""
+        self._streams = 0
+        self._everybody_left = trio.Event()
+        self._started_at = rfc3339(system_clock())
+        self._accepting = trio.CancelScope()
+
+    async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
+        """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
+        sealer = Sealer(Keys.load(Path(self.config.identity.keys_file)))
+        async with open_registry(self.config, name=f"socket-{self.id}") as self.registry:
+            self.inbox = Inbox(self.registry, sealer, self.config.api.public_url)
+            self.accounts = Accounts(self.registry, self.config)
+            self.generation = await self.registry.servers.new_generation(self.id)
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._start(nursery, task_status)
+            except* Fenced:
+                raise Unreachable(
+                    f"another socket server has started with the id {self.id}; give each its own [socket] id"
+                ) from None
+
+    async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
+        self._receiver = Receiver(self.registry, self.id, on_batch=self.hub.hear, on_loss=self._leases.hurry)
+        await nursery.start(self._receiver.run)
+        listeners = await open_listeners(self.config.socket.listen)
+        address = address_of(listeners)
+        self._url = self.config.socket.public_url or f"ws://{address}/"
+        nursery.start_soon(self._listen, listeners, nursery)
+        self._state = "ready"
+        for loop in (
+            self._leases.beat,
+            self._leases.reconcile,
+            self._leases.write_acknowledgements,
+            self._leases.ping,
+        ):
+            nursery.start_soon(loop)
+        task_status.started(Ready("socket", self.label, address, self._url))
+
+    async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
+        """Take connections until cancelled or draining; they live on in `connections`."""
+        with self._accepting:
+            await trio.serve_listeners(self._serve_stream, list(listeners), handler_nursery=connections)
+
+    async def drain(self) -> None:
+        """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
+        self._state = "draining"
+        try:
+            await self.registry.servers.heartbeat(self.id, self.row())
+        except StoreUnavailable as error:
+            self.log.warning("draining_unannounced", detail=error.detail)
+        self._accepting.cancel()
+        connections = list(self.hub)
+        random.shuffle(connections)
+        size = max(1, math.ceil(len(connections) / DRAIN_SLICES))
+        for first in range(0, len(connections), size):
+            for connection in connections[first : first + size]:
+                connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
+            if first + size < len(connections):
+                await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
+        if self._streams:
+            await self._everybody_left.wait()
+        try:
+            await self._leases.flush()
+            await self.registry.servers.goodbye(self.id, self.generation)
+        except StoreUnavailable as error:
+            self.log.warning("left_without_goodbye", detail=error.detail)
+
+    async def not_ready(self) -> list[str]:
+        reasons = await self.registry.check() if self.generation else ["it is starting"]
+        if self._receiver is not None and self._receiver.problem:
+            reasons.append(self._receiver.problem)
+        return reasons
+
+    def row(self) -> Row:
+        """What this server says of itself, to the Box Office, routers and operators."""
+        deaf = self._receiver is None or self._receiver.problem is not None
+        return Row(
+            state="not_ready" if deaf and self._state == "ready" else self._state,
+            url=self._url,
+            connections=self.hub.connections,
+            capacity=self.config.socket.max_connections,
+            generation=self.generation,
+            version=__version__,
+            started_at=self._started_at,
+            rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            users=len(self.hub.users),
+        )
+
+    # --- a fresh connection ------------------------------------------------------------------------------------------
+
+    async def _serve_stream(self, stream: trio.SocketStream) -> None:
+        socket = self.config.socket
+        self._streams += 1
+        try:
+            await serve_stream(
+                stream, self._answer, seconds=socket.handshake_seconds, max_message_bytes=socket.max_frame_bytes
+            )
+        finally:
+            self._streams -= 1
+            if self._state == "draining" and not self._streams:
+                self._everybody_left.set()
+
+    async def _answer(self, upgrade: Upgrade) -> None:
+        try:
+            self._admit(upgrade)
+        except Problem as problem:
+            self.metrics.refusals.labels(problem.code).inc()
+            await upgrade.refuse(problem)
+            return
+        with suppress(Disconnected):
+            await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+
+    def _admit(self, upgrade: Upgrade) -> None:
+        """Before any WebSocket cost. Raises the Problem to refuse with."""
+        if self._state != "ready":
+            raise Overloaded("this server takes no connections now; ask the Box Office", retry_after_seconds=_later())
+        if self._streams > self.config.socket.max_connections:
+            raise Overloaded("this server is full; ask the Box Office", retry_after_seconds=_later())
+        allowed = self.config.socket.origins
+        if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):
+            raise Forbidden("pages of this origin may not connect here", field="Origin")
+        if SUBPROTOCOL not in upgrade.subprotocols:
+            raise FrameInvalid(f"offer the subprotocol {SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
+
+    async def _serve_wire(self, wire: Wire) -> None:
+        """From the accepted upgrade to the close."""
+        try:
+            hello = await read_hello(wire, self.config.socket.hello_seconds)
+            session = await self.accounts.session_of_token(hello.token)
+        except Problem as problem:
+            error = ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)
+            with trio.move_on_after(CLOSE_SECONDS), suppress(Disconnected):
+                await wire.send(encode(error))
+            await wire.close(problem.close_code, problem.detail)
+            self.metrics.closes.labels(str(problem.close_code)).inc()
+            return
+        connection = Connection(self, wire, session, hello)
+        self.log.info("connected", user=session.user, device=session.device, connection=connection.id)
+        self.metrics.connections.inc()
+        try:
+            await connection.run()
+        finally:
+            self.metrics.connections.dec()
+            self.log.info("disconnected", user=session.user, device=session.device, connection=connection.id)
+
+    # --- what connections need ---------------------------------------------------------------------------------------
+
+    def acknowledge(self, connection: Connection, cursor: Cursor) -> None:
+        self._leases.acknowledge(connection, cursor)
+
+    def displace(self, connection: Connection, displaced: Sequence[Holder]) -> None:
+        """Close a device's older connections, wherever they are."""
+        self.hub.displace(connection.user, connection.device, connection.id)
+        if any(holder.server != self.id for holder in displaced):
+            job = jobs.Displaced(connection.user, connection.device, connection.id)
+            self.registry.jobs.put(connection.user, jobs.encode(job))
+
+    def seconds_left(self, expires_at_ms: int) -> float:
+        """How long a session still lasts, by this host's clock; reconcile asks the registry too."""
+        return max(0.0, (expires_at_ms - system_clock()) / 1000)
+
+
+def _later() -> int:
+    return random.randrange(REFUSED_SECONDS, 2 * REFUSED_SECONDS)  # noqa: S311 - spread
+
+
+def origin_of(url: str) -> str:
+    """The Origin a page served by the socket server's own host would send."""
+    parts = urlsplit(url)
+    return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"

@@ -1,0 +1,147 @@
+"""Tailing one user's event log for one connection: what to send next, without I/O.
+
+Owns: the connection's place in the log, the frames prepared for it, and the decision when the log must be read.
+Promises:
+- Logged events leave in log order, none left out, none twice. A hint is only believed when it begins exactly where the
+  connection stands; anything else makes the connection `behind`, and then only the log is believed.
+- At most `outbox_bytes` of prepared frames. Past that the connection is merely behind: it costs no memory, and its log
+  is read again when the socket drains.
+Must not know: sockets, Redis, time. A hole between hints is waited for by the caller (`has_hole`).
+
+Why no interleaving loses an event. A connection joins the hub (1), claims presence (2), then reads the log (3); a
+publisher appends (a), and the same script sees who has claimed; the hint is routed by what is claimed later still (b).
+If (a) is before (3), the read sees the event. If (a) is after (3), it is after (2), so (b) finds the connection, and by
+(1) the hint reaches this tail; if it comes while a read is under way, `heard` keeps the tail behind until a later read.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from pushctl.ids import Cursor, Position
+from pushctl.protocol.jobs import Appended, HintedEvent
+
+MAX_HELD = 16
+"""Hints that wait for the hole before them to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame ready to be sent. `cursor`: the place it brings the device to, None for what is in no log."""
+
+    frame: bytes
+    cursor: Cursor | None
+    is_message: bool
+
+
+class Tail:
+    """`cursor`: the place up to which everything was prepared or sent; None before the first read."""
+
+    def __init__(self, *, outbox_bytes: int, min_rank: int, cursor: Cursor | None) -> None:
+        self._limit = outbox_bytes
+        self.min_rank = min_rank
+        self.cursor = cursor
+        self.sent: Cursor | None = None
+        """How far a client may acknowledge."""
+        self.behind = True
+        self.live = False
+        """The first sync is complete: from here on events go out as frames of their own."""
+        self._outbox: deque[Prepared] = deque()
+        self._outbox_bytes = 0
+        self._held: dict[int, Appended] = {}
+        self._heard = 0
+
+    def has_hole(self) -> bool:
+        """Hints have come whose predecessors have not: worth waiting a moment before reading the log."""
+        return bool(self._held) and not self.behind
+
+    # --- hints -------------------------------------------------------------------------------------------------------
+
+    def offer(self, job: Appended) -> None:
+        """A hint that events were appended."""
+        last = job.events[-1]
+        self._heard = max(self._heard, last.seq)
+        if self.behind or self.cursor is None:
+            return
+        here = self.cursor.position
+        if job.epoch != self.cursor.epoch or (last.seq == here.seq and last.tag != here.tag):
+            self.fall_behind()
+        elif last.seq <= here.seq:
+            return
+        elif Position(job.previous_seq, job.previous_tag) == here:
+            self._follow(job)
+        elif job.previous_seq > here.seq and len(self._held) < MAX_HELD:
+            self._held[job.previous_seq] = job
+        else:
+            self.fall_behind()
+
+    def _follow(self, job: Appended | None) -> None:
+        while job is not None:
+            for event in job.events:
+                if not self._prepare(job.epoch, event):
+                    self.fall_behind()
+                    return
+            assert self.cursor is not None
+            job = self._held.pop(self.cursor.position.seq, None)
+            if job is not None and job.previous_tag != self.cursor.position.tag:
+                self.fall_behind()
+                return
+
+    def _prepare(self, epoch: str, event: HintedEvent) -> bool:
+        if not event.frame:
+            return False
+        cursor = Cursor(epoch, Position(event.seq, event.tag))
+        wanted = not 0 <= event.rank < self.min_rank
+        if wanted and not self._put(Prepared(event.frame, cursor, event.rank >= 0)):
+            return False
+        self.cursor = cursor
+        return True
+
+    def offer_ephemeral(self, rank: int, frame: bytes) -> bool:
+        """A message in no log: now or never. False when there is no room for it, or it comes before the first sync."""
+        if not self.live or 0 <= rank < self.min_rank:
+            return False
+        return self._put(Prepared(frame, None, is_message=True))
+
+    def fall_behind(self) -> None:
+        """Only the log is believed until it was read to its end."""
+        self.behind = True
+        self._held.clear()
+
+    def is_at(self, last: Cursor) -> bool:
+        """Whether nothing is missing if the log ends at `last`."""
+        return self.behind or self.cursor == last
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def _put(self, prepared: Prepared) -> bool:
+        size = len(prepared.frame)
+        if self._outbox_bytes + size > self._limit and self._outbox:
+            return False
+        self._outbox.append(prepared)
+        self._outbox_bytes += size
+        return True
+
+    def take(self) -> Prepared | None:
+        """The next prepared frame, which the caller is about to send."""
+        if not self._outbox:
+            return None
+        prepared = self._outbox.popleft()
+        self._outbox_bytes -= len(prepared.frame)
+        self.sent = prepared.cursor or self.sent
+        return prepared
+
+    # --- reading the log ---------------------------------------------------------------------------------------------
+
+    def begin_read(self) -> int:
+        """Before a read of the log is sent: what was heard so far is what that read answers."""
+        return self._heard
+
+    def end_read(self, cursor: Cursor, *, done: bool, heard_before: int) -> None:
+        """A page was read and sent; `cursor` is the place after it. Behind no longer if it was the last page, and no
+        hint came meanwhile of something later."""
+        if self.cursor is None or self.cursor.epoch != cursor.epoch:
+            self._heard = heard_before = 0
+        self.cursor = self.sent = cursor
+        if done:
+            self.live = True
+            self.behind = self._heard > heard_before and self._heard > cursor.position.seq

@@ -1,0 +1,128 @@
+"""The narrow seam to a WebSocket: accept, receive text, send a frame, ping, close and drop.
+
+Owns: trio-websocket and everything peculiar about it; nothing else in this role imports it.
+Promises: a send that was cancelled may have left half a frame, so that socket is never written again; a close drops the
+TCP connection after CLOSE_SECONDS whether or not the peer answers; whatever a peer sends, only Disconnected comes out.
+Must not know: frames' meaning, users.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from pushctl.errors import Problem
+from pushctl.http.problem import problem_response
+from pushctl.log import get_logger
+
+log = get_logger(part="wire")
+
+CLOSE_SECONDS = 2.0
+RECEIVE_BYTES = 4096
+
+
+class Disconnected(Exception):
+    """The peer is gone, closed, or broke the protocol. `code`: of its Close frame, 1006 without one."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"disconnected ({code})")
+        self.code = code
+
+
+class Wire:
+    """An accepted WebSocket."""
+
+    def __init__(self, stream: trio.abc.Stream, websocket: trio_websocket.WebSocketConnection) -> None:
+        self._stream = stream
+        self._websocket = websocket
+        self._half_written = False
+
+    async def receive(self) -> str | bytes:
+        """The next message, whole. Raises Disconnected."""
+        try:
+            message: str | bytes = await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise Disconnected(closed.reason.code if closed.reason else 1006) from None
+        return message
+
+    async def send(self, frame: bytes) -> None:
+        """Send one text frame. Cancelled half-way, the socket is dead for writing. Raises Disconnected."""
+        if self._half_written:
+            raise Disconnected(1006)
+        self._half_written = True
+        try:
+            await self._websocket.send_message(frame.decode())
+        except trio_websocket.ConnectionClosed as closed:
+            raise Disconnected(closed.reason.code if closed.reason else 1006) from None
+        except wsproto.utilities.LocalProtocolError:
+            raise Disconnected(1006) from None  # closing was under way
+        self._half_written = False
+
+    async def ping(self) -> None:
+        """Send a WebSocket ping and wait for its pong. Raises Disconnected."""
+        try:
+            await self._websocket.ping()
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
+            raise Disconnected(1006) from None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with a code; drop TCP after CLOSE_SECONDS at the latest. Safe while being cancelled."""
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            if not self._half_written:
+                with suppress(trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
+                    # A close reason is at most 123 bytes (RFC 6455 s.5.5).
+                    await self._websocket.aclose(code, reason.encode()[:120].decode(errors="ignore"))
+        await trio.aclose_forcefully(self._stream)
+
+
+class Upgrade:
+    """What a peer asks for before anything is promised: answer with `accept` or `refuse`."""
+
+    def __init__(self, stream: trio.abc.Stream, request: trio_websocket.WebSocketRequest) -> None:
+        headers = {name.lower(): value.decode("latin-1") for name, value in request.headers}
+        self._stream = stream
+        self._request = request
+        self.origin = headers.get(b"origin")
+        self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
+
+    async def accept(self, subprotocol: str) -> Wire:
+        """Complete the upgrade. No extension is ever negotiated: no compression, no compression bombs.
+
+        Raises Disconnected.
+        """
+        try:
+            return Wire(self._stream, await self._request.accept(subprotocol=subprotocol))
+        except trio_websocket.ConnectionClosed:
+            raise Disconnected(1006) from None
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with an HTTP error, before any WebSocket cost."""
+        status, headers, body = problem_response(problem)
+        with trio.move_on_after(CLOSE_SECONDS), suppress(trio_websocket.ConnectionClosed):
+            await self._request.reject(status, extra_headers=headers, body=body)
+
+
+Handler = Callable[[Upgrade], Awaitable[None]]
+
+
+async def serve_stream(stream: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int) -> None:
+    """Read the upgrade request on a fresh stream, within `seconds`, and let `handler` answer it. The stream is dropped
+    when the handler is done. The handler raises nothing; what the library raises of a peer's doing ends here."""
+    try:
+        async with trio.open_nursery() as nursery:
+            request = None
+            with trio.move_on_after(seconds):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, stream, max_message_size=max_message_bytes, receive_buffer_size=RECEIVE_BYTES
+                )
+            if request is not None:
+                await handler(Upgrade(stream, request))
+            nursery.cancel_scope.cancel()
+    except* (wsproto.utilities.ProtocolError, trio_websocket.ConnectionClosed, trio.BrokenResourceError) as group:
+        # The library's reader task met a peer that broke the protocol at a moment it did not expect.
+        log.info("peer_broke_protocol", errors=[repr(error) for error in group.exceptions])
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(stream)
