@@ -1,0 +1,157 @@
+"""How `pushctl stats` looks: tables for a terminal, lines for a machine.
+
+Owns: layout, warnings in words, redrawing. Must not know: where the numbers come from.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pushctl.cli.values import age, printable
+from pushctl.config.model import Config
+from pushctl.errors import NotGood
+from pushctl.overview import SECTIONS, Overview, ServerStats, gather
+from pushctl.registry import open_registry
+
+__all__ = ["SECTIONS", "show"]
+
+LATE_MS = 4000
+"""A server not heard of for so long has missed a heartbeat: worth a word."""
+
+
+async def show(config: Config, section: str | None, watch: float | None, as_json: bool, expect: int | None) -> None:
+    """Look once, or again and again; raises NotGood when fewer servers live than expected."""
+    console = Console()
+    async with open_registry(config, name="stats") as registry:
+        if watch is None or as_json or not console.is_terminal:
+            while True:
+                overview = await gather(registry, config)
+                if as_json:
+                    print(_line(overview, section), flush=True)
+                else:
+                    console.print(render(overview, section))
+                if watch is None:
+                    break
+                await trio.sleep(watch)
+        else:
+            with Live(console=console, screen=True, auto_refresh=False) as live:
+                while True:
+                    overview = await gather(registry, config)
+                    live.update(render(overview, section), refresh=True)
+                    await trio.sleep(watch)
+    living = sum(server.state != "dead" for server in overview.servers)
+    if expect is not None and living < expect:
+        raise NotGood(f"{living} socket servers live, {expect} were expected")
+
+
+def _line(overview: Overview, section: str | None) -> str:
+    chosen = overview if section is None else {"at": overview.at, section: getattr(overview, section)}
+    return msgspec.json.encode(chosen).decode()
+
+
+def render(overview: Overview, section: str | None = None) -> RenderableType:
+    """The whole overview, or one section of it, as tables that fit 80 columns."""
+    parts: dict[str, list[RenderableType]] = {
+        "servers": _servers(overview),
+        "users": [_users(overview)],
+        "messages": [_messages(overview)],
+        "routing": [_routing(overview)],
+        "redis": [_redis(overview)],
+    }
+    shown = parts[section] if section else [part for some in parts.values() for part in some]
+    return Group(*shown)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        left = column in ("server", "state", "url", "")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column != "url", header_style="dim")
+    return table
+
+
+def _bar(share: float, width: int = 8) -> str:
+    filled = round(max(0.0, min(1.0, share)) * width)
+    return "█" * filled + "·" * (width - filled)
+
+
+def _servers(overview: Overview) -> list[RenderableType]:
+    table = _table("Servers", "server", "state", "connections", "capacity", "", "users", "seen", "url")
+    styles = {"ready": "green", "draining": "yellow", "dead": "red", "not_ready": "yellow"}
+    for server in overview.servers:
+        table.add_row(
+            printable(server.id),
+            Text(server.state, style=styles.get(server.state, "")),
+            f"{server.connections:,}",
+            f"{server.capacity:,}",
+            _bar(server.connections / server.capacity),
+            f"{server.users:,}",
+            age(server.seen_ms_ago / 1000),
+            printable(server.url),
+        )
+    capacity = sum(server.capacity for server in overview.servers if server.state != "dead")
+    table.add_row("total", "", f"{overview.connections:,}", f"{capacity:,}", "", "", "", "", style="bold")
+    return [table, *(Text(f"! {warning}", style="yellow") for warning in warnings(overview.servers)), Text()]
+
+
+def warnings(servers: Sequence[ServerStats]) -> list[str]:
+    """What is not as it should be, in words."""
+    if not servers:
+        return ["no socket server has been seen; start one with `pushctl serve socket`"]
+    found = []
+    for server in servers:
+        if server.state == "dead" or server.seen_ms_ago > LATE_MS:
+            found.append(f"{server.id} has not been seen for {age(server.seen_ms_ago / 1000)}")
+        elif server.connections >= 0.9 * server.capacity:
+            found.append(f"{server.id} is almost full")
+    return found
+
+
+def _users(overview: Overview) -> RenderableType:
+    users = overview.users
+    if users is None:
+        return Text("Users: gc has not counted yet\n")
+    table = _table("Users", "users", "devices", "connected", "push URLs", "counted")
+    table.add_row(
+        f"{users.users:,}",
+        f"{users.devices:,}",
+        f"{users.connected:,}",
+        f"{users.push_urls:,}",
+        f"{age(users.age_ms / 1000)} ago",
+    )
+    return Group(table, Text())
+
+
+def _messages(overview: Overview) -> RenderableType:
+    messages = overview.messages
+    if messages is None:
+        return Text("Messages: gc has not counted yet\n")
+    table = _table("Messages", "unread", "counted")
+    table.add_row(f"{messages.unread:,}", f"{age(messages.age_ms / 1000)} ago")
+    return Group(table, Text())
+
+
+def _routing(overview: Overview) -> RenderableType:
+    table = _table(f"Routing (strategy {overview.routing.strategy})", "partition", "jobs", "pending", "routers")
+    for part in overview.routing.partitions:
+        table.add_row(str(part.partition), f"{part.length:,}", f"{part.pending:,}", f"{part.routers:,}")
+    return Group(table, Text())
+
+
+def _redis(overview: Overview) -> RenderableType:
+    redis = overview.redis
+    table = _table("Redis", "version", "memory", "clients", "commands/s", "up", "append-only file")
+    table.add_row(
+        redis.version,
+        f"{redis.used_memory_bytes / 2**20:,.1f} MiB",
+        f"{redis.clients:,}",
+        f"{redis.commands_per_second:,}",
+        age(redis.uptime_seconds),
+        "yes" if redis.append_only else "no",
+    )
+    return table
