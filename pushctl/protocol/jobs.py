@@ -44,11 +44,13 @@ class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
 
 
 class Displaced(Struct, frozen=True, array_like=True, tag="d"):
-    """A device connected anew: every other connection of it is to close with 4503."""
+    """A device connected anew: every other connection of it is to close with 4503. They hold no lease any more, so the
+    job itself says which `servers` they are on."""
 
     user: str
     device: str
     keep: str
+    servers: list[str]
 
 
 class SessionEnds(Struct, frozen=True, array_like=True, tag="s"):

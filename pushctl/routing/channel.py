@@ -6,7 +6,7 @@ Owns: grouping by server. Must not know: what jobs say beyond whose they are.
 from collections.abc import Sequence
 
 from pushctl.ids import ServerId, UserId
-from pushctl.protocol.jobs import Batch, Job, encode
+from pushctl.protocol.jobs import Batch, Displaced, Job, encode
 from pushctl.registry import Registry
 from pushctl.routing.strategy import Delivered, Picture
 
@@ -32,8 +32,12 @@ class ChannelStrategy:
                 pruned += len(stale)
             servers[user] = {holder.server for holder in holders} - {holder.server for holder in stale}
         by_server: dict[ServerId, list[Job]] = {}
+        nobody = 0
         for job in jobs:
-            for server in servers[UserId(job.user)]:
+            named = {ServerId(server) for server in job.servers} if isinstance(job, Displaced) else None
+            targets = servers[UserId(job.user)] if named is None else named
+            nobody += not targets
+            for server in targets:
                 by_server.setdefault(server, []).append(job)
         messages = [
             (server, encode(Batch(theirs[first : first + BATCH_JOBS])))
@@ -43,7 +47,7 @@ class ChannelStrategy:
         heard = await self._registry.channels.publish(messages)
         return Delivered(
             hints=len(messages),
-            nobody=sum(not servers[UserId(job.user)] for job in jobs),
+            nobody=nobody,
             pruned=pruned,
             unheard=sum(count == 0 for count in heard),
         )

@@ -214,8 +214,9 @@ class SocketRole:
     def displace(self, connection: Connection, displaced: Sequence[Holder]) -> None:
         """Close a device's older connections, wherever they are."""
         self.hub.displace(connection.user, connection.device, connection.id)
-        if any(holder.server != self.id for holder in displaced):
-            job = jobs.Displaced(connection.user, connection.device, connection.id)
+        elsewhere = sorted({str(holder.server) for holder in displaced} - {self.id})
+        if elsewhere:
+            job = jobs.Displaced(connection.user, connection.device, connection.id, elsewhere)
             self.registry.jobs.put(connection.user, jobs.encode(job))
 
     def seconds_left(self, expires_at_ms: int) -> float:

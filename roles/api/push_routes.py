@@ -1,0 +1,103 @@
+"""The third-party API over HTTP: POST /push/{token}, GET and DELETE /message/{id} (docs/protocol.md, section 2).
+
+A bare ASGI app: this is the path that the whole program exists for, and a framework would cost more than all of it.
+
+Owns: paths, methods, status codes and headers of these routes; their errors carry Mozilla's `errno`.
+Promises: 201 only after the message is stored. Whatever a peer sends is answered, never with a 500.
+Must not know: what a token or a message id says.
+"""
+
+from typing import Final
+
+import msgspec
+
+from pushctl.errors import BodyTooLarge, MethodNotAllowed, NotFound, Problem
+from pushctl.http.asgi import Receive, Scope, Send, read_body, respond
+from pushctl.http.observe import name_route
+from pushctl.http.problem import send_problem
+from pushctl.inbox import Inbox
+from roles.api.publish import Publisher
+
+PUSH: Final = "/push/"
+MESSAGE: Final = "/message/"
+
+ALLOW_PUSH: Final = ("OPTIONS", "POST")
+ALLOW_MESSAGE: Final = ("DELETE", "GET", "HEAD", "OPTIONS")
+
+_JSON: Final = [(b"content-type", b"application/json")]
+
+
+class PushRoutes:
+    """ASGI app for every path under /push/ and /message/."""
+
+    def __init__(self, publisher: Publisher, inbox: Inbox) -> None:
+        self._publisher = publisher
+        self._inbox = inbox
+        self._encoder = msgspec.json.Encoder()
+
+    @staticmethod
+    def owns(path: str) -> bool:
+        return path.startswith((PUSH, MESSAGE))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["path"].startswith(PUSH):
+                await self._push(scope, receive, send)
+            else:
+                await self._message(scope, send)
+        except Problem as problem:
+            await send_problem(send, problem, errno=True)
+
+    async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
+        token = _last_part(scope, PUSH, "/push/{token}")
+        match scope["method"]:
+            case "POST":
+                await self._publish(token, scope, receive, send)
+            case "OPTIONS":
+                await _options(send, ALLOW_PUSH)
+            case _:
+                raise MethodNotAllowed("a push URL takes POST", allow=ALLOW_PUSH)
+
+    async def _publish(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self._publisher.limits.max_body_bytes
+        _refuse_announced(scope, limit)
+        body = await read_body(receive, limit)
+        published = await self._publisher.publish(token, scope["headers"], body)
+        location = f"{MESSAGE}{published.message_id}".encode()
+        await respond(send, 201, [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)])
+
+    async def _message(self, scope: Scope, send: Send) -> None:
+        message_id = _last_part(scope, MESSAGE, "/message/{id}")
+        match scope["method"]:
+            case "GET" | "HEAD":
+                body = self._encoder.encode(await self._inbox.message_state(message_id))
+                await respond(send, 200, _JSON, body)
+            case "DELETE":
+                await self._inbox.cancel(message_id)
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+            case "OPTIONS":
+                await _options(send, ALLOW_MESSAGE)
+            case _:
+                raise MethodNotAllowed("a message takes GET and DELETE", allow=ALLOW_MESSAGE)
+
+
+def _last_part(scope: Scope, prefix: str, route: str) -> str:
+    """The token or id in the path. What has other characters was never ours, but the path is: it is `route`."""
+    part: str = scope["path"][len(prefix) :]
+    if not part or "/" in part:
+        raise NotFound("no such route")
+    name_route(scope, route)
+    return part
+
+
+def _refuse_announced(scope: Scope, limit: int) -> None:
+    """A body that says that it is too long need not be sent (RFC 9110, section 10.1.1)."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise BodyTooLarge(f"a message has at most {limit} bytes")
+
+
+async def _options(send: Send, allow: tuple[str, ...]) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ", ".join(allow).encode())]})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,241 @@
+"""The client API (docs/protocol.md, section 1): one handler per route, from a checked request to an answer.
+
+Owns: paths, methods, status codes, query parameters. Promises: a handler touches only what is the session user's.
+Must not know: how anything is stored, how an error is written.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from litestar import Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from pushctl.clock import rfc3339
+from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
+from pushctl.http.openapi import SESSION
+from pushctl.http.rest import QUERY, authorization, may_answer
+from pushctl.ids import ID_PATTERN, DeviceId, PushUrlId
+from pushctl.protocol.frames import DeltaFrame, PushUrl
+from roles.api import checks
+from roles.api.bodies import (
+    DeltaOut,
+    DeviceOut,
+    DeviceRef,
+    DevicesOut,
+    LoginIn,
+    LoginOut,
+    MessagesOut,
+    PushUrlIn,
+    PushUrlsOut,
+    ReadIn,
+    ReadOut,
+    SnapshotOut,
+)
+from roles.api.services import ApiRequest, needs_session
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+
+_LIMIT = re.compile(r"[0-9]{1,3}")
+
+
+def _with_session(*problems: int, also: Mapping[int, ResponseSpec] | None = None) -> dict[str, Any]:
+    """What every route behind a session declares. The guard runs before the body is looked at."""
+    responses = {**may_answer(401, *problems), **(also or {})}
+    return {"guards": [needs_session], "security": [SESSION], "responses": responses}
+
+
+_FOUND = ResponseSpec(PushUrl, description="the one that was there", generate_examples=False)
+
+
+def _id(text: str, what: str) -> str:
+    """An id from a path or a body. What cannot be an id names nothing."""
+    if not ID_PATTERN.fullmatch(text):
+        raise NotFound(f"no such {what}")
+    return text
+
+
+# --- sessions and devices --------------------------------------------------------------------------------------------
+
+
+@post(
+    "/v1/login",
+    summary="Log in and register a device",
+    tags=["session"],
+    security=[{"browserid": []}],
+    responses=may_answer(400, 401, 404, 409, 413, 415),
+)
+async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
+    """One assertion opens one session. The same principal always gives the same `user`. With a `device.id` of this
+    user that device logs in again."""
+    name = checks.device_name(data.device.name)
+    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device"))
+    services = request.services
+    verified = await services.verifier.verify(authorization(request), data.provider)
+    signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)
+    return LoginOut(
+        token=signed_in.token,
+        user=signed_in.user,
+        device=DeviceRef(signed_in.device_id, signed_in.device_name),
+        expires_at=rfc3339(signed_in.expires_at_ms),
+    )
+
+
+@delete(
+    "/v1/login",
+    summary="End this session, or all of the user's",
+    tags=["session"],
+    opt={QUERY: ("everywhere",)},
+    **_with_session(400),
+)
+async def logout(
+    request: ApiRequest,
+    everywhere: Annotated[
+        str | None, QueryParameter(schema_extra={"one_of": None, "type": "string", "enum": ["true", "false"]})
+    ] = None,
+) -> None:
+    if everywhere not in (None, "true", "false"):
+        raise QueryInvalid("give true or false", field="everywhere")
+    if everywhere == "true":
+        await request.services.accounts.sign_out_everywhere(request.caller.user)
+    else:
+        await request.services.accounts.sign_out(request.caller)
+
+
+@get("/v1/devices", summary="The user's devices", tags=["session"], **_with_session())
+async def list_devices(request: ApiRequest) -> DevicesOut:
+    devices = await request.services.accounts.devices(request.caller)
+    return DevicesOut([DeviceOut(d.id, d.name, d.created_at, d.last_seen_at, d.connected, d.current) for d in devices])
+
+
+@delete("/v1/devices/{device_id:str}", summary="Remove a device", tags=["session"], **_with_session(404))
+async def remove_device(request: ApiRequest, device_id: FromPath[str]) -> None:
+    """Its session ends."""
+    await request.services.accounts.remove_device(request.caller.user, DeviceId(_id(device_id, "device")))
+
+
+@delete("/v1/account", summary="Remove all that is stored for the user", tags=["session"], **_with_session())
+async def delete_account(request: ApiRequest) -> None:
+    """Sessions, sockets and push URLs end."""
+    await request.services.accounts.delete_account(request.caller.user)
+
+
+# --- push URLs -------------------------------------------------------------------------------------------------------
+
+
+@get("/v1/push-urls", summary="The user's push URLs", tags=["push URLs"], **_with_session())
+async def list_push_urls(request: ApiRequest) -> PushUrlsOut:
+    return PushUrlsOut(await request.services.inbox.push_urls(request.caller.user))
+
+
+@post(
+    "/v1/push-urls",
+    summary="Allow a site to send",
+    tags=["push URLs"],
+    **_with_session(400, 409, 413, 415, also={200: _FOUND}),
+)
+async def allow(request: ApiRequest, data: JSONBody[PushUrlIn]) -> Response[PushUrl]:
+    """201 with a new push URL, or 200 with the one this user has for that site and key. A different icon replaces
+    the one that was there."""
+    push_url, created = await request.services.inbox.allow(
+        request.caller.user, checks.site(data.site), checks.icon(data.icon), checks.vapid_key(data.vapid_key)
+    )
+    return Response(push_url, status_code=201 if created else 200)
+
+
+@delete("/v1/push-urls/{push_url_id:str}", summary="Revoke a push URL", tags=["push URLs"], **_with_session(404))
+async def revoke(request: ApiRequest, push_url_id: FromPath[str]) -> None:
+    """It answers 410 from now on. Its unread messages stay until read or expired."""
+    await request.services.inbox.revoke(request.caller.user, PushUrlId(_id(push_url_id, "push URL")))
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+@get(
+    "/v1/messages",
+    summary="The unread messages, oldest first",
+    tags=["messages"],
+    opt={QUERY: ("since", "limit")},
+    **_with_session(400),
+)
+async def list_messages(
+    request: ApiRequest,
+    since: Annotated[str | None, QueryParameter(description="`next` of the page before")] = None,
+    limit: Annotated[
+        str | None,
+        QueryParameter(
+            schema_extra={
+                "one_of": None,
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_LIMIT,
+                "default": DEFAULT_LIMIT,
+            }
+        ),
+    ] = None,
+) -> MessagesOut:
+    messages, following = await request.services.inbox.unread(request.caller.user, since, _limit(limit))
+    return MessagesOut(messages, following)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise QueryInvalid(f"give a number from 1 to {MAX_LIMIT}", field="limit")
+    return int(text)
+
+
+@post(
+    "/v1/messages/read",
+    status_code=200,
+    summary="Mark messages as read",
+    tags=["messages"],
+    **_with_session(400, 413, 415),
+)
+async def read(request: ApiRequest, data: JSONBody[ReadIn]) -> ReadOut:
+    """By `ids`, or all up to a cursor, never what came since. Idempotent: `read` counts what was unread."""
+    if (data.ids is None) == (data.upto is None):
+        raise BodyInvalid("give exactly one of ids and upto", field="$.ids")
+    count = await request.services.inbox.read(request.caller.user, ids=data.ids, upto=data.upto)
+    return ReadOut(count)
+
+
+@get(
+    "/v1/sync",
+    summary="Everything a device missed",
+    tags=["messages"],
+    opt={QUERY: ("cursor", "next")},
+    **_with_session(400),
+)
+async def sync(
+    request: ApiRequest,
+    cursor: Annotated[str | None, QueryParameter(description="how far this device has come; none: a snapshot")] = None,
+    following: Annotated[str | None, QueryParameter(name="next", description="`next` of the page before")] = None,
+) -> DeltaOut | SnapshotOut:
+    """One page; while `done` is false ask again with `next` alone."""
+    if cursor is not None and following is not None:
+        raise QueryInvalid("give cursor for the first page or next for the others, not both", field="next")
+    page, next_page = await request.services.inbox.sync(request.caller.user, cursor, following)
+    if isinstance(page, DeltaFrame):
+        return DeltaOut("delta", page.events, page.cursor, page.done, next_page)
+    return SnapshotOut("snapshot", page.push_urls, page.messages, page.cursor, page.done, next_page)
+
+
+CLIENT_API: tuple[HTTPRouteHandler, ...] = (
+    login,
+    logout,
+    list_devices,
+    remove_device,
+    delete_account,
+    list_push_urls,
+    allow,
+    revoke,
+    list_messages,
+    read,
+    sync,
+)

@@ -1,0 +1,133 @@
+"""The api role as a daemon: from a checked configuration to a listener, and back.
+
+Owns: the order of starting (registry, listener, verifier, app) and of stopping (no new requests, the last ones
+answered, their jobs on their way). Must not know: any route.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from trio import TaskStatus
+
+from pushctl import log
+from pushctl.clock import Clock, system_clock
+from pushctl.config.check import check_role, dev_idp_on
+from pushctl.config.model import Config
+from pushctl.errors import ConfigError
+from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.identity.keys import Keys
+from pushctl.identity.sealing import Sealer
+from pushctl.identity.verifier import IdentityVerifier
+from pushctl.inbox import Accounts, Inbox
+from pushctl.metrics import Metrics
+from pushctl.registry import Registry, open_registry
+from pushctl.runtime import Ready
+from roles.api.app import build_app, own_origins
+from roles.api.publish import Publisher
+from roles.api.services import Services
+
+if TYPE_CHECKING:  # a production process never imports the development provider
+    from pushctl.identity.dev_idp import DevIdp
+
+WARN_SECONDS = 3600
+
+_log = log.get_logger(role="api")
+
+
+class ApiRole:
+    """See pushctl.runtime.Role. Raises ConfigError at construction for every mistake that can be known by then."""
+
+    name = "api"
+    label = "api"
+
+    def __init__(self, config: Config, clock: Clock = system_clock) -> None:
+        mistakes = check_role(config, "api", alone=False)
+        if mistakes:
+            raise ConfigError(mistakes)
+        self._config = config
+        self._clock = clock
+        self._keys = Keys.load(Path(config.identity.keys_file))
+        if config.api.public_url:
+            self._check_public(config.api.public_url)
+        self._registry: Registry | None = None
+        self._server: HttpServer | None = None
+        self._drained = trio.Event()
+        self.metrics = Metrics("api")
+
+    def _check_public(self, public_url: str) -> None:
+        own_origins(public_url, self._config.api.origins)
+        IdentityVerifier(self._config, self._clock, public_url=public_url)
+
+    @property
+    def admin_listen(self) -> str:
+        return self._config.api.admin_listen
+
+    @property
+    def drain_seconds(self) -> float:
+        return self._config.api.drain_seconds
+
+    async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
+        config = self._config
+        dev_idp = await _dev_idp() if dev_idp_on(config) else None
+        async with open_registry(config, name="api") as registry:
+            self._registry = registry
+            listeners = await open_listeners(config.api.listen)
+            address = address_of(listeners)
+            public_url = config.api.public_url or f"http://{address}"
+            self._server = self._http_server(registry, public_url, dev_idp)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._server.serve, listeners)
+                if dev_idp is not None:
+                    nursery.start_soon(_warn_every_hour)
+                task_status.started(Ready("api", "api", address, public_url))
+                await self._drained.wait()
+                nursery.cancel_scope.cancel()
+
+    def _http_server(self, registry: Registry, public_url: str, dev_idp: "DevIdp | None") -> HttpServer:
+        config = self._config
+        inbox = Inbox(registry, Sealer(self._keys), public_url)
+        services = Services(
+            registry=registry,
+            inbox=inbox,
+            accounts=Accounts(registry, config, self._clock),
+            keys=self._keys,
+            verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
+            metrics=self.metrics,
+            clock=self._clock,
+            dev_idp=dev_idp,
+        )
+        app = build_app(
+            services,
+            Publisher(inbox, config.messages, self.metrics),
+            origins=own_origins(public_url, config.api.origins),
+            max_body_bytes=config.http.max_body_bytes,
+        )
+        # The parts bound their own bodies; the server must let the larger of them through.
+        largest = max(config.http.max_body_bytes, config.messages.max_body_bytes)
+        limits = replace(config.http, max_body_bytes=largest)
+        return HttpServer(app, limits, trusted_proxies=config.api.trusted_proxies)
+
+    async def drain(self) -> None:
+        if self._server is not None and self._registry is not None:
+            await self._server.drain()
+            # Jobs are written without waiting. A question behind them is answered when they are written.
+            await self._registry.check()
+        self._drained.set()
+
+    async def not_ready(self) -> list[str]:
+        return ["it is starting"] if self._registry is None else await self._registry.check()
+
+
+async def _dev_idp() -> "DevIdp":
+    from pushctl.identity.dev_idp import DevIdp
+
+    # Making a key takes 60 ms of CPU: long enough for other roles of the process to notice.
+    return await trio.to_thread.run_sync(DevIdp.generate)
+
+
+async def _warn_every_hour() -> None:
+    while True:
+        _log.warning("dev_idp_on", detail="whoever reaches this listener logs in as anybody; never on a public host")
+        await trio.sleep(WARN_SECONDS)

@@ -1,0 +1,51 @@
+"""What the handlers of the api role work with, and the request they are given.
+
+Owns: nothing but the handles. Must not know: routes.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+
+from pushctl.clock import Clock
+from pushctl.http.rest import JsonRequest, authorization
+from pushctl.identity.keys import Keys
+from pushctl.identity.verifier import IdentityVerifier
+from pushctl.inbox import Accounts, Inbox, Session
+from pushctl.metrics import Metrics
+from pushctl.registry import Registry
+
+if TYPE_CHECKING:  # a production process never imports the development provider
+    from pushctl.identity.dev_idp import DevIdp
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    registry: Registry
+    inbox: Inbox
+    accounts: Accounts
+    keys: Keys
+    verifier: IdentityVerifier
+    metrics: Metrics
+    clock: Clock
+    dev_idp: "DevIdp | None" = None
+
+
+class ApiRequest(JsonRequest):
+    @property
+    def services(self) -> Services:
+        return cast(Services, self.app.state.services)
+
+    @property
+    def caller(self) -> Session:
+        """Whose request it is. Only behind `needs_session`."""
+        return cast(Session, self.scope["auth"])
+
+
+async def needs_session(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+    """Guard: runs before the body is looked at. Raises Unauthenticated."""
+    services = cast(Services, connection.app.state.services)
+    connection.scope["auth"] = await services.accounts.session(authorization(connection))

@@ -1,0 +1,113 @@
+"""The Box Office as a daemon: a picture of the socket servers, refreshed about every second, and a listener.
+
+Owns: the refreshing; the order of starting and stopping. Promises: while Redis is away the last picture serves for
+`boxoffice.stale_seconds`; requests share that one picture and cost Redis one read, of their session.
+Must not know: how servers are chosen.
+"""
+
+import random
+from collections.abc import Iterable
+
+import trio
+from trio import TaskStatus
+
+from pushctl import log
+from pushctl.config.check import check_role
+from pushctl.config.model import Config
+from pushctl.errors import ConfigError, StoreUnavailable
+from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.ids import new_id
+from pushctl.inbox import Accounts
+from pushctl.metrics import Metrics
+from pushctl.registry import Registry, open_registry
+from pushctl.runtime import Ready
+from roles.boxoffice.app import Services, build_app
+from roles.boxoffice.doorman import Doorman
+from roles.boxoffice.seating import Seating
+
+REFRESH_SECONDS = 1.0
+
+_log = log.get_logger(role="boxoffice")
+
+
+class BoxOfficeRole:
+    """See pushctl.runtime.Role. Raises ConfigError at construction."""
+
+    name = "boxoffice"
+    label = "boxoffice"
+
+    def __init__(self, config: Config) -> None:
+        mistakes = check_role(config, "boxoffice", alone=False)
+        if mistakes:
+            raise ConfigError(mistakes)
+        self._config = config
+        self._seating = Seating(max_servers=config.boxoffice.max_servers, stale_seconds=config.boxoffice.stale_seconds)
+        # Each office judges for itself who is alive: how lately it asked decides what silence means.
+        self._judge = f"boxoffice-{new_id()}"
+        self._registry: Registry | None = None
+        self._server: HttpServer | None = None
+        self._looked = trio.Event()
+        self._drained = trio.Event()
+        self.metrics = Metrics("boxoffice")
+
+    @property
+    def admin_listen(self) -> str:
+        return self._config.boxoffice.admin_listen
+
+    @property
+    def drain_seconds(self) -> float:
+        return self._config.boxoffice.drain_seconds
+
+    async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
+        config = self._config
+        async with open_registry(config, name="boxoffice") as registry:
+            self._registry = registry
+            listeners = await open_listeners(config.boxoffice.listen)
+            address = address_of(listeners)
+            doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
+            app = build_app(Services(self._seating, doorman, self.metrics))
+            self._server = HttpServer(app, config.http, trusted_proxies=config.boxoffice.trusted_proxies)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._refresh, registry)
+                await self._looked.wait()
+                await nursery.start(self._server.serve, listeners)
+                url = config.boxoffice.public_url or f"http://{address}"
+                task_status.started(Ready("boxoffice", "boxoffice", address, url))
+                await self._drained.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _refresh(self, registry: Registry) -> None:
+        """Look again about every second; `_looked` is set, and renewed, at every picture that came."""
+        fresh = True
+        while True:
+            asked_at = trio.current_time()
+            try:
+                self._seating.look(await registry.servers.picture(self._judge), asked_at)
+            except StoreUnavailable as error:
+                if fresh:
+                    _log.warning("picture_stale", reason=error.detail)
+                fresh = False
+            else:
+                if not fresh:
+                    _log.info("picture_fresh")
+                fresh = True
+                looked, self._looked = self._looked, trio.Event()
+                looked.set()
+            await trio.sleep(random.uniform(0.8, 1.2) * REFRESH_SECONDS)  # noqa: S311 - spread, not secrecy
+
+    async def wait_for_servers(self, ids: Iterable[str]) -> None:
+        """Returns once all of these take clients in the eyes of GET /v1/servers."""
+        wanted = frozenset(ids)
+        while not wanted <= self._seating.open_servers():
+            await self._looked.wait()
+
+    async def drain(self) -> None:
+        if self._server is not None:
+            await self._server.drain()
+        self._drained.set()
+
+    async def not_ready(self) -> list[str]:
+        reasons = ["it is starting"] if self._registry is None else await self._registry.check()
+        if not reasons and self._seating.stale(trio.current_time()):
+            reasons.append("the picture of the socket servers is too old")
+        return reasons

@@ -1,0 +1,16 @@
+"""A whole service for a test: five roles in one nursery, port 0, real Redis."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from pushctl.config.model import Config
+from pushctl.testing.service import running
+from tests.scenario.people import Town
+
+
+@pytest.fixture
+async def town(config: Config) -> AsyncIterator[Town]:
+    async with running(config) as service, httpx.AsyncClient() as http:
+        yield Town(service, http)
