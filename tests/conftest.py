@@ -28,11 +28,17 @@ class RedisProcess:
     """A Redis of the tests' own, on a Unix socket."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.path = folder / "redis.sock"
         self.url = f"unix://{self.path}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again). Everything it promised is on disk: `appendfsync always`."""
+        self.path.unlink(missing_ok=True)
+        persistence = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir", str(self._folder)]
         self._process = subprocess.Popen(
-            [redis_binary(), "--port", "0", "--unixsocket", str(self.path), "--dir", str(folder), "--save", ""],
-            stdout=subprocess.DEVNULL,
+            [redis_binary(), "--port", "0", "--unixsocket", str(self.path), *persistence], stdout=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 10
         while not self.path.exists():  # the only sign of life it gives before it listens

@@ -1,0 +1,181 @@
+"""Who is told to connect where, decided from a picture of the servers alone."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushctl.errors import NoCapacity, StoreUnavailable
+from pushctl.ids import ServerId
+from pushctl.registry.servers import Row, ServerRow, ServerState
+from roles.boxoffice import seating
+from roles.boxoffice.seating import Seating
+
+
+def server(
+    name: str,
+    connections: int = 0,
+    capacity: int = 100,
+    *,
+    alive: bool = True,
+    state: ServerState = "ready",
+    seen_ms_ago: int = 0,
+) -> ServerRow:
+    row = Row(
+        state=state,
+        url=f"ws://{name}/",
+        connections=connections,
+        capacity=capacity,
+        generation=1,
+        version="0",
+        started_at="",
+    )
+    return ServerRow(ServerId(name), row, alive, seen_ms_ago)
+
+
+def box(*rows: ServerRow, max_servers: int = 5, at: float = 0.0) -> Seating:
+    made = Seating(max_servers=max_servers, stale_seconds=30, chance=random.Random(7))
+    made.look(rows, at)
+    return made
+
+
+def test_servers_come_by_decreasing_free_capacity_and_not_too_many() -> None:
+    office = box(server("a", 90), server("b", 10), server("c", 50), server("d", 0, 20), max_servers=3)
+    assert office.servers_for("me", 0.0) == ["ws://b/", "ws://c/", "ws://d/"]
+
+
+def test_dead_draining_unready_and_full_servers_are_left_out() -> None:
+    office = box(
+        server("dead", alive=False),
+        server("draining", state="draining"),
+        server("unready", state="not_ready"),
+        server("full", 100, 100),
+        server("over", 130, 100),
+        server("good", 99, 100),
+    )
+    assert office.servers_for("me", 0.0) == ["ws://good/"]
+
+
+def test_what_was_handed_out_counts_until_the_next_heartbeat() -> None:
+    office = box(server("a", 0, 2), server("b", 1, 2))
+    assert office.servers_for("1", 0.1) == ["ws://a/", "ws://b/"]
+    assert set(office.servers_for("2", 0.2)) == {"ws://a/", "ws://b/"}
+    office.servers_for("3", 0.3)
+    with pytest.raises(NoCapacity):
+        office.servers_for("4", 0.4)
+    office.look([server("a", 0, 2), server("b", 1, 2)], 5.0)
+    assert office.servers_for("4", 5.1) == ["ws://a/", "ws://b/"]
+
+
+def test_a_heartbeat_that_came_before_a_seat_was_handed_out_does_not_free_it() -> None:
+    office = box(server("a", 0, 1))
+    office.servers_for("1", 0.5)
+    office.look([server("a", 0, 1, seen_ms_ago=800)], 1.0)
+    with pytest.raises(NoCapacity):
+        office.servers_for("2", 1.1)
+
+
+def test_two_clients_in_a_row_are_spread_even_if_a_heartbeat_comes_between() -> None:
+    for _ in range(20):
+        office = box(server("a"), server("b"))
+        first = office.servers_for("1", 0.5)[0]
+        office.look([server("a"), server("b")], 1.0)
+        assert office.servers_for("2", 1.1)[0] != first
+
+
+def test_a_seat_that_only_settles_does_not_make_a_server_full() -> None:
+    office = box(server("a", 0, 2))
+    office.servers_for("1", 0.5)
+    office.look([server("a", 1, 2)], 1.0)
+    assert office.servers_for("2", 1.1) == ["ws://a/"]
+
+
+def test_a_client_that_asks_again_and_again_takes_one_seat() -> None:
+    office = box(server("a", 0, 2))
+    for step in range(50):
+        office.servers_for("greedy", step / 100)
+    assert office.servers_for("other", 0.9) == ["ws://a/"]
+
+
+def test_equals_come_in_random_order() -> None:
+    first: Counter[str] = Counter()
+    for seed in range(200):
+        office = Seating(max_servers=5, stale_seconds=30, chance=random.Random(seed))
+        office.look([server("a"), server("b")], 0.0)
+        first[office.servers_for("me", 0.0)[0]] += 1
+    assert min(first.values()) > 60
+
+
+def test_without_any_room_the_answer_says_when_to_ask_again() -> None:
+    with pytest.raises(NoCapacity) as caught:
+        box().servers_for("me", 0.0)
+    assert caught.value.retry_after_seconds is not None
+    assert 2 <= caught.value.retry_after_seconds <= 5
+
+
+def test_an_old_picture_serves_until_it_is_stale() -> None:
+    office = box(server("a"), at=100.0)
+    assert office.servers_for("me", 130.0) == ["ws://a/"]
+    with pytest.raises(StoreUnavailable):
+        office.servers_for("me", 130.1)
+
+
+def test_before_the_first_picture_nothing_is_known() -> None:
+    office = Seating(max_servers=5, stale_seconds=30)
+    assert office.stale(0.0)
+    with pytest.raises(StoreUnavailable):
+        office.servers_for("me", 0.0)
+
+
+def test_open_servers_are_the_ones_that_take_clients_full_or_not() -> None:
+    office = box(server("a", 100, 100), server("b"), server("c", state="draining"), server("d", alive=False))
+    assert office.open_servers() == {"a", "b"}
+
+
+def test_seats_are_forgotten_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seating, "MAX_SEATS", 10)
+    office = box(server("a", 0, 12))
+    for client in range(100):
+        office.servers_for(str(client), client / 1000)
+    assert office.servers_for("last", 1.0) == ["ws://a/"]
+
+
+rows = st.lists(
+    st.builds(
+        server,
+        st.sampled_from([f"s{n}" for n in range(6)]),
+        st.integers(0, 12),
+        st.integers(0, 10),
+        alive=st.booleans(),
+        state=st.sampled_from(["ready", "draining", "not_ready"]),
+        seen_ms_ago=st.integers(0, 7000),
+    ),
+    max_size=6,
+    unique_by=lambda row: row.id,
+)
+
+
+@given(rows, st.lists(st.sampled_from("abcdefgh"), max_size=40), st.integers(1, 4))
+def test_whoever_asks_gets_servers_with_room_best_first_or_no_capacity(
+    picture: list[ServerRow], clients: list[str], most: int
+) -> None:
+    office = box(*picture, max_servers=most)
+    seated: dict[str, str] = {}
+    for step, client in enumerate(clients):
+        seated.pop(client, None)
+        taken = Counter(seated.values())
+        free = {
+            row.url: row.capacity - row.connections - taken[row.url]
+            for row in picture
+            if row.alive and row.state == "ready" and row.capacity > row.connections + taken[row.url]
+        }
+        try:
+            told = office.servers_for(client, step / 10)
+        except NoCapacity:
+            assert not free
+            continue
+        assert [free[url] for url in told] == sorted(free.values(), reverse=True)[:most]
+        assert len(set(told)) == len(told)
+        seated[client] = told[0]

@@ -1,0 +1,76 @@
+"""What a role needs before it starts."""
+
+from typing import Any
+
+import pytest
+
+from pushctl.config.check import check_role, dev_idp_on
+from pushctl.config.model import ROLE_NAMES, Config, RoleName
+from pushctl.config.schema import changed
+
+COMPLETE = {
+    "api.public_url": "https://push.example",
+    "boxoffice.public_url": "https://push.example",
+    "socket.public_url": "wss://s1.push.example/",
+    "socket.id": "s1",
+    "identity.keys_file": "/keys.toml",
+}
+BOTH = {"identity.environment": "development", "identity.dev_idp.enabled": True}
+
+
+def complete(**tables: Any) -> Config:
+    return changed(Config(), COMPLETE | tables)
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_a_complete_configuration_has_no_mistakes(role: RoleName) -> None:
+    assert check_role(complete(), role) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "missing"),
+    [
+        ("api", ["api.public_url", "identity.keys_file"]),
+        ("boxoffice", ["boxoffice.public_url"]),
+        ("socket", ["socket.public_url", "socket.id", "identity.keys_file"]),
+        ("router", []),
+        ("gc", []),
+    ],
+)
+def test_a_role_alone_names_all_it_misses(role: RoleName, missing: list[str]) -> None:
+    assert [mistake.split(":")[0] for mistake in check_role(Config(), role)] == missing
+
+
+def test_a_role_of_serve_all_needs_no_public_url() -> None:
+    config = changed(complete(), {"api.public_url": "", "socket.public_url": ""})
+    assert check_role(config, "api", alone=False) == check_role(config, "socket", alone=False) == []
+
+
+def test_a_server_id_is_one_word() -> None:
+    (mistake,) = check_role(changed(complete(), {"socket.id": "s 1"}), "socket")
+    assert mistake.startswith("socket.id: expected letters")
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+@pytest.mark.parametrize("half", BOTH)
+def test_half_a_switch_for_the_development_provider_stops_every_role_and_says_which(role: RoleName, half: str) -> None:
+    config = changed(complete(), {half: BOTH[half]})
+    (mistake,) = check_role(config, role)
+    assert mistake.startswith(half)
+    assert next(other for other in BOTH if other != half) in mistake
+    assert not dev_idp_on(config)
+
+
+def test_both_halves_on_loopback_are_right() -> None:
+    config = changed(complete(), BOTH)
+    assert check_role(config, "api") == []
+    assert dev_idp_on(config)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "push.example:8080"])
+@pytest.mark.parametrize("key", ["api.listen", "api.admin_listen"])
+def test_the_development_provider_refuses_listeners_that_others_reach(listen: str, key: str) -> None:
+    (mistake,) = check_role(changed(complete(), BOTH | {key: listen}), "api")
+    assert mistake.startswith(f"{key}: must be a loopback address")
+    allowed = {"identity.dev_idp.allow_bind_any": True}
+    assert check_role(changed(complete(), BOTH | {key: listen} | allowed), "api") == []

@@ -1,0 +1,182 @@
+"""From an Authorization header and the configuration to a login."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from pushctl.config.model import Api, Browserid, Config, Identity
+from pushctl.errors import BodyInvalid, ConfigError, Problem, Unauthenticated
+from pushctl.identity.browserid import LoginRefused
+from pushctl.identity.browserid_make import make_assertion, make_bundle, public_key_json
+from pushctl.identity.dev_idp import DevIdp
+from pushctl.identity.principals import Principal
+from pushctl.identity.verifier import IdentityVerifier, Login
+from tests.unit.identity.bundles import EMAIL, ISSUER, MINUTE, NOW, ORIGIN, SKEW, Draft, KeyRing
+
+
+@pytest.fixture
+def config(tmp_path: Path, ring: KeyRing) -> Config:
+    path = tmp_path / "idp.json"
+    path.write_text(json.dumps({"public-key": public_key_json(ring.issuer)}))
+    return Config(api=Api(public_url=ORIGIN), identity=Identity(browserid=Browserid(issuers={ISSUER: str(path)})))
+
+
+def clock() -> int:
+    return NOW
+
+
+async def answer(verifier: IdentityVerifier, authorization: str | None, provider: str | None = None) -> Login:
+    with trio.fail_after(5):
+        return await verifier.verify(authorization, provider)
+
+
+async def refusal(verifier: IdentityVerifier, authorization: str | None, provider: str | None = None) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await answer(verifier, authorization, provider)
+    return caught.value
+
+
+@pytest.mark.parametrize("scheme", ["BrowserID ", "browserid ", "BROWSERID  "])
+async def test_a_backed_assertion_is_a_login(scheme: str, config: Config, ring: KeyRing) -> None:
+    login = await answer(IdentityVerifier(config, clock), scheme + Draft(ring).text())
+
+    assert login.principal == Principal("browserid", "", EMAIL)
+    assert login.expires_at_ms == NOW + 2 * MINUTE
+    assert len(login.replay_digest) == 43
+
+
+async def test_a_replay_is_remembered_for_longer_than_any_server_takes_the_assertion(
+    config: Config, ring: KeyRing
+) -> None:
+    bundle = Draft(ring).text()
+    last_moment = NOW + 2 * MINUTE + SKEW
+
+    first = await answer(IdentityVerifier(config, clock), f"BrowserID {bundle}")
+    late = await answer(IdentityVerifier(config, lambda: last_moment), f"BrowserID {bundle}")
+    over = await refusal(IdentityVerifier(config, lambda: last_moment + 1), f"BrowserID {bundle}")
+
+    assert over.code == "assertion_expired"
+    assert NOW + first.keep_replay_ms >= last_moment + SKEW  # the clock of another server may be behind by the skew
+    assert late.keep_replay_ms >= 1
+
+
+async def test_without_skew_a_replay_is_still_remembered(config: Config, ring: KeyRing) -> None:
+    exact = replace(
+        config, identity=replace(config.identity, browserid=replace(config.identity.browserid, skew_seconds=0))
+    )
+    verifier = IdentityVerifier(exact, lambda: NOW + 2 * MINUTE)
+
+    assert (await answer(verifier, f"BrowserID {Draft(ring).text()}")).keep_replay_ms == 1
+
+
+@pytest.mark.parametrize("authorization", [None, "", " ", "Basic YTpi", "BrowserIDx", "BrowserID=x", "ä b"])
+async def test_no_scheme_or_an_unknown_one_is_told_what_is_accepted(authorization: str | None, config: Config) -> None:
+    problem = await refusal(IdentityVerifier(config, clock), authorization)
+
+    assert isinstance(problem, Unauthenticated)
+    assert "BrowserID" in problem.detail
+    assert problem.field == "Authorization"
+
+
+@pytest.mark.parametrize("authorization", ["Bearer x.y.z", "bearer", "BEARER abc"])
+async def test_a_bearer_token_is_told_that_no_oidc_provider_is_configured(authorization: str, config: Config) -> None:
+    problem = await refusal(IdentityVerifier(config, clock), authorization, "accounts")
+
+    assert isinstance(problem, Unauthenticated)
+    assert "no OIDC provider is configured" in problem.detail
+
+
+async def test_a_provider_beside_an_assertion_is_refused(config: Config, ring: KeyRing) -> None:
+    problem = await refusal(IdentityVerifier(config, clock), f"BrowserID {Draft(ring).text()}", "accounts")
+
+    assert isinstance(problem, BodyInvalid)
+    assert problem.field == "$.provider"
+
+
+@pytest.mark.parametrize("authorization", ["BrowserID", "BrowserID ", "BrowserID a b~c", "BrowserID \xff~\ud800"])
+async def test_what_is_no_assertion_is_a_refusal(authorization: str, config: Config) -> None:
+    assert isinstance(await refusal(IdentityVerifier(config, clock), authorization), LoginRefused)
+
+
+async def test_limits_come_from_the_configuration(config: Config, ring: KeyRing) -> None:
+    bundle = f"BrowserID {Draft(ring).text()}"
+
+    async def code(**limits: int) -> str:
+        browserid = replace(config.identity.browserid, **limits)  # type: ignore[arg-type]  # all keys are int but issuers
+        limited = replace(config, identity=replace(config.identity, browserid=browserid))
+        return (await refusal(IdentityVerifier(limited, lambda: NOW - 1000), bundle)).code
+
+    assert await code(max_assertion_seconds=1) == "assertion_lifetime"
+    assert await code(max_certificate_seconds=60) == "certificate_lifetime"
+
+
+async def test_assertions_are_for_the_public_url_that_a_start_picked(config: Config, ring: KeyRing) -> None:
+    verifier = IdentityVerifier(config, clock, public_url="http://127.0.0.1:41234")
+    draft = Draft(ring)
+
+    assert (await refusal(verifier, f"BrowserID {draft.text()}")).code == "audience_mismatch"
+    draft.assertion["aud"] = "http://127.0.0.1:41234"
+    assert (await answer(verifier, f"BrowserID {draft.text()}")).principal.subject == EMAIL
+
+
+def dev_bundle(dev_idp: DevIdp, ring: KeyRing) -> str:
+    certificate = dev_idp.certificate("alice@dev-idp.localhost", public_key_json(ring.user), 3600, NOW)
+    return make_bundle(certificate, make_assertion(ring.user, audience=ORIGIN, expires_at_ms=NOW + MINUTE))
+
+
+async def test_a_development_login_is_a_principal_of_its_own_kind(config: Config, ring: KeyRing) -> None:
+    dev_idp = DevIdp(ring.stranger)
+    verifier = IdentityVerifier(config, clock, dev_idp)
+
+    login = await answer(verifier, f"BrowserID {dev_bundle(dev_idp, ring)}")
+    real = await answer(verifier, f"BrowserID {Draft(ring).text()}")
+
+    assert login.principal == Principal("browserid-dev", "", "alice@dev-idp.localhost")
+    assert real.principal.kind == "browserid"
+
+
+async def test_without_the_development_provider_its_certificates_are_worth_nothing(
+    config: Config, ring: KeyRing
+) -> None:
+    problem = await refusal(IdentityVerifier(config, clock), f"BrowserID {dev_bundle(DevIdp(ring.stranger), ring)}")
+
+    assert problem.code == "no_browserid_support"
+
+
+async def test_the_development_provider_cannot_speak_for_real_people(config: Config, ring: KeyRing) -> None:
+    dev_idp = DevIdp(ring.stranger)
+    draft = Draft(ring)
+    draft.certificate_key = ring.stranger
+    draft.certificate["iss"] = DevIdp.domain
+
+    problem = await refusal(IdentityVerifier(config, clock, dev_idp), f"BrowserID {draft.text()}")
+
+    assert problem.code == "untrusted_issuer"
+
+
+def test_every_mistake_of_the_configuration_is_found_at_construction(config: Config) -> None:
+    wrong = replace(
+        config,
+        api=Api(public_url="push.example.net"),
+        identity=Identity(browserid=Browserid(issuers={"a.example": "/nowhere/a", "b.example": "/nowhere/b"})),
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        IdentityVerifier(wrong, clock)
+
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+        "api.public_url",
+        "identity.browserid.issuers",
+        "identity.browserid.issuers",
+    ]
+
+
+def test_the_verifier_alone_does_not_import_the_development_provider() -> None:
+    program = "import sys, pushctl.identity.verifier; sys.exit('pushctl.identity.dev_idp' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0

@@ -1,0 +1,101 @@
+"""The admin listener's four answers."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import pushctl
+from pushctl.admin import READY_SECONDS, AdminApp
+from pushctl.errors import StoreUnavailable
+from pushctl.metrics import Metrics
+
+
+async def ready() -> list[str]:
+    return []
+
+
+async def ask(app: AdminApp, path: str, method: str = "GET") -> tuple[int, dict[str, str], Any]:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("no route here reads a body")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "method": method, "path": path}, receive, send)
+    start, body = sent
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    text = body["body"].decode()
+    return start["status"], headers, json.loads(text) if "json" in headers["content-type"] else text
+
+
+async def test_healthz_says_live() -> None:
+    status, headers, body = await ask(AdminApp("api", Metrics("api"), ready), "/healthz")
+    assert (status, body) == (200, {"live": True})
+    assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"
+
+
+async def test_readyz_is_200_without_reasons_and_503_with_them() -> None:
+    reasons: list[str] = []
+
+    async def not_ready() -> list[str]:
+        return reasons
+
+    app = AdminApp("api", Metrics("api"), not_ready)
+    assert (await ask(app, "/readyz"))[::2] == (200, {"ready": True, "reasons": []})
+    reasons += ["Redis does not answer", "the keys are another installation's"]
+    assert (await ask(app, "/readyz"))[::2] == (503, {"ready": False, "reasons": reasons})
+
+
+async def test_readyz_gives_up_on_a_check_that_hangs_and_healthz_does_not_ask(autojump_clock: MockClock) -> None:
+    async def hangs() -> list[str]:
+        await trio.sleep(3600)
+        return []
+
+    app = AdminApp("api", Metrics("api"), hangs)
+    status, _, body = await ask(app, "/readyz")
+    assert (status, body["ready"]) == (503, False)
+    assert trio.current_time() == pytest.approx(READY_SECONDS, abs=0.1)
+    assert (await ask(app, "/healthz"))[0] == 200
+    del autojump_clock
+
+
+async def test_an_error_while_checking_is_a_reason() -> None:
+    async def fails() -> list[str]:
+        raise StoreUnavailable("Redis did not answer within 2 s")
+
+    status, _, body = await ask(AdminApp("api", Metrics("api"), fails), "/readyz")
+    assert (status, body["reasons"]) == (503, ["Redis did not answer within 2 s"])
+
+
+async def test_the_development_provider_shows_in_both_health_answers() -> None:
+    app = AdminApp("api", Metrics("api"), ready, dev_idp=True)
+    assert (await ask(app, "/healthz"))[2]["dev_idp"] is True
+    assert (await ask(app, "/readyz"))[2]["dev_idp"] is True
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    status, headers, body = await ask(AdminApp("api", Metrics("api"), ready), "/metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain")
+    assert 'pushctl_role{role="api"} 1.0' in body
+
+
+async def test_version_names_the_program_and_the_role() -> None:
+    status, _, body = await ask(AdminApp("s1", Metrics("socket"), ready), "/version")
+    assert status == 200
+    assert (body["version"], body["role"]) == (pushctl.__version__, "s1")
+
+
+@pytest.mark.parametrize(("method", "path", "code"), [("GET", "/push/x", 404), ("POST", "/healthz", 405)])
+async def test_anything_else_is_a_problem(method: str, path: str, code: int) -> None:
+    status, headers, body = await ask(AdminApp("api", Metrics("api"), ready), path, method)
+    assert (status, body["status"]) == (code, code)
+    assert headers["content-type"] == "application/problem+json"
+    if code == 405:
+        assert headers["allow"] == "GET, HEAD"
