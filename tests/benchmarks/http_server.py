@@ -47,7 +47,7 @@ async def _h11_connection(stream: trio.SocketStream) -> None:
     """The least that h11 on Trio can do: no limits, no time-outs, no errors."""
     connection = h11.Connection(h11.SERVER)
 
-    async def next_event() -> h11.Event | type[h11.PAUSED]:
+    async def next_event() -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while (event := connection.next_event()) is h11.NEED_DATA:
             connection.receive_data(await stream.receive_some(65_536))
         return event

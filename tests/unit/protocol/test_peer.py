@@ -1,0 +1,331 @@
+"""The client's decisions: which server, how long to wait, when to stop. Stories, and one machine that tries everything."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pushctl.protocol.peer import (
+    CAP_SECONDS,
+    LONGEST_RETRY_AFTER_SECONDS,
+    STABLE_SECONDS,
+    AskBoxOffice,
+    Peer,
+    Step,
+    Stop,
+    TryServer,
+)
+
+A, B, C = "wss://a.example/", "wss://b.example/", "wss://c.example/"
+
+
+def unlucky() -> float:
+    """Always the longest wait that jitter allows (nearly 1)."""
+    return 1.0
+
+
+def connected(peer: Peer, now: float) -> None:
+    assert peer.offered([A], 30, now) == TryServer(A)
+    peer.welcomed(now)
+
+
+def waits(step: Step) -> float:
+    assert isinstance(step, AskBoxOffice)
+    return step.after_seconds
+
+
+def test_it_begins_at_the_box_office_without_waiting() -> None:
+    assert Peer(unlucky).start() == AskBoxOffice(0.0)
+
+
+def test_servers_are_tried_once_each_in_the_order_given_and_then_the_box_office_is_asked_again() -> None:
+    peer = Peer(unlucky)
+    steps = [peer.offered([A, B, A, C], 30, 0), *(peer.server_failed(0) for _ in range(3))]
+    assert steps == [TryServer(A), TryServer(B), TryServer(C), AskBoxOffice(1.0)]
+
+
+def test_a_list_that_expired_while_servers_were_tried_is_not_used_further() -> None:
+    peer = Peer(unlucky)
+    peer.offered([A, B], 30, 0)
+    assert waits(peer.server_failed(30)) == 1.0
+
+
+def test_a_server_that_closes_before_its_welcome_is_a_server_that_failed() -> None:
+    peer = Peer(unlucky)
+    peer.offered([A, B], 30, 0)
+    assert peer.closed(4005, 1) == TryServer(B)
+
+
+def test_waits_double_up_to_five_minutes() -> None:
+    peer = Peer(unlucky)
+    found = [waits(peer.box_office_unreachable()) for _ in range(12)]
+    assert found == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+def test_jitter_is_full_so_a_lucky_client_does_not_wait() -> None:
+    peer = Peer(lambda: 0.0)
+    assert [waits(peer.box_office_unreachable()) for _ in range(3)] == [0, 0, 0]
+
+
+def test_jitter_only_adds_to_a_retry_after() -> None:
+    for random in (lambda: 0.0, lambda: 0.5, unlucky):
+        assert waits(Peer(random).box_office_refused(503, 7)) == 7 + random()
+
+
+def test_no_capacity_means_to_connect_to_nothing_until_then() -> None:
+    peer = Peer(unlucky)
+    peer.offered([A, B], 30, 0)
+    peer.box_office_refused(503, 7)
+    assert isinstance(peer.server_failed(0), AskBoxOffice)
+
+
+def test_an_empty_list_is_no_place_to_go() -> None:
+    assert waits(Peer(unlucky).offered([], 30, 0)) == 1.0
+
+
+def test_a_full_server_is_left_alone_until_its_retry_after_is_over() -> None:
+    peer = Peer(lambda: 0.0)
+    peer.offered([A, B], 30, 0)
+    assert peer.server_failed(0, 20) == TryServer(B)
+    peer.server_failed(0)
+    assert peer.offered([A, B], 30, 10) == TryServer(B)
+    assert peer.offered([A, B], 30, 20) == TryServer(A)
+
+
+def test_if_every_server_is_full_the_box_office_is_asked_when_the_first_may_have_room() -> None:
+    peer = Peer(lambda: 0.0)
+    peer.offered([A, B], 30, 0)
+    peer.server_failed(0, 20)
+    assert waits(peer.server_failed(4, 8)) == 8
+
+
+def test_a_retry_after_of_years_is_taken_for_a_mistake() -> None:
+    assert waits(Peer(lambda: 0.0).box_office_refused(503, 1e9)) == LONGEST_RETRY_AFTER_SECONDS
+
+
+def test_the_growth_starts_over_only_after_a_connection_that_lasted() -> None:
+    peer = Peer(unlucky)
+    for _ in range(4):
+        peer.box_office_unreachable()
+    connected(peer, 0)
+    assert waits(peer.closed(1006, STABLE_SECONDS - 1)) == 16
+    connected(peer, 100)
+    assert waits(peer.closed(1006, 100 + STABLE_SECONDS)) == 1
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 4000, 4001, 4002, 4003, 4004, 4005, 4499])
+def test_codes_below_4500_lead_back_to_the_box_office(code: int) -> None:
+    peer = Peer(unlucky)
+    connected(peer, 0)
+    assert waits(peer.closed(code, 100)) == 1.0
+
+
+@pytest.mark.parametrize("code", [4500, 4502, 4505, 4506, 4999])
+def test_codes_from_4500_are_final(code: int) -> None:
+    peer = Peer(unlucky)
+    connected(peer, 0)
+    step = peer.closed(code, 100)
+    assert isinstance(step, Stop)
+    assert (step.code, step.login_needed) == (code, False)
+
+
+@pytest.mark.parametrize("code", [4501, 4504])
+@pytest.mark.parametrize("welcomed", [True, False])
+def test_a_session_that_ended_needs_a_login(code: int, welcomed: bool) -> None:
+    peer = Peer(unlucky)
+    peer.offered([A, B], 30, 0)
+    if welcomed:
+        peer.welcomed(0)
+    step = peer.closed(code, 1)
+    assert isinstance(step, Stop)
+    assert step.login_needed
+
+
+@pytest.mark.parametrize(("random", "seconds"), [(lambda: 0.0, 30), (lambda: 0.5, 45), (unlucky, 60)])
+def test_a_replaced_connection_comes_back_once_after_half_a_minute_to_a_minute(
+    random: Callable[[], float], seconds: float
+) -> None:
+    peer = Peer(random)
+    connected(peer, 0)
+    assert waits(peer.closed(4503, 100)) == seconds
+
+
+def test_replaced_twice_within_ten_minutes_is_final() -> None:
+    peer = Peer(unlucky)
+    connected(peer, 0)
+    peer.closed(4503, 100)
+    connected(peer, 150)
+    assert isinstance(peer.closed(4503, 699), Stop)
+
+
+def test_replaced_again_after_ten_minutes_is_a_first_time() -> None:
+    peer = Peer(unlucky)
+    connected(peer, 0)
+    peer.closed(4503, 100)
+    connected(peer, 150)
+    assert waits(peer.closed(4503, 700)) == 60
+    connected(peer, 800)
+    assert isinstance(peer.closed(4503, 900), Stop)
+
+
+def test_a_reconnect_frame_names_the_moment_to_come_back() -> None:
+    peer = Peer(unlucky)
+    connected(peer, 0)
+    peer.reconnect_asked(5, 100)
+    assert waits(peer.closed(4001, 102)) == 3
+    connected(peer, 200)
+    assert waits(peer.closed(1006, 300)) == 1  # it was said of the connection before
+
+
+def test_a_server_that_sends_everybody_away_at_once_does_not_keep_us_in_a_tight_circle() -> None:
+    peer = Peer(unlucky)
+    found = []
+    for now in range(5):
+        connected(peer, now)
+        peer.reconnect_asked(0, now)
+        found.append(waits(peer.closed(4001, now)))
+    assert found == [1, 2, 4, 8, 16]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 301])
+def test_a_box_office_that_says_no_for_good_is_not_asked_again(status: int) -> None:
+    step = Peer(unlucky).box_office_refused(status, None)
+    assert isinstance(step, Stop)
+    assert not step.login_needed
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_box_office_in_trouble_is_asked_again(status: int) -> None:
+    assert waits(Peer(unlucky).box_office_refused(status, None)) == 1
+
+
+def test_a_session_the_box_office_does_not_know_needs_a_login() -> None:
+    step = Peer(unlucky).box_office_refused(401, None)
+    assert isinstance(step, Stop)
+    assert step.login_needed
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 40), st.floats(0, 1e12))
+def test_no_wait_is_longer_than_the_cap_over_what_was_asked_for(random: float, failures: int, asked: float) -> None:
+    peer = Peer(lambda: random)
+    for _ in range(failures):
+        peer.box_office_unreachable()
+    obeyed = min(asked, LONGEST_RETRY_AFTER_SECONDS)
+    assert obeyed <= waits(peer.box_office_refused(429, asked)) <= obeyed + CAP_SECONDS
+
+
+urls = st.lists(st.sampled_from([A, B, C, "wss://d.example/"]), max_size=6)
+retry_afters = st.none() | st.floats(0, 500)
+
+
+class AnyLife(RuleBasedStateMachine):
+    """Whatever happens in whatever order, within what the caller may do after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.drawn = 0.5
+        self.peer = Peer(lambda: self.drawn)
+        self.step: Step = self.peer.start()
+        self.is_connected = False
+        self.offered: list[str] = []
+        self.tried: list[str] = []
+        self.held: dict[str, float] = {}
+
+    def see(self, step: Step) -> None:
+        self.step = step
+        if isinstance(step, TryServer):
+            assert step.url in self.offered
+            assert step.url not in self.tried
+            assert self.held.get(step.url, self.now) <= self.now
+            assert self.offered.index(step.url) >= max((self.offered.index(t) for t in self.tried), default=0)
+            self.tried.append(step.url)
+
+    @rule(seconds=st.floats(0, 1000), drawn=st.floats(0, 1, exclude_max=True))
+    def time_passes(self, seconds: float, drawn: float) -> None:
+        self.now += seconds
+        self.drawn = drawn
+
+    @precondition(lambda self: isinstance(self.step, AskBoxOffice))
+    @rule(servers=urls, expires=st.floats(0, 60))
+    def the_box_office_answers(self, servers: list[str], expires: float) -> None:
+        self.now += self.step.after_seconds  # type: ignore[union-attr]  # by the precondition
+        self.offered, self.tried = servers, []
+        self.see(self.peer.offered(servers, expires, self.now))
+
+    @precondition(lambda self: isinstance(self.step, AskBoxOffice))
+    @rule(status=st.sampled_from([401, 404, 429, 503]), retry_after=retry_afters)
+    def the_box_office_refuses(self, status: int, retry_after: float | None) -> None:
+        self.offered = []
+        self.see(self.peer.box_office_refused(status, retry_after))
+        if status in (429, 503):
+            assert waits(self.step) >= (retry_after or 0)
+        else:
+            assert isinstance(self.step, Stop)
+
+    @precondition(lambda self: isinstance(self.step, AskBoxOffice))
+    @rule()
+    def the_box_office_is_away(self) -> None:
+        self.offered = []
+        self.see(self.peer.box_office_unreachable())
+
+    @precondition(lambda self: isinstance(self.step, TryServer) and not self.is_connected)
+    @rule(retry_after=retry_afters)
+    def the_server_does_not_take_us(self, retry_after: float | None) -> None:
+        if retry_after is not None:
+            self.held[self.tried[-1]] = self.now + retry_after
+        self.see(self.peer.server_failed(self.now, retry_after))
+
+    @precondition(lambda self: isinstance(self.step, TryServer) and not self.is_connected)
+    @rule()
+    def the_server_takes_us(self) -> None:
+        self.is_connected = True
+        self.peer.welcomed(self.now)
+
+    @precondition(lambda self: self.is_connected)
+    @rule(after=st.floats(0, 100))
+    def the_server_asks_to_reconnect(self, after: float) -> None:
+        self.peer.reconnect_asked(after, self.now)
+
+    @precondition(lambda self: isinstance(self.step, TryServer))
+    @rule(code=st.sampled_from([1000, 1006, 4001, 4002, 4005, 4501, 4502, 4503, 4504, 4505, 4999]))
+    def the_connection_ends(self, code: int) -> None:
+        was_connected, self.is_connected = self.is_connected, False
+        self.see(self.peer.closed(code, self.now))
+        if code in (4501, 4502, 4504, 4505, 4999):
+            assert isinstance(self.step, Stop)
+        elif was_connected and code != 4503:
+            assert isinstance(self.step, AskBoxOffice)
+
+    @precondition(lambda self: isinstance(self.step, Stop))
+    @rule()
+    def somebody_logs_in_anew(self) -> None:
+        self.is_connected = False
+        self.see(self.peer.start())
+
+    @invariant()
+    def no_wait_is_negative_or_for_ever(self) -> None:
+        if isinstance(self.step, AskBoxOffice):
+            assert 0 <= self.step.after_seconds <= LONGEST_RETRY_AFTER_SECONDS + CAP_SECONDS
+
+
+TestAnyLife = AnyLife.TestCase
+TestAnyLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=60, max_size=60), st.integers(0, 29))
+def test_however_short_connections_are_the_box_office_is_asked_less_and_less(draws: list[float], lasts: int) -> None:
+    """A server that takes connections and drops them: the sum of 60 waits is what exponential growth makes of it."""
+    assume(sum(draws) > 20)
+    drawn = iter(draws)
+    peer, now, ceilings = Peer(lambda: next(drawn)), 0.0, []
+    for draw in draws:
+        connected(peer, now)
+        now += lasts
+        wait = waits(peer.closed(1006, now))
+        ceilings.append(wait / draw if draw > 1e-9 else None)
+        now += wait
+    for position, ceiling in enumerate(ceilings):
+        assert ceiling is None or ceiling == pytest.approx(min(300, 2**position))
