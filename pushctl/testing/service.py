@@ -5,7 +5,7 @@ block ends. Must not know: what is tested.
 """
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,8 +52,8 @@ def for_tests(config: Config, folder: Path) -> Config:
 
 
 @asynccontextmanager
-async def running(config: Config, *, sockets: int = 2, gc: bool = True) -> AsyncIterator[Running]:
-    """Start api, boxoffice, `sockets` socket servers, router and gc; stop them when the block ends."""
+async def running(config: Config, *, sockets: int = 2, without: Collection[RoleName] = ()) -> AsyncIterator[Running]:
+    """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them when the block ends."""
     stop = trio.Event()
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder))
@@ -70,10 +70,11 @@ async def running(config: Config, *, sockets: int = 2, gc: bool = True) -> Async
             api = await start("api", config)
             assert api.url is not None
             config = replace(config, api=replace(config.api, public_url=api.url))
-            await start("router", config)
+            if "router" not in without:
+                await start("router", config)
             for number in range(sockets):
                 await start("socket", replace(config, socket=replace(config.socket, id=f"s{number + 1}")))
-            if gc:
+            if "gc" not in without:
                 await start("gc", config)
             boxoffice = await start("boxoffice", config)
             yield Running(
