@@ -9,7 +9,8 @@
   └── Problem                a peer asked for something we answer with an error (PROTOCOL, 0)
       ├── BodyInvalid QueryInvalid TtlMissing TtlInvalid TopicInvalid UrgencyInvalid
       │   EncodingInvalid NotificationInvalid                                                    400
-      ├── Unauthenticated, and the login codes of identity/browserid.py (LoginRefused)           401
+      ├── Unauthenticated VapidInvalid                                                           401
+      ├── LoginRefused (identity/refusal.py): a login code and its status per instance           400 401 413 503
       ├── Forbidden                                                                              403
       ├── NotFound PushUrlUnknown                                                                404
       ├── MethodNotAllowed TooSlow LengthRequired                                                405 408 411
@@ -17,6 +18,7 @@
       ├── PushUrlGone                                                                            410
       ├── BodyTooLarge UriTooLong ContentTypeUnsupported IdempotencyMismatch                     413 414 415 422
       ├── RateLimited HeadersTooLarge                                                            429 431
+      ├── Internal                                                                               500
       └── Unavailable                                                                            503
           ├── StoreUnavailable Overloaded NoCapacity
 
@@ -61,8 +63,9 @@ class TimedOut(PushctlError):
 class Problem(PushctlError):
     """An error a peer is told about: problem+json over HTTP (RFC 9457), an `error` frame and close code on a socket."""
 
-    status: ClassVar[int] = 400
-    code: ClassVar[str] = "body_invalid"
+    status: int = 400
+    code: str = "body_invalid"
+    """Set on the class; LoginRefused, which has a code per check, sets both on the instance."""
     title: ClassVar[str] = "The request is not valid"
     close_code: ClassVar[int] = 4502
     errno: ClassVar[int | None] = None
@@ -110,6 +113,11 @@ class NotificationInvalid(Problem):
 class Unauthenticated(Problem):
     status, code, title = 401, "unauthenticated", "No valid session"
     close_code, errno = 4501, 109
+
+
+class VapidInvalid(Problem):
+    status, code, title = 401, "vapid_invalid", "The sender's signature is not valid"
+    errno = 109
 
 
 class Forbidden(Problem):
@@ -173,6 +181,13 @@ class RateLimited(Problem):
 
 class HeadersTooLarge(Problem):
     status, code, title = 431, "headers_too_large", "The request headers are too large"
+
+
+class Internal(Problem):
+    """A fault of ours. The peer learns nothing else; the log has the rest."""
+
+    status, code, title = 500, "internal", "Internal error"
+    close_code = 4003
 
 
 class Unavailable(Problem):

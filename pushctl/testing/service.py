@@ -53,7 +53,7 @@ def for_tests(config: Config, folder: Path) -> Config:
 
 @asynccontextmanager
 async def running(config: Config, *, sockets: int = 2, without: Collection[RoleName] = ()) -> AsyncIterator[Running]:
-    """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them when the block ends."""
+    """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them at the end."""
     stop = trio.Event()
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder))
