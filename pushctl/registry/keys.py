@@ -1,40 +1,40 @@
 """The map of the key space: every key there is, its type, who writes it, how long it lives, how large it can grow.
 
-`P` is `redis.prefix`. Every key of a user carries the hash tag {u:<user>}, so a script touches one slot of a Cluster.
+`P` is `redis.prefix`, `*` an id, a hash or a number. Every key of a user carries the hash tag {u:<user>}, so a script touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
-  P:{u:U}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
+  P:{u:*}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
                                                                                    push_url_count created identity
-  P:{u:U}:gone               hash    account deletion one day                      a tombstone: what must be finished
-  P:{u:U}:devices            hash    login            until removed                limits.devices_per_user
-  P:{u:U}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
-  P:{u:U}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
-  P:{u:U}:sites              hash    allow            until revoked                as push_urls: site and key -> id
-  P:{u:U}:ghosts             hash    revoke           volatile                     revoked push URLs the log still names
-  P:{u:U}:log                stream  every change     volatile                     limits.log_events_per_user
-  P:{u:U}:messages           hash    append           volatile                     limits.unread_per_user
-  P:{u:U}:unread             zset    append           volatile                     as messages: seq
-  P:{u:U}:unread_by_url      zset    append           volatile                     as messages: push URL and seq
-  P:{u:U}:bytes_by_url       zset    append           volatile                     limits.push_urls_per_user
-  P:{u:U}:expiry             zset    append           volatile                     as messages: seq by expiry
-  P:{u:U}:topics             hash    append           volatile                     as messages: push URL and topic
-  P:{u:U}:stubs              hash    whatever ends it volatile                     MAX_STUBS: states of dead messages
-  P:{u:U}:stub_expiry        zset    whatever ends it volatile                     as stubs
-  P:{u:U}:presence           hash    hello            30 min, renewed              connections of the user's devices
-  P:{u:U}:idem:H             string  append           5 min                        one per push URL and Idempotency-Key
-  P:identity:E               string  login            until the account goes       one per principal
-  P:session:H                string  login            the session                  one per device (two while it renews)
-  P:replay:D                 string  login            the assertion                one per assertion in the last minutes
+  P:{u:*}:gone               hash    account deletion one day                      a tombstone: what must be finished
+  P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
+  P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
+  P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
+  P:{u:*}:sites              hash    allow            until revoked                as push_urls: site and key -> id
+  P:{u:*}:ghosts             hash    revoke           volatile                     revoked push URLs the log still names
+  P:{u:*}:log                stream  every change     volatile                     limits.log_events_per_user
+  P:{u:*}:messages           hash    append           volatile                     limits.unread_per_user
+  P:{u:*}:unread             zset    append           volatile                     as messages: seq
+  P:{u:*}:unread_by_url      zset    append           volatile                     as messages: push URL and seq
+  P:{u:*}:bytes_by_url       zset    append           volatile                     limits.push_urls_per_user
+  P:{u:*}:expiry             zset    append           volatile                     as messages: seq by expiry
+  P:{u:*}:topics             hash    append           volatile                     as messages: push URL and topic
+  P:{u:*}:stubs              hash    whatever ends it volatile                     MAX_STUBS: states of dead messages
+  P:{u:*}:stub_expiry        zset    whatever ends it volatile                     as stubs
+  P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
+  P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
+  P:identity:*               string  login            until the account goes       one per principal
+  P:session:*                string  login            the session                  one per device (two while it renews)
+  P:replay:*                 string  login            the assertion                one per assertion in the last minutes
   P:{servers}:seen           hash    heartbeat        a day after death (gc)       socket servers
   P:{servers}:rows           hash    heartbeat        as seen                      socket servers
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:judges         hash    whoever judges   an hour after the last use   roles that judge
-  P:{route:N}                stream  api, socket      handed over, or 60 s         routing.max_jobs
-  P:{gc:N}                   zset    append, sweep    until swept                  users with something that expires
-  P:{gc:N}:idle              hash    sweep            until the second look        as gc:N
-  P:users:N                  set     login            until the account goes       users
-  P:census                   hash    gc               for good                     one row
-  P:lease:NAME               string  gc               seconds                      gc tasks
+  P:{route:*}                stream  api, socket      handed over, or 60 s         routing.max_jobs
+  P:{gc:*}                   zset    append, sweep    until swept                  users with something that expires
+  P:{gc:*}:idle              hash    sweep            until the second look        as {gc:*}
+  P:users:*                  set     login            until the account goes       users
+  P:census                   string  gc               for good                     one row
+  P:lease:*                  string  gc               seconds                      gc tasks
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 

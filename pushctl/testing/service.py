@@ -37,14 +37,13 @@ def for_tests(config: Config, folder: Path) -> Config:
     if not keys_file.exists():
         Keys.generate().write(keys_file)
     here = "127.0.0.1:0"
-    short = {"admin_listen": here, "drain_seconds": 3}
     return replace(
         config,
         api=replace(config.api, listen=here, admin_listen=here, drain_seconds=3),
         boxoffice=replace(config.boxoffice, listen=here, admin_listen=here, drain_seconds=3),
         socket=replace(config.socket, listen=here, admin_listen=here, drain_seconds=3),
-        router=replace(config.router, **short),
-        gc=replace(config.gc, **short),
+        router=replace(config.router, admin_listen=here, drain_seconds=3),
+        gc=replace(config.gc, admin_listen=here, drain_seconds=3),
         identity=replace(
             config.identity, environment="development", keys_file=str(keys_file), dev_idp=DevIdp(enabled=True)
         ),

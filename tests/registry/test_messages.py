@@ -1,6 +1,5 @@
 """Messages and the event log on a real Redis."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry.messages import Delta, NewMessage, Snapshot, Stored
 from pushctl.registry.records import DroppedEntry, MessageEntry, PushUrlEntry, ReadEntry, RevokedEntry
 from pushctl.registry.store import AccountGone
+from tests.registry.conftest import Shift
 
 ADA = UserId("ada")
 SITE = "https://news.example"
@@ -60,21 +60,11 @@ class Inbox:
         return [record.body for record in await self.registry.messages.unread(ADA, 0, 500)]
 
 
-class Shift:
-    ms = 0
-
-
 @pytest.fixture
-def shift() -> Shift:
-    return Shift()
-
-
-@pytest.fixture
-async def inbox(config: Config, shift: Shift) -> AsyncIterator[Inbox]:
-    async with open_registry(config, name="test", shift_ms=lambda: shift.ms) as registry:
-        inbox = Inbox(registry)
-        await inbox.prepare()
-        yield inbox
+async def inbox(registry: Registry) -> Inbox:
+    inbox = Inbox(registry)
+    await inbox.prepare()
+    return inbox
 
 
 async def test_a_stored_message_comes_with_its_place_in_the_log(inbox: Inbox) -> None:
