@@ -1,11 +1,12 @@
 """The map of the key space: every key there is, its type, who writes it, how long it lives, how large it can grow.
 
-`P` is `redis.prefix`, `*` an id, a hash or a number. Every key of a user carries the hash tag {u:<user>}, so a script touches one slot of a Cluster.
+`P` is `redis.prefix`, `*` an id, a hash or a number. Every key of a user carries the hash tag {u:<user>}, so a script
+touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
   P:{u:*}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
                                                                                    push_url_count created identity
-  P:{u:*}:gone               hash    account deletion one day                      a tombstone: what must be finished
+  P:{u:*}:gone               hash    deletion         one day                      a tombstone: what must be finished
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
   P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
@@ -18,8 +19,8 @@
   P:{u:*}:bytes_by_url       zset    append           volatile                     limits.push_urls_per_user
   P:{u:*}:expiry             zset    append           volatile                     as messages: seq by expiry
   P:{u:*}:topics             hash    append           volatile                     as messages: push URL and topic
-  P:{u:*}:stubs              hash    whatever ends it volatile                     MAX_STUBS: states of dead messages
-  P:{u:*}:stub_expiry        zset    whatever ends it volatile                     as stubs
+  P:{u:*}:stubs              hash    its end          volatile                     MAX_STUBS: states of dead messages
+  P:{u:*}:stub_expiry        zset    its end          volatile                     as stubs
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
   P:identity:*               string  login            until the account goes       one per principal
