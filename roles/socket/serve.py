@@ -182,6 +182,8 @@ class SocketRole:
         allowed = self.config.socket.origins
         if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):
             raise Forbidden("pages of this origin may not connect here", field="Origin")
+        if not upgrade.key_is_valid:
+            raise FrameInvalid("expected 16 bytes in base64", field="Sec-WebSocket-Key")
         if SUBPROTOCOL not in upgrade.subprotocols:
             raise FrameInvalid(f"offer the subprotocol {SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
 

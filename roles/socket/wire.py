@@ -6,6 +6,7 @@ TCP connection after CLOSE_SECONDS whether or not the peer answers; whatever a p
 Must not know: frames' meaning, users.
 """
 
+import base64
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -86,6 +87,7 @@ class Upgrade:
         self._request = request
         self.origin = headers.get(b"origin")
         self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
+        self.key_is_valid = _is_key(headers.get(b"sec-websocket-key", ""))
 
     async def accept(self, subprotocol: str) -> Wire:
         """Complete the upgrade. No extension is ever negotiated: no compression, no compression bombs.
@@ -102,6 +104,14 @@ class Upgrade:
         status, headers, body = problem_response(problem)
         with trio.move_on_after(CLOSE_SECONDS), suppress(trio_websocket.ConnectionClosed):
             await self._request.reject(status, extra_headers=headers, body=body)
+
+
+def _is_key(text: str) -> bool:
+    """Sixteen bytes in base64 (RFC 6455 s.4.2.1, 5), which the library does not look at."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False
 
 
 Handler = Callable[[Upgrade], Awaitable[None]]
