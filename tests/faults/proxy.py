@@ -1,0 +1,54 @@
+"""A small proxy before Redis that can hold back what one kind of connection is told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+
+class Proxy:
+    """Forwards bytes. While `deaf` is set, connections that subscribed hear nothing; everything else goes on."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self.deaf = False
+        self.url = ""
+        self.subscriptions = 0
+
+    async def _serve(self, client: trio.SocketStream) -> None:
+        async with await trio.open_unix_socket(self._target) as redis, client, trio.open_nursery() as nursery:
+            subscribed = False
+
+            async def up() -> None:
+                nonlocal subscribed
+                async for chunk in client:
+                    if b"SUBSCRIBE" in bytes(chunk):
+                        subscribed = True
+                        self.subscriptions += 1
+                    await redis.send_all(chunk)
+                nursery.cancel_scope.cancel()
+
+            async def down() -> None:
+                async for chunk in redis:
+                    if not (self.deaf and subscribed):
+                        await client.send_all(chunk)
+                nursery.cancel_scope.cancel()
+
+            async def quietly(work) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - up or down
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await work()
+
+            nursery.start_soon(quietly, up)
+            nursery.start_soon(quietly, down)
+
+
+@asynccontextmanager
+async def proxy(target: str) -> AsyncIterator[Proxy]:
+    """A proxy to the Redis at this Unix socket."""
+    running = Proxy(target)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    running.url = f"redis://127.0.0.1:{listener.socket.getsockname()[1]}/0"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, running._serve, [listener])
+        yield running
+        nursery.cancel_scope.cancel()

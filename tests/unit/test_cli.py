@@ -1,0 +1,125 @@
+"""The door of the command line: help, exit codes, and that nothing is imported before it is used."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import pushctl
+from pushctl.cli import COMMANDS, exit_code_of, load_command, main
+from pushctl.errors import ConfigError, Failed, NotGood, PushctlError, TimedOut, Unreachable
+
+HEAVY = ("trio", "litestar", "redis", "httpx", "structlog", "msgspec", "rich", "cryptography")
+
+
+def all_commands() -> Iterator[tuple[str, ...]]:
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, (*path, name))
+
+    yield ()
+    for name in COMMANDS:
+        yield from walk(load_command(name), (name,))
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.mark.parametrize("command", list(all_commands()), ids=lambda command: " ".join(("pushctl", *command)))
+def test_every_help_text_ends_with_examples(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    code, out, err = run(capsys, *command, "--help")
+    assert (code, err) == (0, "")
+    head, _, examples = out.rpartition("Examples:")
+    assert "Usage: pushctl" in head
+    lines = [line.strip() for line in examples.strip().splitlines()]
+    assert lines
+    assert not [line for line in lines if "pushctl" not in line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_imports_nothing_heavy(flag: str) -> None:
+    code = f"""
+import sys
+from pushctl.cli import main
+try:
+    main([{flag!r}])
+finally:
+    print(sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert ended.stderr == "[]\n"
+
+
+def test_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"pushctl {pushctl.__version__}\n", "")
+
+
+@pytest.mark.parametrize("args", [("srve",), ("serve",), ("serve", "nobody"), ("--nothing",), ("config", "sow")])
+def test_wrong_usage_ends_with_2_and_says_so_on_stderr(capsys: pytest.CaptureFixture[str], args: tuple[str]) -> None:
+    code, out, err = run(capsys, *args)
+    assert (code, out) == (2, "")
+    assert "Usage: pushctl" in err
+    assert "Traceback" not in err
+
+
+def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean 'serve'?" in run(capsys, "srve")[2]
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Failed("what happened"), 1),
+        (ConfigError(["what happened"]), 2),
+        (NotGood("what happened"), 3),
+        (TimedOut("what happened"), 4),
+        (Unreachable("what happened"), 5),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_an_error_is_one_line_and_its_exit_code_however_deep_in_nurseries(
+    capsys: pytest.CaptureFixture[str], error: PushctlError, code: int, depth: int
+) -> None:
+    wrapped: Exception = error
+    for _ in range(depth):
+        wrapped = ExceptionGroup("nursery", [wrapped])
+    assert exit_code_of(raising(wrapped)) == code
+    assert capsys.readouterr() == ("", "pushctl: what happened\n")
+
+
+def test_every_mistake_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(raising(ConfigError(["one", "two"]))) == 2
+    assert capsys.readouterr().err == "pushctl: one\npushctl: two\n"
+
+
+def test_an_interrupt_is_130_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(raising(KeyboardInterrupt())) == 130
+    assert exit_code_of(raising(BaseExceptionGroup("nursery", [KeyboardInterrupt()]))) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ExceptionGroup):
+        exit_code_of(raising(ExceptionGroup("nursery", [Failed("known"), ZeroDivisionError()])))
+
+
+def test_a_reader_that_has_had_enough_is_no_traceback() -> None:
+    command = f"{sys.executable} -m pushctl config show --sources | true; exit ${{PIPESTATUS[0]}}"
+    for _ in range(3):
+        ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        assert ended.returncode in (0, 1)
+        assert ended.stderr == ""
