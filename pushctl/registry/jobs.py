@@ -14,7 +14,7 @@ from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
 HAND_OVER = Script.load("hand_over")
-MAKE_GROUP = Script.load("make_group")
+JOIN_GROUP = Script.load("join_group")
 
 GROUP = "routers"
 BLOCK_MS = 500
@@ -67,10 +67,10 @@ class Jobs:
         """These jobs are done: acknowledge and delete them in one step."""
         await self._store.run_on(HAND_OVER, [self._store.keys.route(partition)], rest=ids, group=GROUP)
 
-    async def make_groups(self) -> None:
-        """The consumer group of every stream, from its beginning. Twice is no error."""
+    async def join(self, consumer: str) -> None:
+        """A router shares the work from now on (or again, when Redis lost the group)."""
         for partition in range(self.partitions):
-            await self._store.link.run_script(MAKE_GROUP, [self._store.keys.route(partition)], [GROUP])
+            await self._store.run_on(JOIN_GROUP, [self._store.keys.route(partition)], group=GROUP, consumer=consumer)
 
     async def reader(self, consumer: str) -> "JobReader":
         """A connection of its own for blocking reads."""

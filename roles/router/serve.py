@@ -46,7 +46,7 @@ class RouterRole:
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         async with open_registry(self._config, name="router") as registry, trio.open_nursery() as nursery:
             self._registry = registry
-            await registry.jobs.make_groups()
+            await registry.jobs.join(self._consumer)
             picture = Picture(registry, judge=self._consumer)
             nursery.start_soon(picture.keep)
             strategy = choose(self._config, registry, picture)
@@ -83,7 +83,7 @@ class RouterRole:
             while not self._draining.is_set():
                 taken = await reader.take(self._config.router.batch)
                 if taken is None:
-                    await registry.jobs.make_groups()
+                    await registry.jobs.join(self._consumer)
                 elif taken:
                     await self._deliver(registry, strategy, taken)
         finally:

@@ -55,6 +55,14 @@ async def receiver(config: Config, between: Proxy, heard: Heard) -> AsyncIterato
         nursery.cancel_scope.cancel()
 
 
+async def problem_of(receiving: Receiver) -> str:
+    """What /readyz would say, once it says something."""
+    with trio.fail_after(5):
+        while (problem := receiving.problem) is None:  # noqa: ASYNC110 - /readyz looks at it the same way
+            await trio.sleep(0.01)
+    return problem
+
+
 async def publish(registry: Registry) -> None:
     await registry.channels.publish([(S1, encode(Batch([JOB])))])
 
@@ -76,10 +84,7 @@ async def test_a_channel_gone_deaf_without_a_word_is_noticed_and_rebuilt(
     async with proxy(str(redis_process.path)) as between, receiver(config, between, heard) as (registry, receiving):
         between.deaf = True
         await publish(registry)  # lost, as hints may be
-        with trio.fail_after(5):
-            while receiving.problem is None:  # noqa: ASYNC110 - /readyz looks at it the same way
-                await trio.sleep(0.01)
-        assert "silent" in receiving.problem
+        assert "silent" in await problem_of(receiving)
         between.deaf = False
         await heard.until(lambda: heard.losses)
         assert receiving.problem is None

@@ -19,8 +19,10 @@ async def take(registry: Registry, consumer: str) -> list[bytes]:
 
 
 async def test_a_job_goes_to_one_router_and_is_gone_once_handed_over(registry: Registry) -> None:
-    await registry.jobs.make_groups()
-    await registry.jobs.make_groups()
+    await registry.jobs.join("r1")
+    await registry.jobs.join("r1")
+    await registry.jobs.join("r2")
+    assert (await registry.jobs.backlog())[0].consumers == 2
     registry.jobs.put(ADA, b"one")
     registry.jobs.put(ADA, b"two")
     reader = await registry.jobs.reader("r1")
@@ -41,7 +43,7 @@ async def test_jobs_of_a_silent_router_are_tried_once_more_and_then_given_up(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "IDLE_MS", 0)  # the one thing that would have to be waited for
-    await registry.jobs.make_groups()
+    await registry.jobs.join("dead")
     registry.jobs.put(ADA, b"one")
     assert await take(registry, "dead") == [b"one"]
     again, hopeless = await registry.jobs.take_over("r2", 100)
@@ -62,7 +64,7 @@ async def test_a_stream_without_routers_is_bounded(registry: Registry) -> None:
 async def test_a_group_that_redis_lost_is_noticed(registry: Registry) -> None:
     reader = await registry.jobs.reader("r1")
     assert await reader.take(1) is None
-    await registry.jobs.make_groups()
+    await registry.jobs.join("r1")
     assert await reader.take(1) == []
     await reader.aclose()
 

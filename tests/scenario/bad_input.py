@@ -14,7 +14,8 @@ Body = dict[str, Any]
 
 HUGE = b'{"x":"' + b"y" * 70_000 + b'"}'
 DEEP = b"[" * 50_000
-NO_JSON = (b"", b"{", b"\xff", b'{"a":"\xff"}', b"\xef\xbb\xbf{}", b'{"a":"\\ud800"}', b"{'a':1}", b"NaN")
+NO_JSON = (b"", b"{", b"\xff", b'{"\xff":1}', b"\xef\xbb\xbf{}", b'{"\\ud800":1}', b"{'a':1}", b"NaN")
+NO_TEXT = (b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\x", b"\n")
 WRONG_SHAPES = (b"null", b"[]", b'"text"', b"1", b"true", DEEP)
 OTHER_TYPES = (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", "")
 WRONG_VALUES: tuple[Any, ...] = (None, 1, 1.5, True, [], {}, "", [["x"]], {"x": {}}, "x" * 20_000, 2**70)
@@ -22,12 +23,14 @@ WRONG_VALUES: tuple[Any, ...] = (None, 1, 1.5, True, [], {}, "", [["x"]], {"x": 
 
 @dataclass(frozen=True)
 class Route:
-    """One route and a body it takes. `fields`: for each JSON path, values of it that are wrong."""
+    """One route and a body it takes. `fields`: for each JSON path, values of it that are wrong; `text`: a text in
+    the body."""
 
     method: str
     path: str
     body: Body | None = None
     fields: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    text: bytes = b""
     required: tuple[str, ...] = ()
     code: str = "body_invalid"
 
@@ -48,6 +51,9 @@ def spoiled(route: Route) -> Iterator[Spoiled]:
     good = json.dumps(route.body).encode()
     for content in NO_JSON:
         yield Spoiled(f"no JSON: {content[:20]!r}", content, "application/json", 400, "body_invalid", "$")
+    for text in NO_TEXT:
+        content = good.replace(route.text, text)
+        yield Spoiled(f"no text: {text!r}", content, "application/json", 400, "body_invalid", "$")
     for content in WRONG_SHAPES:
         yield Spoiled(f"no object: {content[:20]!r}", content, "application/json", 400, route.code, "$")
     for kind in OTHER_TYPES:

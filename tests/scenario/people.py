@@ -50,7 +50,8 @@ class Socket:
             try:
                 frame: Frame = json.loads(await self.websocket.get_message())
             except trio_websocket.ConnectionClosed as closed:
-                raise Closed(closed.reason.code, closed.reason.reason) from None
+                reason = closed.reason
+                raise Closed(reason.code if reason else 1006, reason.reason if reason else None) from None
         self.frames.append(frame)
         return frame
 

@@ -14,7 +14,8 @@ import trio_websocket
 
 from pushctl.client import connection as connection_module
 from pushctl.client import events
-from pushctl.client.connection import NO_CODE, Connection, Ended, NotConnected, connect
+from pushctl.client.connection import NO_CODE, Connection, Ended
+from pushctl.client.dialing import NotConnected, dial
 from pushctl.client.store import Store
 from pushctl.protocol import frames
 from tests.fake_service import FakeService, FakeSocket, Script, until_closed
@@ -44,7 +45,7 @@ async def visiting(
     store.begin_session(session())
     to_us, told = trio.open_memory_channel[events.Event](math.inf)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
-        async with connect(service.socket_url) as socket, trio.open_nursery() as nursery:
+        async with dial(service.socket_url) as socket, trio.open_nursery() as nursery:
             visit = Visit(Connection(socket, store, to_us, "very-low"))
             assert isinstance(await visit.connection.greet("secret-1"), frames.Welcome)
 
@@ -268,14 +269,14 @@ async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come
 
 async def test_a_server_that_is_full_says_when_to_come_back(service: FakeService) -> None:
     with pytest.raises(NotConnected) as refused:
-        async with connect(service.socket_url):
+        async with dial(service.socket_url):
             raise AssertionError
     assert (refused.value.reason, refused.value.retry_after_seconds) == ("answered 503", 7.0)
 
 
 async def test_nobody_there_is_said_in_the_systems_words() -> None:
     with pytest.raises(NotConnected, match=r"^connection refused$"):
-        async with connect("ws://127.0.0.1:1/"):
+        async with dial("ws://127.0.0.1:1/"):
             raise AssertionError
 
 
@@ -285,7 +286,7 @@ async def test_an_error_inside_is_not_hidden_by_a_peer_that_does_not_answer_our_
     monkeypatch.setattr(connection_module, "GOODBYE_SECONDS", 0.05)
     async with silent_server() as url:
         with trio.fail_after(PATIENCE_SECONDS), pytest.raises(LookupError):
-            async with connect(url):
+            async with dial(url):
                 raise LookupError
 
 
@@ -296,7 +297,7 @@ async def test_a_server_that_says_no_welcome_is_given_up(monkeypatch: pytest.Mon
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
         async with silent_server() as url:
             with pytest.raises(NotConnected, match="no welcome"):
-                async with connect(url) as socket:
+                async with dial(url) as socket:
                     await Connection(socket, store, to_us, "very-low").greet("secret-1")
 
 
@@ -305,7 +306,7 @@ async def test_a_server_that_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(connection_module, name, 0.05)
     to_us, told = trio.open_memory_channel[events.Event](1)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
-        async with silent_server() as url, connect(url) as socket:
+        async with silent_server() as url, dial(url) as socket:
             ended = await Connection(socket, store, to_us, "very-low").live(0.05)
     assert ended == Ended(NO_CODE, "the server does not answer any more")
 
@@ -324,7 +325,7 @@ async def test_a_display_that_does_not_keep_up_stops_the_reading(service: FakeSe
     store.begin_session(session())
     to_us, told = trio.open_memory_channel[events.Event](2)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
-        async with connect(service.socket_url) as socket, trio.open_nursery() as nursery:
+        async with dial(service.socket_url) as socket, trio.open_nursery() as nursery:
             connection = Connection(socket, store, to_us, "very-low")
             await connection.greet("secret-1")
             nursery.start_soon(connection.live, 60)

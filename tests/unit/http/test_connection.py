@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from pushctl.http.asgi import Receive, Scope, Send, read_body, respond
+from pushctl.http.connection import BURST
 from tests.unit.http.harness import get, post, serving
 
 
@@ -21,10 +22,10 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
 
 async def test_pipelined_requests_are_answered_in_their_order() -> None:
     async with serving() as running, running.peer() as peer:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(peer.send, b"".join(post(b"x" * 100, path=f"/{number}") for number in range(500)))
-            for number in range(500):
-                assert (await peer.answer()).body == b"/%d" % number
+        requests = b"".join(post(b"x" * 100, path=f"/{number}") for number in range(500))
+        running.nursery.start_soon(peer.send, requests)
+        for number in range(500):
+            assert (await peer.answer()).body == b"/%d" % number
 
 
 async def test_a_pipelining_peer_lets_others_run() -> None:
@@ -48,8 +49,8 @@ async def test_a_pipelining_peer_lets_others_run() -> None:
         await peer.send(get() * count)
         for _ in range(count):
             await peer.answer()
-        most_in_one_turn = max(starts.count(turn) for turn in starts)
-        assert most_in_one_turn <= 32
+        # Trio shuffles: the connection may be last in one round and first in the next.
+        assert max(starts.count(turn) for turn in starts) <= 2 * BURST
 
 
 async def test_connection_close_is_obeyed_and_what_comes_behind_it_is_not_read() -> None:
@@ -157,10 +158,10 @@ async def test_a_slow_application_is_not_mistaken_for_a_slow_peer() -> None:
         await trio.sleep(0.3)
         await respond(send, 200, [])
 
-    async with serving(app, header_seconds=0.1, body_seconds=0.1, idle_seconds=0.1, write_seconds=0.1) as running:
-        async with running.peer() as peer:
-            await peer.send(post(b"hello"))
-            assert (await peer.answer()).status == 200
+    limits = {"header_seconds": 0.1, "body_seconds": 0.1, "idle_seconds": 0.1, "write_seconds": 0.1}
+    async with serving(app, **limits) as running, running.peer() as peer:
+        await peer.send(post(b"hello"))
+        assert (await peer.answer()).status == 200
 
 
 async def test_the_last_answer_arrives_though_the_peer_is_still_sending() -> None:

@@ -220,12 +220,12 @@ async def test_a_streamed_answer_is_chunked_and_the_connection_lives_on() -> Non
 
 
 async def test_a_streamed_answer_of_known_length_is_not_chunked() -> None:
-    async with serving(streaming(b"he", b"llo", headers=[(b"Content-Length", b"5")])) as running:
-        async with running.peer() as peer:
-            for _ in range(2):
-                await peer.send(get())
-                answer = await peer.answer()
-                assert (answer.headers["content-length"], answer.body) == ("5", b"hello")
+    app = streaming(b"he", b"llo", headers=[(b"Content-Length", b"5")])
+    async with serving(app) as running, running.peer() as peer:
+        for _ in range(2):
+            await peer.send(get())
+            answer = await peer.answer()
+            assert (answer.headers["content-length"], answer.body) == ("5", b"hello")
 
 
 async def test_a_streamed_answer_to_http_1_0_ends_with_the_connection() -> None:
@@ -264,7 +264,7 @@ async def test_an_answer_that_has_no_body_says_nothing_about_one(status: int) ->
         for _ in range(2):
             await peer.send(get())
             answer = await peer.answer()
-            assert (answer.status, answer.headers.keys()) == (status, {"etag", "date"})
+            assert (answer.status, sorted(answer.headers)) == (status, ["date", "etag"])
 
 
 async def test_headers_of_the_connection_are_this_layers_business() -> None:
@@ -422,6 +422,11 @@ async def test_a_problem_that_an_application_raises_is_the_answer_and_the_connec
 # --- peers that go away ----------------------------------------------------------------------------------------------
 
 
+async def send_for_ever(send: Send) -> None:
+    while True:
+        await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+
+
 async def test_receive_tells_an_application_that_its_client_is_gone_and_send_refuses() -> None:
     raised = trio.Event()
 
@@ -430,13 +435,9 @@ async def test_receive_tells_an_application_that_its_client_is_gone_and_send_ref
         assert (await receive())["type"] == "http.disconnect"
         assert (await receive())["type"] == "http.disconnect"
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
-        except OSError as error:
-            assert isinstance(error, ClientDisconnected)
-            raised.set()
-            raise
+        with pytest.raises(ClientDisconnected):
+            await send_for_ever(send)
+        raised.set()
 
     async with serving(app) as running:
         async with running.peer() as peer:
@@ -536,9 +537,9 @@ async def test_a_peer_that_does_not_read_its_answer_is_cut_off_after_write_secon
 
 async def test_a_peer_that_reads_slowly_but_in_time_gets_everything() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, 200, [], b"x" * 20_000_000)
+        await respond(send, 200, [], b"x" * 4_000_000)
 
     async with serving(app) as running, running.peer() as peer:
         await peer.send(get())
         await trio.sleep(0.1)
-        assert len((await peer.answer()).body) == 20_000_000
+        assert len((await peer.answer()).body) == 4_000_000

@@ -1,0 +1,103 @@
+"""`pushctl stats` against a running service: numbers that agree, a layout that fits, exit codes that can be trusted."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import trio
+from rich.console import Console
+
+from pushctl.cli.stats_view import render, warnings
+from pushctl.config.model import Config
+from pushctl.overview import SECTIONS, Overview, gather
+from pushctl.registry import open_registry
+from roles.gc import run_once
+from tests.scenario.people import Town
+
+PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
+
+
+async def stats(config: Config, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PUSHCTL_REDIS__URL": config.redis.url, "PUSHCTL_REDIS__PREFIX": config.redis.prefix}
+    with trio.fail_after(30):
+        return await trio.run_process(
+            [PUSHCTL, "stats", *arguments], capture_stdout=True, capture_stderr=True, check=False, env=environment
+        )
+
+
+async def overview_of(town: Town) -> Overview:
+    async with open_registry(town.service.config, name="test") as registry:
+        return await gather(registry, town.service.config)
+
+
+async def test_the_numbers_are_the_services_own(town: Town) -> None:
+    ada, bob = await town.login("ada"), await town.login("bob")
+    push_url = await ada.allow()
+    await town.push(push_url["url"], {"body": "one"})
+    async with ada.connected("s1") as on_ada, bob.connected("s2") as on_bob:
+        await on_ada.synced()
+        await on_bob.synced()
+        await run_once(town.service.config)
+        with trio.fail_after(10):
+            while (overview := await overview_of(town)).connections < 2:  # noqa: ASYNC110 - heartbeats come every 2 s
+                await trio.sleep(0.1)
+        assert [(server.id, server.state, server.connections) for server in overview.servers] == [
+            ("s1", "ready", 1),
+            ("s2", "ready", 1),
+        ]
+        assert overview.users is not None
+        assert (overview.users.users, overview.users.devices, overview.users.push_urls) == (2, 2, 1)
+        assert overview.users.connected == 2
+        assert overview.messages is not None
+        assert overview.messages.unread == 1
+        assert overview.routing.partitions[0].routers == 1
+        done = await stats(town.service.config, "--json")
+        assert done.returncode == 0, done.stderr
+        line = json.loads(done.stdout)
+        assert line["users"]["users"] == 2
+        assert line["connections"] == 2
+        for section in SECTIONS:
+            done = await stats(town.service.config, section, "--json")
+            assert set(json.loads(done.stdout)) == {"at", section}
+
+
+async def test_every_section_fits_80_columns(town: Town) -> None:
+    overview = await overview_of(town)
+    url = "wss://" + "very-long-name." * 10 + "example/"
+    crowded = [msgspec.structs.replace(server, url=url, connections=9_500) for server in overview.servers]
+    for shown in (overview, msgspec.structs.replace(overview, servers=crowded)):
+        screen = io.StringIO()
+        Console(width=80, file=screen).print(render(shown))
+        text = screen.getvalue()
+        assert max(len(line) for line in text.splitlines()) <= 80
+        for word in ("s1", "ready", "total", "Routing", "Redis"):
+            assert word in text
+
+
+async def test_what_is_wrong_is_said_in_words(town: Town) -> None:
+    overview = await overview_of(town)
+    server = overview.servers[0]
+    late = msgspec.structs.replace(server, seen_ms_ago=5000)
+    full = msgspec.structs.replace(server, connections=server.capacity)
+    assert warnings([late]) == ["s1 has not been seen for 5s"]
+    assert warnings([full]) == ["s1 is almost full"]
+    assert warnings([server]) == []
+    assert "no socket server" in warnings([])[0]
+
+
+async def test_expect_is_a_check_for_scripts(town: Town) -> None:
+    assert (await stats(town.service.config, "servers", "--expect", "2")).returncode == 0
+    missing = await stats(town.service.config, "servers", "--expect", "3")
+    assert missing.returncode == 3
+    assert b"2 socket servers live, 3 were expected" in missing.stderr
+    assert (await stats(town.service.config, "unheard-of")).returncode == 2
+    nowhere = replace(town.service.config, redis=replace(town.service.config.redis, url="unix:///nowhere.sock"))
+    away = await stats(nowhere, "--set", "redis.connect_seconds=0.2")
+    assert away.returncode == 5
+    assert away.stdout == b""
+    assert b"Start it, or set [redis] url" in away.stderr
