@@ -51,10 +51,10 @@ def _with_session(*problems: int, also: Mapping[int, ResponseSpec] | None = None
 _FOUND = ResponseSpec(PushUrl, description="the one that was there", generate_examples=False)
 
 
-def _id(text: str, what: str) -> str:
+def _id(text: str, what: str, field: str | None = None) -> str:
     """An id from a path or a body. What cannot be an id names nothing."""
     if not ID_PATTERN.fullmatch(text):
-        raise NotFound(f"no such {what}")
+        raise NotFound(f"no such {what}", field=field)
     return text
 
 
@@ -72,7 +72,7 @@ async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
     """One assertion opens one session. The same principal always gives the same `user`. With a `device.id` of this
     user that device logs in again."""
     name = checks.device_name(data.device.name)
-    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device"))
+    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
     signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)

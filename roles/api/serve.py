@@ -4,6 +4,7 @@ Owns: the order of starting (registry, listener, verifier, app) and of stopping 
 answered, their jobs on their way). Must not know: any route.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,9 +105,8 @@ class ApiRole:
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
         )
-        # The parts bound their own bodies; the server must let the larger of them through.
-        largest = max(config.http.max_body_bytes, config.messages.max_body_bytes)
-        limits = replace(config.http, max_body_bytes=largest)
+        # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
+        limits = replace(config.http, max_body_bytes=sys.maxsize)
         return HttpServer(app, limits, trusted_proxies=config.api.trusted_proxies)
 
     async def drain(self) -> None:

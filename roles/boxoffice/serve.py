@@ -26,6 +26,8 @@ from roles.boxoffice.doorman import Doorman
 from roles.boxoffice.seating import Seating
 
 REFRESH_SECONDS = 1.0
+HURRIED_SECONDS = 0.02
+"""Between two looks while a start waits for what they show."""
 
 _log = log.get_logger(role="boxoffice")
 
@@ -47,6 +49,8 @@ class BoxOfficeRole:
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()
+        self._refresh_seconds = REFRESH_SECONDS
+        self._hurry = trio.Event()
         self._drained = trio.Event()
         self.metrics = Metrics("boxoffice")
 
@@ -93,13 +97,20 @@ class BoxOfficeRole:
                 fresh = True
                 looked, self._looked = self._looked, trio.Event()
                 looked.set()
-            await trio.sleep(random.uniform(0.8, 1.2) * REFRESH_SECONDS)  # noqa: S311 - spread, not secrecy
+            with trio.move_on_after(random.uniform(0.8, 1.2) * self._refresh_seconds):  # noqa: S311 - spread
+                await self._hurry.wait()
+            self._hurry = trio.Event()
 
     async def wait_for_servers(self, ids: Iterable[str]) -> None:
         """Returns once all of these take clients in the eyes of GET /v1/servers."""
         wanted = frozenset(ids)
-        while not wanted <= self._seating.open_servers():
-            await self._looked.wait()
+        self._refresh_seconds = HURRIED_SECONDS
+        self._hurry.set()
+        try:
+            while not wanted <= self._seating.open_servers():
+                await self._looked.wait()
+        finally:
+            self._refresh_seconds = REFRESH_SECONDS
 
     async def drain(self) -> None:
         if self._server is not None:

@@ -68,6 +68,8 @@ class Connection:
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
         self._woken = trio.Event()
         self._pongs = 0
+        self._unacknowledged = 0
+        """Messages written since the device last said that all it was sent is safe."""
         self._ending: Ending | None = None
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
@@ -188,7 +190,8 @@ class Connection:
         if prepared is not None:
             await self._send(prepared.frame)
             if prepared.is_message:
-                self._role.metrics.stage(Stage.WRITTEN)
+                self._note(Stage.WRITTEN, 1, prepared.cursor)
+                self._unacknowledged += prepared.cursor is not None
         elif self.tail.behind:
             await self._read_log()
         elif self.tail.has_hole():
@@ -230,8 +233,9 @@ class Connection:
             if isinstance(page, Delta)
             else len(page.messages)
         )
-        self._role.metrics.stage(Stage.WRITTEN, messages)
         cursor = page.cursor if isinstance(page, Delta) else page.next.pin
+        self._note(Stage.WRITTEN, messages, cursor)
+        self._unacknowledged += messages
         self.tail.end_read(cursor, done=page.done, heard_before=heard)
 
     async def _page(self, place: Cursor | SnapshotPlace | None) -> Delta | Snapshot:
@@ -260,7 +264,8 @@ class Connection:
             case frames.Ack(cursor):
                 self._acknowledge(cursor)
             case frames.Read(ids, upto):
-                await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
+                count = await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
+                self._note(Stage.READ, count, None)
             case frames.Token(token):
                 await self._renew(token)
             case frames.Ping():
@@ -280,6 +285,9 @@ class Connection:
             if cursor.position.seq > sent.position.seq:
                 raise frames.FrameInvalid("acknowledges what this connection was not sent", field="$.cursor")
             self._role.acknowledge(self, cursor)
+            if cursor.position == sent.position:
+                self._note(Stage.ACKNOWLEDGED, self._unacknowledged, cursor)
+                self._unacknowledged = 0
 
     async def _renew(self, token: str) -> None:
         session = await self._patiently(lambda: self._role.accounts.session_of_token(token))
@@ -288,6 +296,13 @@ class Connection:
         old, self.session = self.session, session
         self.session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
         await self._patiently(lambda: self._role.accounts.renewed(old.hash, session))
+
+    def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:
+        """Count and log a stage that messages reached on this device; `seq`: up to where in the user's log."""
+        if messages:
+            self._role.metrics.stage(stage, messages)
+            seq = cursor.position.seq if cursor else None
+            self._role.log.info(stage.value, user=self.user, device=self.device, messages=messages, seq=seq)
 
     async def _patiently(self, ask: "Callable[[], Awaitable[T]]") -> T:
         """Ask the registry, again and again while it is away: Redis being slow closes no connection. Only for what may
