@@ -32,11 +32,13 @@ HTTP_PAGE_BYTES = 262_144
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What a 201 says: `message_id` for Location, and the lifetime that was used. `stored`: False for TTL 0."""
+    """What a 201 says: `message_id` for Location, and the lifetime that was used. `seq`: of the message in the user's
+    log; 0 for TTL 0, which is stored nowhere."""
 
     message_id: str
     ttl_seconds: int
-    stored: bool
+    user: UserId
+    seq: int
 
 
 class MessageState(msgspec.Struct, frozen=True):
@@ -90,7 +92,8 @@ class Inbox:
             self._tell(address.user, stored.change, message.body)
         elif stored.unread:
             self._tell_to_look(address.user, stored.change)
-        return Published(self.render.message_id(address.user, stored.ref), push.ttl_seconds, stored=True)
+        message_id = self.render.message_id(address.user, stored.ref)
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -109,7 +112,7 @@ class Inbox:
             if announced.change.connections:
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
-        return Published(self.render.message_id(user, announced.ref), 0, stored=False)
+        return Published(self.render.message_id(user, announced.ref), 0, user, 0)
 
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""

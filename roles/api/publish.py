@@ -2,7 +2,8 @@
 
 Owns: the use case, its stages in metrics and log. Promises: returns only after the message is stored (TTL > 0) or
 handed on (TTL 0); raises a Problem otherwise.
-Must not know: sockets, how an answer is written. Never logs a token, a push URL or what the message says.
+Must not know: sockets, how an answer is written. Never logs a token, a push URL, a message id (which is the
+right to cancel it) or what the message says.
 """
 
 from dataclasses import dataclass
@@ -37,13 +38,14 @@ class Publisher:
         )
         self.metrics.stage(Stage.RECEIVED)
         published = await self.inbox.publish(token, push)
-        if published.stored:
+        if published.seq:
             self.metrics.stage(Stage.STORED)
         seconds = trio.current_time() - began
         self.metrics.accept_seconds.observe(seconds)
         _log.info(
-            (Stage.STORED if published.stored else Stage.RECEIVED).value,
-            message=published.message_id,
+            (Stage.STORED if published.seq else Stage.RECEIVED).value,
+            user=published.user,
+            seq=published.seq,
             octets=len(body),
             ttl_seconds=published.ttl_seconds,
             urgency=push.urgency,

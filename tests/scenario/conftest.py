@@ -14,3 +14,10 @@ from tests.scenario.people import Town
 async def town(config: Config) -> AsyncIterator[Town]:
     async with running(config) as service, httpx.AsyncClient() as http:
         yield Town(service, http)
+
+
+@pytest.fixture
+async def office(config: Config) -> AsyncIterator[Town]:
+    """Only the roles that clients and third parties ask over HTTP: nobody is connected here."""
+    async with running(config, sockets=0, without=("router", "gc")) as service, httpx.AsyncClient() as http:
+        yield Town(service, http)

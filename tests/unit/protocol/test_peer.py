@@ -1,4 +1,4 @@
-"""The client's decisions: which server, how long to wait, when to stop. Stories, and a machine that tries everything."""
+"""The client's decisions: which server, how long to wait, when to stop. Stories, and any life at all."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,206 @@
+"""What a third party asks for: headers and body of one POST to a push URL, as a `Push` (docs/protocol.md, section 2).
+
+Owns: the rules of TTL, Topic, Urgency (RFC 8030, sections 5.2 to 5.4), Idempotency-Key and the content types.
+Promises: whatever headers and bytes arrive, `parse` returns a Push or raises a Problem, nothing else.
+Must not know: whose push URL it is, what is stored, HTTP framing.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from pushctl.errors import (
+    BodyInvalid,
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    EncodingInvalid,
+    NotificationInvalid,
+    Problem,
+    TopicInvalid,
+    TtlInvalid,
+    TtlMissing,
+    UrgencyInvalid,
+    VapidInvalid,
+)
+from pushctl.protocol import strict
+from pushctl.protocol.frames import URGENCIES, EncryptionHeaders, Notification, Urgency
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Push(Struct, frozen=True, kw_only=True):
+    """One message as its sender meant it, checked. `body` is what was sent, byte for byte."""
+
+    body: bytes
+    notification: Notification | None
+    data: bytes | None
+    encoding: str | None
+    headers: EncryptionHeaders | None
+    ttl_seconds: int
+    """How long it may live: already min(TTL, longest lifetime). 0: deliver now or never."""
+    topic: str | None
+    urgency: Urgency
+    idempotency_key: str | None
+
+
+class TtlUnreadable(TtlInvalid):
+    """Not a number at all: Mozilla counts that as a missing one."""
+
+    errno = 111
+
+
+_TTL = re.compile(r"[0-9]{1,19}")
+_NEGATIVE = re.compile(r"-[0-9]+")
+_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+
+_JSON: Final = "application/json"
+_TEXT: Final = ("text/plain", "application/x-www-form-urlencoded")
+_CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
+
+_READ: Final[dict[bytes, type[Problem]]] = {
+    b"ttl": TtlInvalid,
+    b"topic": TopicInvalid,
+    b"urgency": UrgencyInvalid,
+    b"idempotency-key": Problem,
+    b"content-encoding": EncodingInvalid,
+    b"content-type": ContentTypeUnsupported,
+    b"authorization": VapidInvalid,
+}
+"""The headers that mean something here, and what a repeated one is answered with."""
+
+
+class _NotificationBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """`Notification` as it is sent: what we do not know is refused, so that a typing error is not lost silently."""
+
+    title: str | None = None
+    body: str | None = None
+    icon: str | None = None
+    url: str | None = None
+    tag: str | None = None
+
+
+_notification_decoder = msgspec.json.Decoder(_NotificationBody)
+
+
+def parse(headers: Headers, body: bytes, *, max_lifetime_seconds: int, max_body_bytes: int) -> Push:
+    """Reads one POST. Header names in any case, values as raw bytes. Raises Problem with the header's or JSON field."""
+    given = _collect(headers)
+    _refuse_authorization(given.get(b"authorization"))
+    if len(body) > max_body_bytes:
+        raise BodyTooLarge(f"a message has at most {max_body_bytes} bytes")
+    encoding = given.get(b"content-encoding")
+    ttl_seconds = _ttl(given.get(b"ttl"), encoded=encoding is not None, maximum=max_lifetime_seconds)
+    topic = _topic(given.get(b"topic"))
+    urgency = _urgency(given.get(b"urgency"))
+    idempotency_key = _idempotency_key(given.get(b"idempotency-key"))
+    if encoding is not None:
+        raise EncodingInvalid(
+            "this version takes no encrypted messages yet: send JSON or text without Content-Encoding",
+            field="Content-Encoding",
+        )
+    return Push(
+        body=body,
+        notification=_notification(given.get(b"content-type"), body) if body else None,
+        data=None,
+        encoding=None,
+        headers=None,
+        ttl_seconds=ttl_seconds,
+        topic=topic,
+        urgency=urgency,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _collect(headers: Headers) -> dict[bytes, str]:
+    given: dict[bytes, str] = {}
+    for raw_name, value in headers:
+        name = raw_name.lower()
+        error = _READ.get(name)
+        if error is None:
+            continue
+        if name in given:
+            title = _title(name)
+            raise error(f"the header {title} is given more than once", field=title)
+        given[name] = value.decode("latin-1").strip(" \t")
+    return given
+
+
+def _title(name: bytes) -> str:
+    return "TTL" if name == b"ttl" else name.decode().title()
+
+
+def _refuse_authorization(value: str | None) -> None:
+    """RFC 8292 signatures are not looked into by this version; anything else never belonged here."""
+    if value is None:
+        return
+    if value.partition(" ")[0].lower() == "vapid":
+        detail = "signed messages (RFC 8292) are not supported by this version: send without Authorization"
+    else:
+        detail = "a push URL takes no session token or other credentials: send without Authorization"
+    raise VapidInvalid(detail, field="Authorization")
+
+
+def _ttl(value: str | None, *, encoded: bool, maximum: int) -> int:
+    if value is None:
+        if encoded:
+            raise TtlMissing("say how many seconds the message may wait, in the header TTL", field="TTL")
+        return maximum
+    if _TTL.fullmatch(value):
+        return min(int(value), maximum)
+    error = TtlInvalid if _NEGATIVE.fullmatch(value) else TtlUnreadable
+    raise error("TTL is a number of seconds in decimal digits, 0 or more", field="TTL")
+
+
+def _topic(value: str | None) -> str | None:
+    if value is not None and not _TOPIC.fullmatch(value):
+        raise TopicInvalid("Topic has 1 to 32 characters of A-Z a-z 0-9 - _", field="Topic")
+    return value
+
+
+def _urgency(value: str | None) -> Urgency:
+    """RFC 8030 gives the words as ABNF strings, which have no case (RFC 5234, section 2.3)."""
+    wanted = "normal" if value is None else value.lower()
+    for urgency in URGENCIES:
+        if urgency == wanted:
+            return urgency
+    raise UrgencyInvalid(f"Urgency is one of {', '.join(URGENCIES)}", field="Urgency")
+
+
+def _idempotency_key(value: str | None) -> str | None:
+    if value is not None and not _IDEMPOTENCY_KEY.fullmatch(value):
+        raise Problem("Idempotency-Key has 1 to 255 visible ASCII characters", field="Idempotency-Key")
+    return value
+
+
+def _notification(content_type: str | None, body: bytes) -> Notification:
+    kind, _, parameters = (content_type or "").partition(";")
+    kind = kind.strip().lower()
+    if (kind != _JSON and kind not in _TEXT) or not _is_utf8(parameters):
+        raise ContentTypeUnsupported(
+            f"send {_JSON}, {' or '.join(_TEXT)}, in UTF-8; anything else needs Content-Encoding", field="Content-Type"
+        )
+    if kind == _JSON:
+        return _json_notification(body)
+    try:
+        return Notification(body=body.decode("utf-8"))
+    except UnicodeDecodeError as mistake:
+        raise BodyInvalid(f"the text is not UTF-8: {mistake.reason} at byte {mistake.start}", field="$") from None
+
+
+def _is_utf8(parameters: str) -> bool:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower() in _CHARSETS
+    return True
+
+
+def _json_notification(body: bytes) -> Notification:
+    sent = strict.decode(_notification_decoder, body, NotificationInvalid, unreadable=BodyInvalid)
+    if sent.title is None and sent.body is None:
+        raise NotificationInvalid("a notification has at least a title or a body", field="$.title")
+    return Notification(sent.title, sent.body, sent.icon, sent.url, sent.tag)
