@@ -6,7 +6,7 @@
   ├── Failed                 a command ran and failed                                            exit 1
   ├── NotGood                a command ran, the result is not good (lost messages, ...)          exit 3
   ├── TimedOut               a command waited for something that did not come                    exit 4
-  └── Problem                a peer asked for something we answer with an error (PROTOCOL, 0)
+  └── Problem                a peer asked for something we answer with an error (docs/protocol.md, section 0)
       ├── BodyInvalid QueryInvalid TtlMissing TtlInvalid TopicInvalid UrgencyInvalid
       │   EncodingInvalid NotificationInvalid                                                    400
       ├── Unauthenticated VapidInvalid                                                           401

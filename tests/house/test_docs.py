@@ -1,0 +1,254 @@
+"""What the documents say is so: links, commands, codes, metrics, keys and names lead to what exists, and back."""
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import typer
+
+import pushctl
+import roles
+from pushctl import cli
+from pushctl.config.render import toml_value
+from pushctl.config.schema import keys
+from pushctl.errors import Problem
+from pushctl.http.problem import TYPE_URL
+from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
+from pushctl.metrics import Metrics
+from pushctl.overview import Overview
+from tests.house.markdown import Document, Link, code_in
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = {
+    str(file.relative_to(ROOT)): Document(file)
+    for file in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+OPERATIONS = DOCUMENTS["docs/operations.md"]
+PROBLEMS = DOCUMENTS["docs/problems.md"]
+
+LINKS = [(name, link) for name, document in DOCUMENTS.items() for link in document.links()]
+COMMANDS = sorted({tuple(call) for document in DOCUMENTS.values() for call in document.commands("pushctl")})
+
+
+def sources(*rooms: str) -> Iterator[Path]:
+    for room in rooms:
+        yield from (ROOT / room).rglob("*.py")
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+def defined_in(file: Path) -> set[str]:
+    """What a file defines: functions, classes and constants, members with their class in front."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".lua":
+        return set(re.findall(r"^local function (\w+)", text, re.MULTILINE))
+    names: set[str] = set()
+
+    def walk(nodes: list[ast.stmt], prefix: str) -> None:
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    walk(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names.update(prefix + target.id for target in targets if isinstance(target, ast.Name))
+
+    walk(ast.parse(text).body, "")
+    return names
+
+
+@pytest.mark.parametrize(("document", "link"), LINKS, ids=lambda value: str(getattr(value, "text", value)))
+def test_a_link_leads_to_what_it_says(document: str, link: Link) -> None:
+    here = DOCUMENTS[document].file
+    target = (here.parent / link.path).resolve() if link.path else here
+    assert target.is_relative_to(ROOT)
+    assert target.is_file(), f"{document} links to {link.path}, which is no file"
+    if link.anchor:
+        assert link.anchor in Document(target).anchors(), f"{link.path} has no heading #{link.anchor}"
+    if link.name and not str(target).endswith(link.name):
+        assert link.name in defined_in(target), f"{link.path} does not define {link.name}"
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    linked = {(ROOT / link.path).resolve() for link in DOCUMENTS["README.md"].links()}
+    assert {document.file for document in DOCUMENTS.values()} - {ROOT / "README.md"} <= linked
+
+
+def test_what_comments_say_of_the_documents_is_there() -> None:
+    wrong = []
+    for file in sources("pushctl", "roles", "examples", "tests"):
+        text = " ".join(file.read_text(encoding="utf-8").split())
+        for found in re.finditer(r'docs/(\w+\.md)(?:, sections? (\d)(?: and (\d))?|, "([^"]+)")?', text):
+            name, *sections, heading = found.groups()
+            headings = DOCUMENTS[f"docs/{name}"].headings() if f"docs/{name}" in DOCUMENTS else None
+            wanted = [f"{section}." for section in sections if section] + ([heading] if heading else [])
+            if headings is None or not all(any(each.startswith(want) for each in headings) for want in wanted):
+                wrong.append(f"{file.relative_to(ROOT)}: {found[0]}")
+    assert not wrong
+
+
+def test_the_protocol_has_the_sections_that_comments_count_on() -> None:
+    numbered = [heading for heading in DOCUMENTS["docs/protocol.md"].headings() if heading[0].isdigit()]
+    assert [heading.split(".")[0] for heading in numbered] == list("01234567")
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def parse(arguments: list[str]) -> None:
+    """Have the real command line read these, down to the last subcommand; nothing is run. Raises its usage error."""
+    context: Any = typer.main.get_command(cli.app).make_context("pushctl", list(arguments))
+    while hasattr(context.command, "commands"):
+        # (Click has no public name for what a group has put aside for its subcommand.)
+        name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_in_a_document_is_one(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "icon.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with suppress(typer.Exit):  # of --help
+        parse([*command, "--help"] if len(command) == 1 else list(command))  # a group alone would show its help, too
+
+
+@pytest.mark.parametrize("wrong", ["serve nobody", "send --nonsense", "nothing", "client listen --for ever"])
+def test_a_command_that_is_none_would_be_noticed(wrong: str) -> None:
+    with pytest.raises(Exception, match=r"nobody|nonsense|nothing|ever") as refused:
+        parse(wrong.split())
+    assert type(refused.value).__name__ in ("BadParameter", "NoSuchOption", "UsageError")
+
+
+def test_the_documents_show_every_command() -> None:
+    shown = {command[:2] if command[0] in ("client", "config", "keys") else command[:1] for command in COMMANDS}
+    there: set[tuple[str, ...]] = set()
+    for name in cli.COMMANDS:
+        inner = getattr(cli.load_command(name), "commands", None)
+        there |= {(name, each) for each in inner} if inner else {(name,)}
+    assert there <= shown
+
+
+def test_the_verbs_of_make_that_documents_name_are_there() -> None:
+    verbs = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "".join(document.text for document in DOCUMENTS.values())
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= verbs
+
+
+# --- codes -----------------------------------------------------------------------------------------------------------
+
+
+def problems() -> dict[str, int]:
+    """Every code a peer may be told over HTTP, with its status."""
+    for package in (pushctl, roles):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    found: dict[str, int] = {code: status_of(code) for code in get_args(LoginCode)}
+    classes = [Problem]
+    while classes:
+        each = classes.pop()
+        classes += each.__subclasses__()
+        if each is not LoginRefused and each.__module__.split(".")[0] in ("pushctl", "roles"):
+            found[each.code] = each.status
+    return found
+
+
+def error_frames() -> set[str]:
+    """Codes written into `error` frames that are no problem's."""
+    found = set()
+    for file in sources("pushctl", "roles"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "ErrorFrame":
+                found |= {str(first.value) for first in node.args[:1] if isinstance(first, ast.Constant)}
+    return found
+
+
+def test_every_code_has_its_anchor_and_every_anchor_its_code() -> None:
+    assert TYPE_URL.endswith("problems#")
+    described = {heading.strip("`") for heading in PROBLEMS.headings() if heading.startswith("`")}
+    assert described == problems().keys() | error_frames()
+    assert described <= PROBLEMS.anchors()
+
+
+def test_every_code_is_described_with_its_status() -> None:
+    said = {code: PROBLEMS.section(f"`{code}`").strip()[:3] for code in problems()}
+    assert said == {code: str(status) for code, status in problems().items()}
+
+
+# --- metrics, names, keys --------------------------------------------------------------------------------------------
+
+
+def attributes(*, but: str) -> set[str]:
+    """Every attribute that the code asks for, outside a file or folder."""
+    used = set()
+    for file in sources("pushctl", "roles"):
+        if not file.is_relative_to(ROOT / but):
+            nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return used
+
+
+def test_every_metric_is_listed_with_its_help_and_every_listed_one_exists() -> None:
+    helps = dict(re.findall(r"^# HELP (pushctl_\w+) (.*)$", Metrics("api").render().decode(), re.MULTILINE))
+    there = {name: text for name, text in helps.items() if not name.endswith("_created")}
+    assert {name.strip("`"): text for name, _, _, text in OPERATIONS.rows("Metrics")} == there
+
+
+def test_metrics_that_nobody_counts_yet_are_marked() -> None:
+    used = attributes(but="pushctl/metrics.py")
+    rows = {row[0].strip("`"): row[2] for row in OPERATIONS.rows("Metrics")}
+    names = {name: name.removeprefix("pushctl_").removesuffix("_total") for name in rows}
+    assert {name for name, by in rows.items() if by == "nobody yet"} == {n for n in rows if names[n] not in used}
+
+
+def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
+    for name, kind in get_type_hints(shape).items():
+        inner = [each for each in (kind, *get_args(kind)) if hasattr(each, "__struct_fields__")]
+        if inner:
+            many = "[]" if getattr(kind, "__origin__", None) is list else ""
+            yield from names_of(inner[0], f"{prefix}{name}{many}.")
+        else:
+            yield prefix + name
+
+
+def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> None:
+    listed = [name for row in OPERATIONS.rows("`pushctl stats`") for name in code_in(row[0])]
+    assert sorted(listed) == sorted(names_of(Overview))
+
+
+def test_every_key_is_listed_with_its_default_and_meaning() -> None:
+    listed = {tuple(row) for row in OPERATIONS.rows("Configuration keys")}
+    right = {(f"`{key.path}`", f"`{toml_value(key.default)}`", key.doc) for key in keys().values()}
+    assert listed == right, "docs/operations.md needs: " + "\n".join(f"| {' | '.join(row)} |" for row in right - listed)
+
+
+def test_keys_without_effect_are_said_to_have_none() -> None:
+    (said,) = re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL)
+    used = attributes(but="pushctl/config/model.py")
+    assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+HIDDEN = ("shared" + "/", "PROTOCOL" + ".md", "DESIGN" + ".md", "HOUSE" + ".md", "(PROTO" + "COL,", "issues" + " show")
+TEXTS = ("*.py", "*.lua", "*.md", "*.toml", "*.html", "*.txt", "Makefile", "run")
+
+
+def test_no_file_speaks_of_what_is_not_in_the_project() -> None:
+    rooms = ("pushctl", "roles", "tests", "examples", "conf.d", "docs", ".ci")
+    files = [file for room in rooms for pattern in TEXTS for file in (ROOT / room).rglob(pattern)]
+    files += [file for pattern in TEXTS for file in ROOT.glob(pattern)]
+    found = {
+        f"{file.relative_to(ROOT)}: {word}" for file in files for word in HIDDEN if word in file.read_text("utf-8")
+    }
+    assert not found
