@@ -1,0 +1,163 @@
+"""The command line: `pushctl COMMAND`, one module per command, and the one place that turns errors into exit codes.
+
+Owns: the list of commands, the look of help texts and `main`.
+Promises: a command's module is imported only when that command runs, so `pushctl --help` is quick. Exit codes are those
+of docs/protocol.md, section 6: 0 done, 1 failed, 2 wrong usage or bad config, 3 not good, 4 timed out, 5 cannot
+connect, 130 interrupted. Data goes to stdout, everything else to stderr.
+Must not know: what any command does. A command's module exposes `app`, a typer.Typer, whose help ends with examples.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pushctl.errors import PushctlError
+
+STARTED_NS = time.monotonic_ns()
+"""When this program began, for start-up times."""
+
+COMMANDS = {
+    "serve": "Start a role of the service, or all of them on an embedded Redis.",
+    "client": "Be a device: log in, allow sites, receive messages.",
+    "send": "Be a third party: send a message to a push URL.",
+    "stats": "See what the registry says: servers, users, messages, routing.",
+    "config": "Show, check or write the configuration.",
+    "keys": "Make the secrets that the service needs.",
+}
+"""Each is a module of this package; the text is what `pushctl --help` says of it."""
+
+
+ConfigPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", metavar="PATH", help="File, or directory whose *.toml are read in name order; may be repeated."
+    ),
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One key, over files and environment.")
+]
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: commands to copy, one a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def ready_line(role: str, listen: str | None, admin: str | None = None) -> str:
+    """What is printed when it is true. A role without a public listener has listen=-."""
+    since_start_ms = (time.monotonic_ns() - STARTED_NS) // 1_000_000
+    line = f"ready role={role} listen={listen or '-'} startup_ms={since_start_ms}"
+    return f"{line} admin={admin.removeprefix('http://')}" if admin else line
+
+
+class _Later(TyperCommand):
+    """Stands for a command whose module is not imported before somebody uses it."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands.update({name: _Later(name, help=text, callback=None) for name, text in COMMANDS.items()})
+
+
+def load_command(name: str) -> Any:
+    """The click command of `pushctl.cli.<name>`."""
+    command = typer.main.get_command(import_module(f"pushctl.cli.{name}").app)
+    command.name = name
+    # Completion is offered once, by `pushctl` itself.
+    command.params = [each for each in command.params if not str(each.name).endswith("_completion")]
+    _plain(command)
+    return command
+
+
+def _plain(command: Any) -> None:
+    """Help as plain text: narrow terminals, pipes and copying come before boxes."""
+    command.rich_markup_mode = None
+    for inner in getattr(command, "commands", {}).values():
+        _plain(inner)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import pushctl
+
+        print(f"pushctl {pushctl.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "pushctl serve all                       # everything, on this machine",
+        "pushctl client login alice              # be a device",
+        "pushctl client allow https://news.example",
+        "pushctl send PUSH_URL 'Hello'           # be a third party",
+        "pushctl stats                           # be the operator",
+    ),
+)
+
+
+@app.callback()
+def _pushctl(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    """An open push-notification service: accept, store, route and stream messages to every device of a user."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run one command; always ends with SystemExit."""
+    # Not app(): that would put typer's traceback printer, which shows local variables, into sys.excepthook.
+    command = typer.main.get_command(app)
+    sys.exit(exit_code_of(lambda: command.main(args=args, prog_name="pushctl")))
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run it; our errors become a line each on stderr and an exit code. Faults of ours go on as they are."""
+    code = 0
+    try:
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except* PushctlError as group:
+        code = _report(group)
+    except* KeyboardInterrupt:
+        code = 130
+    except* BrokenPipeError:
+        # Whoever read our stdout (`| head`) has had enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    return code
+
+
+def _report(group: BaseExceptionGroup[PushctlError]) -> int:
+    """One line on stderr per mistake; the exit code of the first error."""
+    errors = list(_leaves(group))
+    for error in errors:
+        for line in str(error).splitlines():
+            print(f"pushctl: {line}", file=sys.stderr)
+    return errors[0].exit_code
+
+
+def _leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:
+    found: list[PushctlError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

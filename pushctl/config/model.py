@@ -151,8 +151,8 @@ class Messages:
 class Limits:
     """Per user and per address."""
 
-    push_urls_per_user: int = key(500, "", minimum=1)
-    devices_per_user: int = key(50, "", minimum=1)
+    push_urls_per_user: int = key(500, "more: 409", minimum=1)
+    devices_per_user: int = key(50, "more: 409", minimum=1)
     unread_per_user: int = key(1000, "unread messages; the push URL with most bytes loses its oldest", minimum=1)
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
@@ -194,6 +194,8 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
+    """What is written to stderr, and how."""
+
     level: Literal["debug", "info", "warning", "error"] = key("info", "least level that is written")
     format: Literal["auto", "text", "json"] = key("auto", "auto: text on a terminal, JSON otherwise")
 

@@ -101,7 +101,8 @@ async def test_it_serves_on_a_private_socket_and_no_port_and_refuses_to_forget(t
     assert not (tmp_path / "redis.sock").exists()
 
 
-async def test_data_survives_a_clean_stop(tmp_path: Path) -> None:
+async def test_data_survives_a_clean_stop_and_a_stop_is_quick(tmp_path: Path) -> None:
+    begun = trio.current_time()
     for expected in (None, "kept"):
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
@@ -109,6 +110,7 @@ async def test_data_survives_a_clean_stop(tmp_path: Path) -> None:
                 assert ask(running, "GET", "key") == expected
                 ask(running, "SET", "key", "kept")
                 nursery.cancel_scope.cancel()
+    assert trio.current_time() - begun < 8, "it was killed, not stopped"
 
 
 async def test_a_path_too_long_for_a_socket_works_all_the_same(tmp_path: Path) -> None:

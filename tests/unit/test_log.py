@@ -103,7 +103,10 @@ def test_what_is_no_secret_stays_as_it_is(capsys: pytest.CaptureFixture[str]) ->
 
 def test_foreign_text_cannot_move_the_cursor_of_who_reads_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("info", "text")
-    log.get_logger().info("received", site="https://a\x1b[2J\rx\x9b1m")
+    logger = log.get_logger()
+    for control in ("\x1b[2J", "\r", "\x9b1m"):
+        logger.info("received", site=f"https://a{control}")
+        logger.info(f"received{control}")
     err = capsys.readouterr().err
     assert "\x1b" not in err
     assert "\r" not in err

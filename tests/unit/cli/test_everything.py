@@ -123,7 +123,9 @@ def serving(data_dir: Path, *flags: str) -> Iterator[tuple["subprocess.Popen[str
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
     assert process.stdout is not None
     try:
-        yield process, [process.stdout.readline(), process.stdout.readline()]
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        assert lines[1], process.communicate()[1]
+        yield process, lines
     finally:
         process.kill()
         process.communicate()
@@ -174,12 +176,15 @@ def test_everything_starts_says_where_it_is_stops_and_comes_back_with_its_data(t
 def test_told_to_stop_while_it_waits_for_the_data_directory_it_ends_with_0(tmp_path: Path) -> None:
     with serving(tmp_path) as _:
         command = [*PUSHCTL, "serve", "all", "--ports", "auto", "--data-dir", str(tmp_path)]
-        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert second.stderr is not None
-        while "data_dir_in_use" not in second.stderr.readline():
-            assert second.poll() is None
-        os.kill(second.pid, signal.SIGTERM)
-        out, err = second.communicate(timeout=10)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            try:
+                assert second.stderr is not None
+                while "data_dir_in_use" not in (line := second.stderr.readline()):
+                    assert line
+                os.kill(second.pid, signal.SIGTERM)
+                out, err = second.communicate(timeout=10)
+            finally:
+                second.kill()
         assert (second.returncode, out) == (0, "")
         assert "Traceback" not in err
 

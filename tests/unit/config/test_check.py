@@ -32,7 +32,7 @@ def test_a_complete_configuration_has_no_mistakes(role: RoleName) -> None:
     [
         ("api", ["api.public_url", "identity.keys_file"]),
         ("boxoffice", ["boxoffice.public_url"]),
-        ("socket", ["socket.public_url", "socket.id", "identity.keys_file"]),
+        ("socket", ["socket.public_url", "api.public_url", "socket.id", "identity.keys_file"]),
         ("router", []),
         ("gc", []),
     ],
@@ -42,7 +42,7 @@ def test_a_role_alone_names_all_it_misses(role: RoleName, missing: list[str]) ->
 
 
 def test_a_role_of_serve_all_needs_no_public_url() -> None:
-    config = changed(complete(), {"api.public_url": "", "socket.public_url": ""})
+    config = changed(complete(), {"api.public_url": "", "socket.public_url": "", "socket.id": "s1"})
     assert check_role(config, "api", alone=False) == check_role(config, "socket", alone=False) == []
 
 

@@ -1,0 +1,48 @@
+# The developer's door. `make help` lists the verbs; each is a line or two of plain shell.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install fmt check test demo serve ci bench requirements
+
+help: ## list these verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+install: .venv/installed ## make .venv with everything in it (pip only)
+
+.venv/installed: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+fmt: install ## put the code in order
+	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+
+check: install ## linters, types, imports
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## all set-up, check, and the everyday tests
+	$(BIN)/pytest -m "not slow and not debian"
+
+demo: install ## the main job, for real, on free ports and a temporary directory
+	$(BIN)/python examples/demo.py
+
+serve: install ## the whole service on this machine
+	$(BIN)/pushctl serve all
+
+bench: install ## how fast it is here
+	$(BIN)/pytest tests/benchmarks -m "" -s
+
+ci: test ## test, what is slow or needs Debian's packages, and the demo
+	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
+	redis-server --version
+	$(BIN)/pytest -m "slow or debian"
+	$(MAKE) demo
+
+requirements: install ## pin and hash the dependencies that pyproject.toml names
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-emit-options --output-file requirements.txt pyproject.toml

@@ -1,0 +1,5 @@
+"""`python -m pushctl` is `pushctl`."""
+
+from pushctl.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""`pushctl config`: what is in effect, whether it is right, and a commented default to start from.
+
+Owns: the three commands. Must not know: keys and values (pushctl/config).
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushctl import cli
+from pushctl.config.check import check_role, dev_idp_on
+from pushctl.config.load import load
+from pushctl.config.model import ROLE_NAMES, RoleName
+from pushctl.config.render import default_files, effective, effective_values
+from pushctl.errors import ConfigError, Failed
+
+app = typer.Typer(
+    help="Show, check or write the configuration.",
+    no_args_is_help=True,
+    epilog=cli.examples("pushctl config init conf.d", "pushctl config check --config conf.d", "pushctl config show"),
+)
+
+
+@app.command(
+    epilog=cli.examples(
+        "pushctl config show --sources",
+        "pushctl config show --config conf.d --set api.listen=127.0.0.1:0",
+        "pushctl config show --json | grep public_url",
+    )
+)
+def show(
+    config: cli.ConfigPaths = None,
+    sets: cli.Sets = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Say where each value comes from.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per key, a line each.")] = False,
+) -> None:
+    """Print the configuration in effect, as TOML. Secret parts of values are left out."""
+    loaded = load(config, sets or [], os.environ)
+    if as_json:
+        for path, about in effective_values(loaded).items():
+            print(json.dumps({"key": path, **about}))
+    else:
+        print(effective(loaded, sources=sources), end="")
+
+
+@app.command(
+    epilog=cli.examples(
+        "pushctl config check --config conf.d",
+        "pushctl config check api socket --config /etc/pushctl/conf.d --strict",
+    )
+)
+def check(
+    roles: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROLE]...", help="Also check what these roles need to start.")
+    ] = None,
+    config: cli.ConfigPaths = None,
+    sets: cli.Sets = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="For deployments: refuse the development identity provider, too.")
+    ] = False,
+) -> None:
+    """Find every mistake at once: 0 and silence, or one line each and 2."""
+    loaded = load(config, sets or [], os.environ)
+    mistakes = [mistake for role in roles or [] for mistake in check_role(loaded.config, _role(role))]
+    if strict and dev_idp_on(loaded.config):
+        mistakes.append("identity.dev_idp.enabled: the development identity provider lets anybody in")
+    if mistakes:
+        raise ConfigError(list(dict.fromkeys(mistakes)))
+
+
+@app.command(epilog=cli.examples("pushctl config init", "sudo pushctl config init /etc/pushctl/conf.d"))
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write; made if need be.")] = Path("conf.d"),
+) -> None:
+    """Write the commented default files. Files that are there stay as they are, and nothing is written then."""
+    files = {directory / name: text for name, text in default_files().items()}
+    there = [str(file) for file in files if file.exists()]
+    if there:
+        raise Failed(f"there already, nothing written: {', '.join(there)}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+            print(file)
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}") from error
+    print(f"pushctl: next: edit them, then `pushctl config check --config {directory}`", file=sys.stderr)
+
+
+def _role(name: str) -> RoleName:
+    for known in ROLE_NAMES:
+        if name == known:
+            return known
+    raise typer.BadParameter(f"{name!r} is not a role: {', '.join(ROLE_NAMES)}")

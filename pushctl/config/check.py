@@ -1,0 +1,62 @@
+"""What one role needs of a configuration, beyond each value being right.
+
+Owns: the rules between keys. Promises: `check_role` names every mistake, with the key to change.
+Must not know: files, flags; whether files named in the configuration hold what they should (a role's build finds out).
+"""
+
+from pushctl.config.model import Config, RoleName
+from pushctl.config.schema import is_loopback, keys, split_address, value_at
+from pushctl.ids import ID_PATTERN
+
+_PUBLIC = {"api": "https://push.example", "boxoffice": "https://push.example", "socket": "wss://s1.push.example/"}
+_LISTENERS = ("listen", "admin_listen", "rpc_listen")
+
+
+def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[str]:
+    """What keeps this role from starting, one line each; empty: nothing.
+
+    `alone`: a process of its own. The roles of one `serve all` know each other's addresses and need not be told.
+    """
+    mistakes = _check_public(config, role) if alone else []
+    if role in ("api", "socket") and not config.identity.keys_file:
+        mistakes.append("identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it")
+    return mistakes + _check_dev_idp(config, role)
+
+
+def dev_idp_on(config: Config) -> bool:
+    """Whether the development identity provider lets anybody in."""
+    return config.identity.dev_idp.enabled and config.identity.environment == "development"
+
+
+def _check_public(config: Config, role: RoleName) -> list[str]:
+    mistakes = []
+    if role in _PUBLIC and not value_at(config, f"{role}.public_url"):
+        mistakes.append(f"{role}.public_url: required: the URL clients use, such as {_PUBLIC[role]}")
+    if role == "socket" and not config.api.public_url:
+        mistakes.append(f"api.public_url: required by socket, too: push URLs begin with it, such as {_PUBLIC['api']}")
+    if role == "socket" and not config.socket.id:
+        mistakes.append("socket.id: required: this server's name, the same after every restart, such as s1")
+    elif role == "socket" and not ID_PATTERN.fullmatch(config.socket.id):
+        mistakes.append("socket.id: expected letters, digits, _ and -, at most 128")
+    return mistakes
+
+
+def _check_dev_idp(config: Config, role: RoleName) -> list[str]:
+    """It is asked for twice, and only this machine reaches it."""
+    dev_idp, environment = config.identity.dev_idp, config.identity.environment
+    if dev_idp.enabled and environment != "development":
+        return ['identity.dev_idp.enabled: also needs identity.environment = "development": both or neither']
+    if not dev_idp.enabled and environment == "development":
+        return ['identity.environment: "development" also needs identity.dev_idp.enabled = true: both or neither']
+    if not dev_idp.enabled or dev_idp.allow_bind_any:
+        return []
+    return [
+        f"{role}.{name}: must be a loopback address while the development identity provider is on "
+        "(or set identity.dev_idp.allow_bind_any: then whoever reaches it logs in as anybody)"
+        for name in _LISTENERS
+        if f"{role}.{name}" in keys() and not _is_local(value_at(config, f"{role}.{name}"))
+    ]
+
+
+def _is_local(listen: str) -> bool:
+    return not listen or is_loopback(split_address(listen)[0])

@@ -1,0 +1,274 @@
+"""The keys of the model as a flat list, and what each takes.
+
+Owns: walking config/model.py once, reading a value from TOML or from text, and saying what was expected instead.
+Promises: `Key.read` and `Key.read_text` return a value of the key's type or raise ValueError with one phrase that
+completes "expected ...". Secret values never stand in that phrase.
+Must not know: files, variables, flags (load.py), or how keys are shown (render.py).
+"""
+
+import dataclasses
+import ipaddress
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+from pushctl.config.model import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: `path` is dotted (`socket.ping_seconds`), `kind` its type as written in the model."""
+
+    path: str
+    kind: Any
+    default: Any
+    doc: str
+    minimum: float | None
+    maximum: float | None
+    secret: bool
+
+    @property
+    def table(self) -> str:
+        return self.path.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return variable_of(self.path)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words it takes, if it takes only certain ones."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    def read(self, value: Any) -> Any:
+        """A checked value from what TOML says."""
+        if not self._fits(value):
+            raise ValueError(f"{self._expected()}, {self._got(value)}")
+        checked = tuple(value) if isinstance(value, list) else value
+        syntax = _SYNTAX.get(self.path) or _SYNTAX.get(f"*.{self.name}")
+        if syntax is not None and checked not in ("", ()):
+            expected = syntax(checked)
+            if expected is not None:
+                raise ValueError(f"{expected}, {self._got(value)}")
+        return checked
+
+    def read_text(self, text: str) -> Any:
+        """A checked value from a variable or a flag: `true`, `12`, `text`, `a, b`, or TOML for lists and tables."""
+        value: Any = text
+        wants_table = get_origin(self.kind) is dict
+        if get_origin(self.kind) is tuple and not text.lstrip().startswith("["):
+            value = [item.strip() for item in text.split(",") if item.strip()]
+        elif wants_table or get_origin(self.kind) is tuple or self.kind in (int, float, bool):
+            try:
+                value = tomllib.loads(f"value = {text.strip()}")["value"]
+            except tomllib.TOMLDecodeError:
+                value = text
+        return self.read(value)
+
+    def _fits(self, value: Any) -> bool:
+        return (
+            _is_kind(self.kind, value)
+            and (self.minimum is None or value >= self.minimum)
+            and (self.maximum is None or value <= self.maximum)
+        )
+
+    def _expected(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+        word = words.get(self.kind) or ("a table of texts" if get_origin(self.kind) is dict else "a list of texts")
+        if self.minimum is not None and self.maximum is not None:
+            return f"{word} from {self.minimum} to {self.maximum}"
+        if self.minimum is not None:
+            return f"{word}, at least {self.minimum}"
+        return word
+
+    def _got(self, value: Any) -> str:
+        if self.secret:
+            return "got something else (not shown, it may hold a secret)"
+        return f"got {str(value).lower() if isinstance(value, bool) else repr(value)}"
+
+
+def variable_of(path: str) -> str:
+    """`socket.ping_seconds` -> `PUSHCTL_SOCKET__PING_SECONDS`."""
+    return "PUSHCTL_" + path.upper().replace(".", "__")
+
+
+@cache
+def keys() -> Mapping[str, Key]:
+    """Every key of the model by its path, in the model's order."""
+    return {key.path: key for key in _walk(Config, "")}
+
+
+@cache
+def tables() -> Mapping[str, type]:
+    """Every table of the model by its path, in the model's order."""
+    found: dict[str, Any] = {}
+
+    def walk(table: Any, prefix: str) -> None:
+        for name, kind in get_type_hints(table).items():
+            if dataclasses.is_dataclass(kind):
+                found[prefix + name] = kind
+                walk(kind, f"{prefix}{name}.")
+
+    walk(Config, "")
+    return found
+
+
+def _walk(table: type, prefix: str) -> list[Key]:
+    hints = get_type_hints(table)
+    found: list[Key] = []
+    for field in dataclasses.fields(table):
+        kind, path = hints[field.name], prefix + field.name
+        if dataclasses.is_dataclass(kind):
+            assert isinstance(kind, type)
+            found += _walk(kind, f"{path}.")
+            continue
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        about = field.metadata
+        found.append(Key(path, kind, default, about["doc"], about["minimum"], about["maximum"], secret=about["secret"]))
+    return found
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value of a key or a whole table."""
+    found: Any = config
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def build(values: Mapping[str, Any]) -> Config:
+    """A Config of checked values by path; what is missing has its default."""
+
+    def make(table: Any, prefix: str) -> Any:
+        hints = get_type_hints(table)
+        given = {
+            name: make(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else values[prefix + name]
+            for name, kind in hints.items()
+            if dataclasses.is_dataclass(kind) or prefix + name in values
+        }
+        return table(**given)
+
+    config = make(Config, "")
+    assert isinstance(config, Config)
+    return config
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The same configuration with other values at some paths. The values are taken as they are."""
+    return build({path: value_at(config, path) for path in keys()} | dict(changes))
+
+
+def _is_kind(kind: Any, value: Any) -> bool:
+    """Whether a TOML value is one of this type. A whole number will do for a number; true is no number."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; ValueError if it is neither."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("not host:port")
+    if host.startswith("[") and host.endswith("]"):
+        return str(ipaddress.IPv6Address(host[1:-1])), int(port)
+    if ":" in host:
+        raise ValueError("not host:port")
+    return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(value: str) -> str | None:
+    try:
+        split_address(value)
+    except ValueError:
+        return "host:port, such as 127.0.0.1:8080 or [::1]:0"
+    return None
+
+
+def _networks(value: tuple[str, ...]) -> str | None:
+    try:
+        for network in value:
+            ipaddress.ip_network(network)
+    except ValueError:
+        return "networks such as 10.0.0.0/8 or ::1/128"
+    return None
+
+
+def _is_url(value: str, schemes: tuple[str, ...], *, origin: bool) -> bool:
+    try:
+        url = urlsplit(value)
+        whole = bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
+    bare = not url.username and not url.query and not url.fragment and "?" not in value and "#" not in value
+    return whole and bare and url.scheme in schemes and (not origin or not url.path)
+
+
+def _origin(value: str) -> str | None:
+    return (
+        None
+        if _is_url(value, ("http", "https"), origin=True)
+        else "an http(s) origin without a path or a slash at the end, such as https://push.example"
+    )
+
+
+def _origins(value: tuple[str, ...]) -> str | None:
+    return next((expected for expected in map(_origin, value) if expected), None)
+
+
+def _websocket_url(value: str) -> str | None:
+    fits = _is_url(value, ("ws", "wss"), origin=False)
+    return None if fits else "a ws:// or wss:// URL, such as wss://s1.push.example/"
+
+
+def _redis_url(value: str) -> str | None:
+    fits = value.startswith(("redis://", "rediss://", "unix://"))
+    return None if fits else "a redis://, rediss:// or unix:// URL"
+
+
+_SYNTAX: Mapping[str, Callable[[Any], str | None]] = {
+    "*.listen": _address,
+    "*.admin_listen": _address,
+    "*.rpc_listen": _address,
+    "*.trusted_proxies": _networks,
+    "*.exempt_networks": _networks,
+    "*.origins": _origins,
+    "api.public_url": _origin,
+    "boxoffice.public_url": _origin,
+    "socket.public_url": _websocket_url,
+    "redis.url": _redis_url,
+}
+"""What a value must look like beyond its type. A check returns None, or what it expected. Empty values are not looked
+at here: whether a role can do without is check_role's."""

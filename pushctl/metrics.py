@@ -1,0 +1,55 @@
+"""What a role counts and measures, for Prometheus.
+
+Owns: the names, labels and buckets of all metrics, one registry per role.
+Promises: labels have few values (a route's template, a code, a word), never an id, a URL or anything a peer chose.
+Must not know: who reads them (the admin listener of runtime.py) or where events happen.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from pushctl.stages import Stage
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one role. Roles in one process (`serve all`) have one each, so their numbers never mix."""
+
+    def __init__(self, role: str) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.role = role
+        ProcessCollector(registry=registry)
+        Gauge("pushctl_role", "1 for the role this process plays", ["role"], registry=registry).labels(role).set(1)
+        self.dev_idp = Gauge(
+            "pushctl_dev_idp", "1 while the development identity provider lets anybody in", registry=registry
+        )
+        self.stages = Counter(
+            "pushctl_messages", "messages that reached a stage of their life", ["stage"], registry=registry
+        )
+        self._stages = {stage: self.stages.labels(stage.value) for stage in Stage}
+        self.http_requests = Counter(
+            "pushctl_http_requests", "requests answered, by route and status", ["route", "status"], registry=registry
+        )
+        self.connections = Gauge("pushctl_connections", "open client connections", registry=registry)
+        self.closes = Counter("pushctl_closes", "sockets closed, by close code", ["code"], registry=registry)
+        self.refusals = Counter("pushctl_refusals", "what was refused, by reason", ["reason"], registry=registry)
+        self.link_errors = Counter("pushctl_link_errors", "failures on the way to Redis", ["kind"], registry=registry)
+        self.jobs = Counter("pushctl_jobs", "routing jobs, by outcome", ["outcome"], registry=registry)
+        self.gc_removed = Counter("pushctl_gc_removed", "things thrown away, by kind", ["what"], registry=registry)
+        self.accept_seconds = Histogram(
+            "pushctl_accept_seconds", "from a request's last byte to its 201", buckets=_SECONDS, registry=registry
+        )
+        self.deliver_seconds = Histogram(
+            "pushctl_deliver_seconds", "from stored to written to a device", buckets=_SECONDS, registry=registry
+        )
+
+    def stage(self, stage: Stage, count: int = 1) -> None:
+        """Count messages that reached a stage. The quick way: no look-up of labels."""
+        self._stages[stage].inc(count)
+
+    def render(self) -> bytes:
+        """All of it in Prometheus' text format (CONTENT_TYPE)."""
+        return generate_latest(self._registry)

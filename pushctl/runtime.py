@@ -1,0 +1,195 @@
+"""How a role runs: ready, serving, draining, over.
+
+Owns: the shape of a role (`Role`, `Ready`), its admin listener's place and time, the stop signal and the drain.
+Promises: `run_role` says when the role is ready and with which addresses, drains once `until` returns, for at most the
+role's drain_seconds, and is over when it returns. It never outlives its role: one that ends unasked is an error.
+Must not know: which roles there are; what they need to be ready.
+"""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import trio
+from trio import TaskStatus
+
+from pushctl.admin import AdminApp
+from pushctl.config.model import Http
+from pushctl.errors import Failed
+from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.log import get_logger
+from pushctl.metrics import Metrics
+
+log = get_logger()
+
+Until = Callable[[], Awaitable[object]]
+"""Returns when it is time to stop. May be awaited by several tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A role can serve, and where. Addresses are the real ones, after port 0 was picked."""
+
+    role: str
+    """api, boxoffice, socket, router or gc"""
+    label: str
+    """What tells roles of one process apart: the role, or the id of a socket server."""
+    listen: str | None
+    """host:port of the public listener, if it has one"""
+    url: str | None
+    """what clients use: http(s):// or ws(s)://"""
+    admin: str | None = None
+    """http:// URL of the admin listener; filled in by run_role"""
+
+
+class Role(Protocol):
+    """One daemon. `roles.<name>.build(config)` makes it; nothing happens before `serve`."""
+
+    @property
+    def name(self) -> str:
+        """api, boxoffice, socket, router or gc"""
+        ...
+
+    @property
+    def label(self) -> str:
+        """As in Ready."""
+        ...
+
+    @property
+    def admin_listen(self) -> str:
+        """host:port of the admin listener that run_role opens for it; empty: none"""
+        ...
+
+    @property
+    def drain_seconds(self) -> float:
+        """The bound on `drain`."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
+        """Serve until cancelled, or until `drain` has finished. Raises Unreachable if Redis is away at start."""
+        ...
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what was begun, return. Called once, while `serve` runs; cancelled at the bound."""
+        ...
+
+    async def not_ready(self) -> list[str]:
+        """Why it cannot do its work right now, one line each; empty: it can. Called for every /readyz."""
+        ...
+
+
+class ReadyStatus(Protocol):
+    """Who is told that a role is ready: a trio.TaskStatus, or anything else with this method."""
+
+    def started(self, ready: Ready, /) -> None: ...
+
+
+class _Life:
+    """What /readyz may say about a role's life; only then is the role itself asked."""
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self.ready = False
+        self.stopping = False
+
+    async def not_ready(self) -> list[str]:
+        if self.stopping:
+            return ["it is stopping"]
+        if not self.ready:
+            return ["it is starting"]
+        return await self._role.not_ready()
+
+
+async def run_role(
+    role: Role,
+    *,
+    until: Until,
+    http: Http | None = None,
+    dev_idp: bool = False,
+    task_status: ReadyStatus = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one role with its admin listener until `until` returns and it has drained.
+
+    `http`: limits of the admin listener. `dev_idp`: say so in the health answers.
+    Raises what the role raises, Failed if a listener's address is taken or the role ends unasked. If it is told to
+    stop before it was ready, it returns without `task_status.started`.
+    """
+    life = _Life(role)
+    role.metrics.dev_idp.set(dev_idp)
+    async with trio.open_nursery() as around:
+        admin = None
+        if role.admin_listen:
+            app = AdminApp(role.label, role.metrics, life.not_ready, dev_idp=dev_idp)
+            admin = await _open_admin(app, role.admin_listen, http or Http(), around)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop, role, life, until, nursery.cancel_scope)
+            ready = replace(await nursery.start(_serve, role, life), admin=admin)
+            life.ready = True
+            log.info("ready", role=role.name, label=role.label, listen=ready.listen, url=ready.url, admin=admin)
+            task_status.started(ready)
+        around.cancel_scope.cancel()
+    log.info("stopped", role=role.name, label=role.label)
+
+
+async def _open_admin(app: AdminApp, listen: str, http: Http, nursery: trio.Nursery) -> str:
+    """Serve `app` in `nursery`, before the role starts: a prober sees a slow start as what it is. Returns its URL."""
+    listeners = await open_listeners(listen)
+    await nursery.start(HttpServer(app, http).serve, listeners)
+    return f"http://{address_of(listeners)}"
+
+
+async def _serve(role: Role, life: _Life, *, task_status: TaskStatus[Ready]) -> None:
+    await role.serve(task_status=task_status)
+    if not life.stopping:
+        raise Failed(f"{role.label} stopped by itself")
+
+
+async def _stop(role: Role, life: _Life, until: Until, serving: trio.CancelScope) -> None:
+    await until()
+    life.stopping = True
+    if life.ready:
+        log.info("draining", role=role.name, label=role.label, seconds=role.drain_seconds)
+        with trio.move_on_after(role.drain_seconds) as bound:
+            await role.drain()
+        if bound.cancelled_caught:
+            log.warning("drain_cut_short", role=role.name, label=role.label, seconds=role.drain_seconds)
+    serving.cancel()
+
+
+@asynccontextmanager
+async def stop_signal() -> AsyncIterator[Until]:
+    """Turns SIGTERM and SIGINT into an `until`. A second one ends the process at once, with 1."""
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, stop)
+        yield stop.wait
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                print("pushctl: stopped at once", file=sys.stderr, flush=True)  # noqa: T201 - the very last word
+                os._exit(1)
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+
+
+def raise_open_file_limit() -> int:
+    """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # "unlimited" that the kernel does not mean: macOS
+        return soft
+    return hard
