@@ -9,7 +9,7 @@
   └── Problem                a peer asked for something we answer with an error (docs/protocol.md, section 0)
       ├── BodyInvalid QueryInvalid TtlMissing TtlInvalid TopicInvalid UrgencyInvalid
       │   EncodingInvalid NotificationInvalid                                                    400
-      ├── Unauthenticated VapidInvalid                                                           401
+      ├── Unauthenticated VapidMissing VapidInvalid                                              401
       ├── LoginRefused (identity/refusal.py): a login code and its status per instance           400 401 413 503
       ├── Forbidden                                                                              403
       ├── NotFound PushUrlUnknown                                                                404
@@ -113,6 +113,11 @@ class NotificationInvalid(Problem):
 class Unauthenticated(Problem):
     status, code, title = 401, "unauthenticated", "No valid session"
     close_code, errno = 4501, 109
+
+
+class VapidMissing(Problem):
+    status, code, title = 401, "vapid_missing", "The sender's signature is missing"
+    errno = 109
 
 
 class VapidInvalid(Problem):

@@ -36,14 +36,10 @@ class Metrics:
         self.connections = Gauge("pushctl_connections", "open client connections", registry=registry)
         self.closes = Counter("pushctl_closes", "sockets closed, by close code", ["code"], registry=registry)
         self.refusals = Counter("pushctl_refusals", "what was refused, by reason", ["reason"], registry=registry)
-        self.link_errors = Counter("pushctl_link_errors", "failures on the way to Redis", ["kind"], registry=registry)
         self.jobs = Counter("pushctl_jobs", "routing jobs, by outcome", ["outcome"], registry=registry)
         self.gc_removed = Counter("pushctl_gc_removed", "things thrown away, by kind", ["what"], registry=registry)
         self.accept_seconds = Histogram(
             "pushctl_accept_seconds", "from a request's last byte to its 201", buckets=_SECONDS, registry=registry
-        )
-        self.deliver_seconds = Histogram(
-            "pushctl_deliver_seconds", "from stored to written to a device", buckets=_SECONDS, registry=registry
         )
 
     def stage(self, stage: Stage, count: int = 1) -> None:

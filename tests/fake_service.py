@@ -4,9 +4,11 @@ Real in it: the HTTP server, WebSocket, the development identity provider and th
 real service would keep. `answers` overrides a route; `script` is what happens on each socket connection, in turn.
 """
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -168,3 +170,25 @@ async def open_fake_service() -> AsyncIterator[FakeService]:
         yield service
         nursery.cancel_scope.cancel()
     assert not service.crashes, service.crashes
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Takes the upgrade and then neither reads nor writes: a frozen process, as TCP sees it."""
+
+    async def freeze(stream: trio.SocketStream) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += await stream.receive_some()
+        fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
+        key = {name.lower(): value for name, value in fields.items()}[b"sec-websocket-key"]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        await stream.send_all(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, freeze, 0, host="127.0.0.1"))
+        listener: trio.SocketListener = listeners[0]
+        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        nursery.cancel_scope.cancel()

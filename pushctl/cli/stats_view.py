@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pushctl.cli.values import age, printable
+from pushctl.cli.values import age
+from pushctl.client.foreign import printable
 from pushctl.config.model import Config
 from pushctl.errors import NotGood
 from pushctl.overview import SECTIONS, Overview, ServerStats, gather
@@ -34,7 +35,10 @@ async def show(config: Config, section: str | None, watch: float | None, as_json
                 if as_json:
                     print(_line(overview, section), flush=True)
                 else:
-                    console.print(render(overview, section))
+                    # Printed by Python, not by rich, which ends the process on a broken pipe (`| head`) in its own way.
+                    with console.capture() as screen:
+                        console.print(render(overview, section))
+                    print(screen.get(), end="", flush=True)
                 if watch is None:
                     break
                 await trio.sleep(watch)

@@ -3,8 +3,7 @@
 Owns: the file (TOML, for a person to read and back up), its checks, and what is derived from a principal.
 Promises: a file is never overwritten, is readable by its owner only, and either loads whole or every mistake is named.
 No secret is in a repr, an error text or a log line.
-Must not know: what is sealed (sealing.py), or the registry. The installation's id also stands in the registry, so that
-a role can tell a Redis that is not its own.
+Must not know: what is sealed (sealing.py), or the registry.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ _HEADER = """\
 # Keep it secret: mode 0600, never in a repository. Who has it can read push URLs and can tell whose inbox is whose.
 # Back it up together with Redis: without it no push URL that was handed out works again, and nobody finds their inbox.
 
-# Names the installation. Redis holds it too, so that nobody serves from a Redis that is not theirs.
+# Names the installation.
 """
 _SEALING_COMMENT = """
 # Seal push URLs and message ids. The first seals new ones, all of them open: put a new key first only when every role
@@ -46,7 +45,7 @@ _USER_ID_COMMENT = """
 # Make a user's id out of who logs in. The first makes new ones.
 """
 _INDEX_COMMENT = """
-# Finds a user's id again. Changing it loses every user: there is one, and it stays.
+# Finds a user's id again, whichever key made it. There is one, and it stays.
 """
 
 
@@ -98,12 +97,7 @@ class Keys:
 
     def user_id(self, principal: Principal) -> UserId:
         """The id of somebody new: the first 16 bytes of HMAC-SHA256, 22 base64url characters. Not a credential."""
-        return self.possible_user_ids(principal)[0]
-
-    def possible_user_ids(self, principal: Principal) -> tuple[UserId, ...]:
-        """What each user-id key makes of a principal, that in use first: where to look when the index is lost."""
-        canonical = principal.canonical()
-        return tuple(UserId(b64url(_hmac(key.secret, canonical)[:_USER_ID_BYTES])) for key in self.user_id_keys)
+        return UserId(b64url(_hmac(self.user_id_keys[0].secret, principal.canonical())[:_USER_ID_BYTES]))
 
     def index_entry(self, principal: Principal) -> str:
         """Where the identity index keeps this principal's user id: HMAC-SHA256, 43 base64url characters."""

@@ -7,6 +7,7 @@ log (docs/architecture.md, "The way of a message").
 Owns: that way; opening of push URLs and message ids. Must not know: who asks, or through what.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -19,7 +20,8 @@ from pushctl.inbox.render import Content, Renderer
 from pushctl.protocol import frames, jobs
 from pushctl.registry import Registry
 from pushctl.registry.messages import Delta, NewMessage, SnapshotPlace
-from pushctl.registry.records import Change, MessageEntry, MessageRecord
+from pushctl.registry.records import Change, DroppedEntry, MessageEntry, MessageRecord, ReadEntry
+from pushctl.stages import Stage
 from pushctl.webpush.request import Push
 
 EPHEMERAL_MS = 2000
@@ -58,9 +60,13 @@ class _PageToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Inbox:
-    def __init__(self, registry: Registry, sealer: Sealer, public_url: str) -> None:
+    def __init__(
+        self, registry: Registry, sealer: Sealer, public_url: str, *, count: Callable[[Stage, int], None]
+    ) -> None:
+        """`public_url`: of the api; `count`: told how many messages reached a stage here."""
         self._registry = registry
         self._sealer = sealer
+        self._count = count
         self.render = Renderer(sealer, public_url)
 
     # --- third parties -----------------------------------------------------------------------------------------------
@@ -213,7 +219,12 @@ class Inbox:
     # --- telling the devices -----------------------------------------------------------------------------------------
 
     def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
-        """Write the job for what was just appended. Nobody connected: no job."""
+        """Count what was just appended and write its job. Nobody connected: no job."""
+        for entry in change.entries:
+            if isinstance(entry, ReadEntry):
+                self._count(Stage.READ, len(entry.refs))
+            elif isinstance(entry, DroppedEntry):
+                self._count(Stage(entry.reason), len(entry.refs))
         if not change.entries or not change.connections:
             return
         events = []

@@ -124,7 +124,6 @@ class Peer:
         """The server said welcome."""
         self._forget_offer()
         self._welcomed_at = now
-        self._return_at = None
 
     def reconnect_asked(self, after_seconds: float, now: float) -> None:
         """A `reconnect` frame: the connection may be used until `after_seconds` have passed, then it is to be left."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable
+from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
 from pushctl.ids import Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
@@ -43,6 +43,8 @@ class NewMessage:
     idempotency_key: str | None
     fingerprint: bytes
     """Of what must be the same when an idempotency key comes again."""
+    signed_by: str | None = None
+    """The VAPID key whose signature was checked, as the push URL spells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def _proved(reply: Sequence[bytes]) -> None:
         raise PushUrlGone("the user revoked this push URL or deleted the account; forget it")
     if reply[0] == b"unknown":
         raise StoreUnavailable("the store cannot tell whether this push URL is live")
+    if reply[0] == b"unsigned":
+        raise VapidMissing("this push URL takes only messages signed by its VAPID key", field="Authorization")
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch(
             "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
@@ -142,6 +146,7 @@ class Messages:
             topic=message.topic or "",
             key_id=message.key_id,
             body=message.body,
+            signed_by=message.signed_by or "",
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             max_unread=limits.unread_per_user,
@@ -168,6 +173,7 @@ class Messages:
             push_url=message.push_url,
             number=message.number,
             topic=message.topic or "",
+            signed_by=message.signed_by or "",
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",

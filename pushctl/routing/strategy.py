@@ -47,7 +47,6 @@ class Picture:
         self._registry = registry
         self._judge = judge
         self._rows: dict[ServerId, ServerRow] = {}
-        self._seen_at = -1.0
         self._log = get_logger(part="picture")
 
     async def keep(self) -> None:
@@ -62,11 +61,10 @@ class Picture:
     async def look(self) -> None:
         rows = await self._registry.servers.picture(self._judge)
         self._rows = {row.id: row for row in rows}
-        self._seen_at = trio.current_time()
 
     async def look_for(self, holders: Sequence[Holder]) -> None:
         """Look again if one of these was not in the picture yet: a server that has just started."""
-        if any(self._is_news(holder) for holder in holders) and trio.current_time() - self._seen_at > 0.1:
+        if any(self._is_news(holder) for holder in holders):
             await self.look()
 
     def _is_news(self, holder: Holder) -> bool:

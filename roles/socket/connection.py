@@ -264,8 +264,7 @@ class Connection:
             case frames.Ack(cursor):
                 self._acknowledge(cursor)
             case frames.Read(ids, upto):
-                count = await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
-                self._note(Stage.READ, count, None)
+                await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
             case frames.Token(token):
                 await self._renew(token)
             case frames.Ping():

@@ -48,7 +48,9 @@ class Tail:
         self._outbox: deque[Prepared] = deque()
         self._outbox_bytes = 0
         self._held: dict[int, Appended] = {}
-        self._heard = 0
+        self._offers = 0
+        self._heard_epoch, self._heard_seq = "", 0
+        """The last place that any hint named, fitting or not."""
 
     def has_hole(self) -> bool:
         """Hints have come whose predecessors have not: worth waiting a moment before reading the log."""
@@ -59,7 +61,9 @@ class Tail:
     def offer(self, job: Appended) -> None:
         """A hint that events were appended."""
         last = job.events[-1]
-        self._heard = max(self._heard, last.seq)
+        self._offers += 1
+        self._heard_seq = max(self._heard_seq, last.seq) if job.epoch == self._heard_epoch else last.seq
+        self._heard_epoch = job.epoch
         if self.behind or self.cursor is None:
             return
         here = self.cursor.position
@@ -133,15 +137,14 @@ class Tail:
     # --- reading the log ---------------------------------------------------------------------------------------------
 
     def begin_read(self) -> int:
-        """Before a read of the log is sent: what was heard so far is what that read answers."""
-        return self._heard
+        """Before a read of the log is sent: hints that came so far are answered by that read, whatever it says."""
+        return self._offers
 
     def end_read(self, cursor: Cursor, *, done: bool, heard_before: int) -> None:
-        """A page was read and sent; `cursor` is the place after it. Behind no longer if it was the last page, and no
-        hint came meanwhile of something later."""
-        if self.cursor is None or self.cursor.epoch != cursor.epoch:
-            self._heard = heard_before = 0
+        """A page was read and sent; `cursor` is the place after it. Behind no longer if it was the last page, and every
+        hint that came meanwhile was of something it has."""
         self.cursor = self.sent = cursor
         if done:
             self.live = True
-            self.behind = self._heard > heard_before and self._heard > cursor.position.seq
+            covered = self._heard_epoch == cursor.epoch and self._heard_seq <= cursor.position.seq
+            self.behind = self._offers > heard_before and not covered

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pushctl.config.model import Config
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable
+from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, PushUrlId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.messages import Delta, NewMessage, Snapshot, Stored
@@ -188,6 +188,12 @@ async def test_read_upto_never_reaches_what_came_since(inbox: Inbox) -> None:
     assert (await inbox.registry.messages.read_upto(ADA, Cursor("0" * 16, here.position)))[0] == 0
     assert (await inbox.registry.messages.read_upto(ADA, here))[0] == 1
     assert await inbox.unread() == [b"two"]
+    # Without the log only its end is known: another tag there is another log.
+    end = await inbox.here()
+    await inbox.registry.link.ask("DEL", inbox.registry.users._store.keys.user(ADA, "log"))
+    wrong = Cursor(end.epoch, replace(end.position, tag=end.position.tag ^ 1))
+    assert (await inbox.registry.messages.read_upto(ADA, wrong))[0] == 0
+    assert (await inbox.registry.messages.read_upto(ADA, end))[0] == 1
 
 
 async def test_a_message_past_its_moment_is_nowhere_before_gc_came(inbox: Inbox, shift: Shift) -> None:
@@ -247,6 +253,18 @@ async def test_the_same_idempotency_key_stores_once(inbox: Inbox) -> None:
     with pytest.raises(IdempotencyMismatch):
         await inbox.append(b"two", idempotency_key="k")
     assert await inbox.unread() == [b"one"]
+
+
+async def test_a_push_url_bound_to_a_key_takes_nothing_else(inbox: Inbox) -> None:
+    _, record, _ = await inbox.registry.push_urls.allow(
+        ADA, new_id=PushUrlId(new_id()), site=SITE, vapid_key="key", icon=None, key_id="k1"
+    )
+    bound = replace(inbox.message(b"x"), push_url=record.id, number=record.number)
+    for signed_by in (None, "other"):
+        for send in (inbox.registry.messages.append, inbox.registry.messages.announce):
+            with pytest.raises(VapidMissing):
+                await send(ADA, replace(bound, signed_by=signed_by))
+    await inbox.registry.messages.append(ADA, replace(bound, signed_by="key"))
 
 
 async def test_an_announced_message_leaves_nothing_behind(inbox: Inbox) -> None:

@@ -86,6 +86,14 @@ async def test_a_user_who_got_mail_between_two_visits_stays_in_the_index(registr
     assert await sweeps.sweep(registry, limit=1000) == sweeps.Swept(1, 1, 0)
 
 
+async def test_an_entry_set_anew_during_a_visit_is_left_as_it_is(registry: Registry) -> None:
+    registry.index.expires(ADA, 2)
+    (due,) = (await registry.index.due(shard_of(ADA), 10))[1]
+    registry.index.expires(ADA, 1)  # a message came that expires earlier than anything the visit saw
+    await registry.index.settle(shard_of(ADA), due, 9_999_999_999_999)
+    assert (await registry.index.due(shard_of(ADA), 10))[1][0].score == b"1"
+
+
 async def test_the_census_counts_what_is_there(registry: Registry, shift: Shift) -> None:
     inbox = Inbox(registry)
     await inbox.prepare()

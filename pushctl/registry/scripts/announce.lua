@@ -1,10 +1,10 @@
 -- Accept one message with TTL 0: nothing is stored, but a stored unread message of its topic is replaced.
 -- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
---         {'again'} {'mismatch'} {'gone'} {'unknown'}         as append.lua; 'again' is never announced twice
+--         {'again'} {'mismatch'} {'unsigned'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark.
---!use base messages log
+--!use base messages log push_urls
 --!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
---!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic fingerprint idem_ms mark
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by fingerprint idem_ms mark
 local meta = read_meta()
 if not meta then return absent() end
 local push_url = redis.call('HGET', K.push_urls, A.push_url)
@@ -12,6 +12,7 @@ if not push_url then
   if tonumber(redis.call('HGET', K.meta, 'push_url_count')) >= tonumber(A.number) then return {'gone'} end
   return {'unknown'}
 end
+if takes_only(push_url, A.signed_by) then return {'unsigned'} end
 local now = now_ms()
 open_log(meta)
 if A.fingerprint ~= '' then

@@ -59,7 +59,8 @@ class Terminal:
         code = await trio.to_thread.run_sync(self.process.wait)
         os.set_blocking(self.master, False)
         with suppress(BlockingIOError):
-            self.output += os.read(self.master, 65_536)
+            while True:  # a terminal gives a page at a time
+                self.output += os.read(self.master, 65_536)
         return code
 
     def is_as_before(self) -> bool:

@@ -1,11 +1,8 @@
 """One open connection: acknowledgements, repeated reads, a server that goes away in every way."""
 
-import base64
-import hashlib
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -13,13 +10,13 @@ import trio
 import trio_websocket
 
 from pushctl.client import connection as connection_module
-from pushctl.client import events
+from pushctl.client import dialing, events
 from pushctl.client.connection import NO_CODE, Connection, Ended
 from pushctl.client.dialing import NotConnected, dial
 from pushctl.client.store import Store
 from pushctl.protocol import frames
-from tests.fake_service import FakeService, FakeSocket, Script, until_closed
-from tests.unit.client.builders import cursor, message, session
+from tests.fake_service import FakeService, FakeSocket, Script, silent_server, until_closed
+from tests.unit.client.builders import cursor, message
 
 PATIENCE_SECONDS = 5
 
@@ -27,67 +24,85 @@ UP_TO_DATE = frames.DeltaFrame([], cursor(1), True)
 
 
 class Visit:
-    """A connection and what it told, while it is live."""
+    """A connection while it is live, and what it tells."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, told: trio.MemoryReceiveChannel[events.Event]) -> None:
         self.connection = connection
-        self.told: list[events.Event] = []
+        self.told = told
         self.ended: Ended | None = None
         self.over = trio.Event()
 
+    async def next(self, kind: type[events.Event]) -> events.Event:
+        """The next event of this type."""
+        async for event in self.told:
+            if isinstance(event, kind):
+                return event
+        raise AssertionError
+
+    def rest(self) -> list[events.Event]:
+        """What was told and not looked at yet."""
+        return [self.told.receive_nowait() for _ in range(self.told.statistics().current_buffer_used)]
+
 
 @asynccontextmanager
-async def visiting(
-    service: FakeService, store: Store, script: Script, ping_seconds: float = 60
-) -> AsyncIterator[Visit]:
+async def visiting(service: FakeService, store: Store, script: Script) -> AsyncIterator[Visit]:
     """Greeted and live; left at the end, or before if the script ends it."""
     service.scripts = [script]
-    store.begin_session(session())
     to_us, told = trio.open_memory_channel[events.Event](math.inf)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
         async with dial(service.socket_url) as socket, trio.open_nursery() as nursery:
-            visit = Visit(Connection(socket, store, to_us, "very-low"))
+            visit = Visit(Connection(socket, store, to_us, "very-low"), told)
             assert isinstance(await visit.connection.greet("secret-1"), frames.Welcome)
 
             async def live() -> None:
-                visit.ended = await visit.connection.live(ping_seconds)
+                visit.ended = await visit.connection.live(60)
                 visit.over.set()
 
             nursery.start_soon(live)
             yield visit
             nursery.cancel_scope.cancel()
-        with to_us.clone():
-            while True:
-                try:
-                    visit.told.append(told.receive_nowait())
-                except trio.WouldBlock:
-                    break
 
 
 def event(seq: int) -> frames.MessageEvent:
     return frames.MessageEvent(cursor(seq), message(f"m{seq}"))
 
 
-async def test_twenty_frames_are_acknowledged_at_once_and_the_last_few_after_a_fifth_of_a_second(
-    service: FakeService, store: Store
+async def test_twenty_frames_are_acknowledged_at_once(
+    service: FakeService, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acks: list[tuple[float, frames.ClientFrame]] = []
+    monkeypatch.setattr(connection_module, "ACK_SECONDS", 3600)
+    acks: list[frames.ClientFrame] = []
     done = trio.Event()
 
     async def script(socket: FakeSocket) -> None:
         await socket.greet()
-        began = trio.current_time()
-        for batch in (range(1, 21), range(21, 24)):
+        for batch in (range(1, 21), range(21, 41)):
             await socket.send(*(event(seq) for seq in batch))
-            acks.append((trio.current_time() - began, await socket.receive()))
-        with trio.move_on_after(0.3):
-            acks.append((0, await socket.receive()))
+            acks.append(await socket.receive())
         done.set()
         await until_closed(socket)
 
     async with visiting(service, store, script):
         await done.wait()
-    assert [ack for _, ack in acks] == [frames.Ack(cursor(20)), frames.Ack(cursor(23))]
+    assert acks == [frames.Ack(cursor(20)), frames.Ack(cursor(40))]
+
+
+async def test_a_few_frames_are_acknowledged_together_after_a_moment(service: FakeService, store: Store) -> None:
+    acks: list[frames.ClientFrame] = []
+    done = trio.Event()
+
+    async def script(socket: FakeSocket) -> None:
+        await socket.greet()
+        await socket.send(*(event(seq) for seq in range(1, 4)))
+        acks.append(await socket.receive())
+        with trio.move_on_after(0.3):
+            acks.append(await socket.receive())
+        done.set()
+        await until_closed(socket)
+
+    async with visiting(service, store, script):
+        await done.wait()
+    assert acks == [frames.Ack(cursor(3))]
 
 
 async def test_acknowledgements_are_at_least_a_fifth_of_a_second_apart(service: FakeService, store: Store) -> None:
@@ -96,19 +111,20 @@ async def test_acknowledgements_are_at_least_a_fifth_of_a_second_apart(service: 
 
     async def script(socket: FakeSocket) -> None:
         await socket.greet()
-        async with trio.open_nursery() as nursery:
 
-            async def trickle() -> None:
-                for seq in range(1, 30):
-                    await socket.send(event(seq))
-                    await trio.sleep(0.03)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(trickle)
+        async def note_acks() -> None:
             while True:
                 await socket.receive()
                 moments.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note_acks)
+            for seq in range(1, 30):
+                await socket.send(event(seq))
+                await trio.sleep(0.03)
+            nursery.cancel_scope.cancel()
         done.set()
+        await until_closed(socket)
 
     async with visiting(service, store, script):
         await done.wait()
@@ -118,19 +134,19 @@ async def test_acknowledgements_are_at_least_a_fifth_of_a_second_apart(service: 
 
 async def test_what_is_in_the_store_is_acknowledged_before_leaving(service: FakeService, store: Store) -> None:
     received: list[frames.ClientFrame] = []
+    closed: list[int] = []
 
     async def script(socket: FakeSocket) -> None:
         await socket.greet(UP_TO_DATE, event(2))
-        try:
-            while True:
-                received.append(await socket.receive())
-        except trio_websocket.ConnectionClosed as closed:
-            assert closed.reason.code == 1000
+        received.append(await socket.receive())
+        with pytest.raises(trio_websocket.ConnectionClosed) as ended:
+            await socket.receive()
+        closed.append(ended.value.reason.code if ended.value.reason else 0)
 
-    async with visiting(service, store, script):
-        while store.resume_cursor("very-low") != cursor(2):
-            await trio.sleep(0.001)
-    assert received == [frames.Ack(cursor(2))]
+    async with visiting(service, store, script) as visit:
+        assert isinstance(await visit.next(events.MessageEvent), events.MessageEvent)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (received, closed) == ([frames.Ack(cursor(2))], [1000])
 
 
 async def test_reads_made_offline_are_said_after_the_sync_and_new_ones_at_once(
@@ -205,8 +221,8 @@ async def test_unconfirmed_reads_are_said_again_after_a_new_snapshot(service: Fa
         await until_closed(socket)
 
     async with visiting(service, store, script) as visit:
-        while not store.mark_read(["m1"]):
-            await trio.sleep(0.001)
+        await visit.next(events.MessageEvent)
+        store.mark_read(["m1"])
         visit.connection.reads_are_waiting()
         await done.wait()
     assert said == [frames.Read(ids=["m1"])] * 2
@@ -263,36 +279,14 @@ async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come
         began = trio.current_time()
         await visit.over.wait()
         assert trio.current_time() - began > 0.1
+        told = [type(event) for event in visit.rest()]
     assert visit.ended == Ended(1000, "the server asked to reconnect")
-    assert [type(told) for told in visit.told] == [events.SyncEvent, events.MessageEvent]
-
-
-async def test_a_server_that_is_full_says_when_to_come_back(service: FakeService) -> None:
-    with pytest.raises(NotConnected) as refused:
-        async with dial(service.socket_url):
-            raise AssertionError
-    assert (refused.value.reason, refused.value.retry_after_seconds) == ("answered 503", 7.0)
-
-
-async def test_nobody_there_is_said_in_the_systems_words() -> None:
-    with pytest.raises(NotConnected, match=r"^connection refused$"):
-        async with dial("ws://127.0.0.1:1/"):
-            raise AssertionError
-
-
-async def test_an_error_inside_is_not_hidden_by_a_peer_that_does_not_answer_our_close(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connection_module, "GOODBYE_SECONDS", 0.05)
-    async with silent_server() as url:
-        with trio.fail_after(PATIENCE_SECONDS), pytest.raises(LookupError):
-            async with dial(url):
-                raise LookupError
+    assert told == [events.SyncEvent, events.MessageEvent]
 
 
 async def test_a_server_that_says_no_welcome_is_given_up(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     monkeypatch.setattr(connection_module, "WELCOME_SECONDS", 0.05)
-    monkeypatch.setattr(connection_module, "GOODBYE_SECONDS", 0.05)
+    monkeypatch.setattr(dialing, "GOODBYE_SECONDS", 0.05)
     to_us, told = trio.open_memory_channel[events.Event](1)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
         async with silent_server() as url:
@@ -302,8 +296,8 @@ async def test_a_server_that_says_no_welcome_is_given_up(monkeypatch: pytest.Mon
 
 
 async def test_a_server_that_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    for name in ("PONG_SECONDS", "GOODBYE_SECONDS"):
-        monkeypatch.setattr(connection_module, name, 0.05)
+    for module, name in ((connection_module, "PONG_SECONDS"), (dialing, "GOODBYE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.05)
     to_us, told = trio.open_memory_channel[events.Event](1)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
         async with silent_server() as url, dial(url) as socket:
@@ -322,7 +316,6 @@ async def test_a_display_that_does_not_keep_up_stops_the_reading(service: FakeSe
         await until_closed(socket)
 
     service.scripts = [script]
-    store.begin_session(session())
     to_us, told = trio.open_memory_channel[events.Event](2)
     with to_us, told, trio.fail_after(PATIENCE_SECONDS):
         async with dial(service.socket_url) as socket, trio.open_nursery() as nursery:
@@ -337,25 +330,3 @@ async def test_a_display_that_does_not_keep_up_stops_the_reading(service: FakeSe
             await trio.testing.wait_all_tasks_blocked(0.02)
             assert len(store.messages()) == 8
             nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def silent_server() -> AsyncIterator[str]:
-    """Takes the upgrade and then neither reads nor writes: a frozen process, as TCP sees it."""
-
-    async def freeze(stream: trio.SocketStream) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request:
-            request += await stream.receive_some()
-        fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
-        key = {name.lower(): value for name, value in fields.items()}[b"sec-websocket-key"]
-        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324
-        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        await stream.send_all(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
-        await trio.sleep_forever()
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, freeze, 0, host="127.0.0.1"))
-        listener: trio.SocketListener = listeners[0]
-        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
-        nursery.cancel_scope.cancel()

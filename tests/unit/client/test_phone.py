@@ -154,6 +154,14 @@ async def test_what_is_read_while_the_service_is_away_is_said_at_the_next_sync(
     assert phone.store.pending_reads() == []
 
 
+async def test_many_reads_are_said_in_bodies_a_server_takes(phone: Phone, service: FakeService) -> None:
+    service.answers["POST /v1/messages/read"] = (200, {"read": 7}, {})
+    assert await phone.read([f"{'m' * 250}{number:06}" for number in range(450)]) == 21
+    said = [body for route, _, body in service.requests if route == "POST /v1/messages/read"]
+    assert max(len(body) for body in said) < 65_536
+    assert sum(len(body["ids"]) for body in service.bodies("POST /v1/messages/read")) == 450
+
+
 async def test_a_sync_follows_all_pages(phone: Phone, service: FakeService) -> None:
     phone.store.apply_delta(frames.DeltaFrame([], cursor(1), True), "very-low")
     pages = iter(

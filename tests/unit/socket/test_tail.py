@@ -104,6 +104,15 @@ def test_a_hint_during_a_read_keeps_it_behind_until_the_next() -> None:
     assert not tail.behind
 
 
+def test_a_hint_during_the_very_first_read_is_not_forgotten() -> None:
+    for cursor in (None, Cursor("f" * 16, Position(7, 70))):
+        tail = Tail(outbox_bytes=1000, min_rank=0, cursor=cursor)
+        heard = tail.begin_read()
+        tail.offer(hint(5))
+        tail.end_read(at(4), done=True, heard_before=heard)
+        assert tail.behind
+
+
 def test_a_hint_of_what_a_failover_took_back_does_not_keep_it_reading_for_ever() -> None:
     tail = live_tail()
     tail.offer(hint(9))

@@ -1,0 +1,338 @@
+"""`pushctl client`: be a device. Log in, allow sites, receive and read messages.
+
+Owns: the commands' options and what each prints.
+Promises: with --json every line on stdout is one JSON object with the names of docs/protocol.md or client/events.py.
+Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
+"""
+
+import platform
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from pushctl.cli import examples
+from pushctl.cli.device import DEFAULT_URLS, print_one, say, shower, whole_id, with_phone
+from pushctl.cli.values import duration, first_line_of, icon, server_url, site, text
+from pushctl.client.foreign import printable
+
+if TYPE_CHECKING:
+    from pushctl.client.events import Event
+    from pushctl.client.phone import Phone
+
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings=_HELP,
+    epilog=examples(
+        "pushctl client login alice                     # on the machine where `pushctl serve all` runs",
+        "pushctl client allow news.example --icon icon.png",
+        "pushctl client listen                          # one line per event, until Ctrl-C",
+        "pushctl client run                             # the live screen",
+        "pushctl client login alice --profile phone     # a second device of the same user",
+        "pushctl client listen --profile phone --json --count 1 --for 30s",
+    ),
+)
+
+Profile = Annotated[
+    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+MinUrgency = Annotated[
+    Literal["very-low", "low", "normal", "high"],
+    typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
+]
+
+
+@app.callback()
+def client() -> None:
+    """Be a device: log in, allow sites, receive messages.
+
+    Each --profile is one simulated device: a SQLite file with its session, push URLs, messages and cursor, in the
+    directory PUSHCTL_CLIENT_DIR (by default where this system keeps a user's data). The service's URLs are remembered
+    from the login; PUSHCTL_CLIENT_API and PUSHCTL_CLIENT_BOXOFFICE come before what is remembered.
+    """
+
+
+@app.command(
+    epilog=examples(
+        "pushctl client login alice",
+        "pushctl client login alice --profile phone --device-name 'My phone'",
+        "pushctl client login alice --api https://push.example --boxoffice https://where.push.example",
+        "get-assertion | pushctl client login --assertion -",
+    )
+)
+def login(
+    name: Annotated[
+        str | None, typer.Argument(parser=text, metavar="NAME", help="User of the development identity provider.")
+    ] = None,
+    device_name: Annotated[
+        str | None, typer.Option(parser=text, metavar="TEXT", help="What the device is called.", show_default=False)
+    ] = None,
+    api: Annotated[
+        str | None,
+        typer.Option(parser=server_url, metavar="URL", help="The client API.", show_default=DEFAULT_URLS["api"]),
+    ] = None,
+    boxoffice: Annotated[
+        str | None,
+        typer.Option(parser=server_url, metavar="URL", help="The Box Office.", show_default=DEFAULT_URLS["boxoffice"]),
+    ] = None,
+    assertion: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),
+    ] = None,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Log in and become a device of that user.
+
+    Makes a key, lets the service's development identity provider certify it for NAME@dev-idp.localhost, and signs a
+    real BrowserID assertion with it. With --assertion, one from elsewhere is used instead. Logging in again renews the
+    session of the same device; as another user, the profile forgets what it knew.
+    """
+    if (name is None) == (assertion is None):
+        raise typer.BadParameter("give either a NAME or --assertion FILE")
+    bundle = first_line_of(assertion) if assertion is not None else None
+    called = device_name or (profile if profile != "default" else platform.node() or "device")
+
+    async def act(phone: "Phone") -> "dict[str, str]":
+        if bundle is not None:
+            session = await phone.login_with(bundle, called)
+        else:
+            session = await phone.login(name or "", called)
+        phone.remember_urls()
+        return {
+            "user": session.user,
+            "device": session.device,
+            "device_name": session.device_name,
+            "expires_at": session.expires_at,
+        }
+
+    session = with_phone(profile, act, api=api, boxoffice=boxoffice)
+    print_one(
+        json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
+    )
+
+
+@app.command(epilog=examples("pushctl client logout", "pushctl client logout --profile phone"))
+def logout(profile: Profile = "default") -> None:
+    """End the session and forget messages and push URLs on this device. Other devices keep theirs."""
+
+    async def act(phone: "Phone") -> None:
+        await phone.logout()
+
+    with_phone(profile, act)
+    say("logged out")
+
+
+@app.command(
+    epilog=examples(
+        "pushctl client allow https://news.example",
+        "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
+        "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
+    )
+)
+def allow(
+    site_: Annotated[str, typer.Argument(parser=site, metavar="SITE", help="The site; https:// if not said.")],
+    icon_: Annotated[
+        str | None, typer.Option("--icon", parser=icon, metavar="URL|FILE", help="Its icon: a URL or an image file.")
+    ] = None,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Allow a site to send messages: prints the push URL to give to it.
+
+    The same site always has the same push URL; another icon replaces the one before.
+    """
+    from msgspec.structs import asdict
+
+    async def act(phone: "Phone") -> "dict[str, Any]":
+        push_url, created = await phone.allow(site_, icon_)
+        return {**asdict(push_url), "created": created}
+
+    made = with_phone(profile, act)
+    print_one(json, made, str(made["url"]))
+    if not json:
+        say("a new push URL" if made["created"] else "the push URL this site already has")
+
+
+@app.command(epilog=examples("pushctl client revoke news.example", "pushctl client revoke https://news.example --json"))
+def revoke(
+    site_: Annotated[str, typer.Argument(metavar="SITE", help="The site, or the id of a push URL.")],
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Take the permission away: the site's push URL answers 410 from now on."""
+
+    async def act(phone: "Phone") -> "list[dict[str, str]]":
+        # An id has no dot and no colon; a site without either is localhost at most.
+        found = await phone.revoke(site(site_) if "." in site_ or ":" in site_ or site_ == "localhost" else site_)
+        return [{"id": push_url.id, "site": push_url.site} for push_url in found]
+
+    for revoked in with_phone(profile, act):
+        print_one(json, revoked, f"revoked {printable(revoked['site'])}")
+
+
+@app.command(epilog=examples("pushctl client urls", "pushctl client urls --json | jq -r .url"))
+def urls(
+    offline: Annotated[bool, typer.Option("--offline", help="Only what this device knows; ask nobody.")] = False,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Show the push URLs of this user. Brings the device up to date first."""
+    from pushctl.cli.lines import push_url_line
+
+    async def act(phone: "Phone") -> "list[Any]":
+        if not offline:
+            await phone.sync()
+        return phone.store.push_urls()
+
+    push_urls = with_phone(profile, act)
+    widest = max((len(push_url.site) for push_url in push_urls), default=0)
+    for push_url in push_urls:
+        print_one(json, push_url, push_url_line(push_url, widest))
+
+
+@app.command(epilog=examples("pushctl client sync", "pushctl client sync --json"))
+def sync(profile: Profile = "default", json: Json = False) -> None:
+    """Fetch everything missed, over HTTP, and print it. The last line says how: delta or snapshot.
+
+    With --json: the events of `pushctl client listen --json`, the last of them "sync".
+    """
+
+    async def act(phone: "Phone") -> "list[Event]":
+        return await phone.sync()
+
+    for event in with_phone(profile, act):
+        shower(json)(event)
+
+
+@app.command(
+    epilog=examples(
+        "pushctl client messages",
+        "pushctl client messages --all",
+        "pushctl client messages --offline --json | jq -r .body",
+    )
+)
+def messages(
+    all_: Annotated[bool, typer.Option("--all", help="Also those that were read and have not expired.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only what this device knows; ask nobody.")] = False,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Show the unread messages, oldest first. Brings the device up to date first.
+
+    With --json: the fields of a "message" event, without latency_ms, live and cursor, and with "read".
+    """
+    from pushctl.cli.lines import message_line
+    from pushctl.client.events import stored_event
+    from pushctl.clock import system_clock
+
+    async def act(phone: "Phone") -> "list[Any]":
+        if not offline:
+            await phone.sync()
+        return phone.store.messages(read_too=all_)
+
+    for stored in with_phone(profile, act):
+        told = stored_event(stored.message, icon=stored.icon, received_at_ms=stored.received_at_ms, read=stored.read)
+        print_one(json, told, message_line(stored, system_clock()))
+
+
+@app.command(
+    epilog=examples(
+        "pushctl client read --all", "pushctl client read AvkzYm9vLW0   # any beginning of an id that is one"
+    )
+)
+def read(
+    ids: Annotated[list[str] | None, typer.Argument(parser=text, metavar="ID", help="Messages, by id.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that are unread.")] = False,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Mark messages read: they disappear on all devices of the user.
+
+    If the service cannot be reached, they are read on this device all the same, and it is told later.
+    """
+    if bool(ids) == all_:
+        raise typer.BadParameter("give either message IDs or --all")
+
+    async def act(phone: "Phone") -> int:
+        if all_:
+            await phone.sync()
+            return await phone.read([stored.message.id for stored in phone.store.messages()])
+        return await phone.read([whole_id(phone, beginning) for beginning in ids or []])
+
+    count = with_phone(profile, act)
+    print_one(json, {"read": count}, f"{count} marked read")
+
+
+@app.command(
+    epilog=examples(
+        "pushctl client listen",
+        "pushctl client listen --json | jq -r 'select(.event == \"message\") | .title'",
+        "pushctl client listen --count 1 --for 30s      # exit 4 if nothing comes",
+        "pushctl client listen --min-urgency high",
+    )
+)
+def listen(
+    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N messages.")] = None,
+    for_: Annotated[
+        float | None,
+        typer.Option(
+            "--for", parser=duration, metavar="DURATION", help="Stop after this time; exit 4 if --count is short."
+        ),
+    ] = None,
+    min_urgency: MinUrgency = "very-low",
+    keep_trying: Annotated[
+        bool, typer.Option("--keep-trying", help="Do not give up (exit 5) when the first connection fails.")
+    ] = False,
+    profile: Profile = "default",
+    json: Json = False,
+) -> None:
+    """Stay connected and print one line per event, each flushed at once.
+
+    \b
+    With --json, each line is an object with "event" and, always all of them:
+      connected     server id user device
+      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
+      message       id push_url site title body icon url tag urgency topic data encoding
+                    sent_at expires_at received_at latency_ms live cursor
+      read          ids
+      push_url      id site url icon
+      revoked       id site
+      dropped       ids reason (replaced, cancelled, evicted, gone)
+      disconnected  server code reason next (box_office, server, login, stop) after_ms
+      retrying      reason after_ms
+    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
+    message has none; "gone" means: not in a snapshot any more.
+
+    A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
+    or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after
+    Ctrl-C.
+    """
+    from pushctl.cli.listening import listen as listening
+
+    async def act(phone: "Phone") -> None:
+        await listening(
+            phone, shower(json), count=count, seconds=for_, min_urgency=min_urgency, keep_trying=keep_trying
+        )
+
+    with_phone(profile, act)
+
+
+@app.command(epilog=examples("pushctl client run", "pushctl client run --profile phone"))
+def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> None:
+    """The live screen: connection, push URLs and messages as they come.
+
+    Keys: r reads the selected message (the newest if none is selected), A reads all, arrows or j/k select, q quits.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise typer.BadParameter("the live screen needs a terminal; in pipes use `pushctl client listen`")
+    from pushctl.cli.screen import watch
+
+    async def act(phone: "Phone") -> None:
+        await watch(phone, min_urgency)
+
+    with_phone(profile, act)

@@ -1,0 +1,95 @@
+"""What the commands of `pushctl client` share: the phone of a profile, and how one thing is printed.
+
+Owns: where the service's URLs come from, and stdout and stderr of these commands.
+Promises: a flag comes before the environment, that before what the profile remembers, that before the default. Every
+line is flushed.
+Must not know: what the commands do.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import typer
+
+from pushctl.cli.values import server_url
+
+if TYPE_CHECKING:
+    from pushctl.client.events import Event
+    from pushctl.client.phone import Phone
+    from pushctl.client.store import Store
+
+T = TypeVar("T")
+
+DEFAULT_URLS: Final = {"api": "http://127.0.0.1:8080", "boxoffice": "http://127.0.0.1:8081"}
+URL_VARIABLES: Final = {"api": "PUSHCTL_CLIENT_API", "boxoffice": "PUSHCTL_CLIENT_BOXOFFICE"}
+
+
+def with_phone(
+    profile: str, act: "Callable[[Phone], Awaitable[T]]", *, api: str | None = None, boxoffice: str | None = None
+) -> T:
+    """Runs `act` with the phone of a profile; the store and all connections are closed when it is over."""
+    import trio
+
+    from pushctl.client.phone import open_phone
+    from pushctl.client.profile import profile_path
+    from pushctl.client.store import Store
+
+    async def main() -> T:
+        with Store(profile_path(profile, os.environ)) as store:
+            api_url = _url("api", api, store)
+            boxoffice_url = _url("boxoffice", boxoffice, store)
+            async with open_phone(store, api_url=api_url, boxoffice_url=boxoffice_url) as phone:
+                return await act(phone)
+
+    return trio.run(main)
+
+
+def _url(setting: str, flag: str | None, store: "Store") -> str:
+    from_environment = os.environ.get(URL_VARIABLES[setting])
+    if flag is None and from_environment:
+        flag = server_url(from_environment)
+    return flag or store.setting(setting) or DEFAULT_URLS[setting]
+
+
+def whole_id(phone: "Phone", beginning: str) -> str:
+    """The id of the one message here that begins so; what is not here goes to the service as it is."""
+    found = phone.store.message_ids(beginning)
+    if len(found) > 1 and beginning not in found:
+        raise typer.BadParameter(f"{len(found)} messages begin with {beginning!r}: give more of the id")
+    return beginning if beginning in found or not found else found[0]
+
+
+def print_one(json: bool, value: Any, human: Any) -> None:
+    """One line on stdout, flushed: JSON, or for people (in colour on a terminal)."""
+    if json:
+        from msgspec.json import encode
+
+        print(encode(value).decode(), flush=True)
+    else:
+        _console().print(human, soft_wrap=True)
+
+
+def shower(json: bool) -> "Callable[[Event], None]":
+    """Prints events: as JSON, or for people with the time, news of the connection on stderr."""
+
+    def show(event: "Event") -> None:
+        from pushctl.cli.lines import event_line, is_data, with_time
+
+        if json:
+            print_one(True, event, None)
+        else:
+            _console(stderr=not is_data(event)).print(with_time(event_line(event)), soft_wrap=True)
+
+    return show
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)

@@ -1,0 +1,155 @@
+"""What people type, turned into values: durations, sites, icons, text from a file. And ages, the other way.
+
+Owns: the spelling of values on the command line, the same in every command.
+Promises: whatever is typed, the value comes back or typer.BadParameter says what was expected (exit 2).
+Must not know: what the values are for.
+"""
+
+import base64
+import re
+import sys
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import typer
+
+from pushctl.client.foreign import printable
+
+MAX_ICON_BYTES: Final = 16 * 1024
+"""Of an icon as a data: URL (docs/protocol.md, section 1)."""
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+
+_IMAGES: Final = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"\x00\x00\x01\x00"), "image/x-icon"),
+    (re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<svg[\s>]", re.DOTALL), "image/svg+xml"),
+)
+
+
+def duration(value: str | float) -> float:
+    """Seconds, from `500ms 5s 10m 2h 3d`. A number is a default that typer hands through: seconds already."""
+    if isinstance(value, float | int):
+        return float(value)
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise typer.BadParameter(f"{value!r} is not a duration: write 500ms, 5s, 10m, 2h or 3d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def whole_seconds(value: str | int) -> int:
+    """Whole seconds, from a duration or, as in a TTL header, from a bare number of seconds."""
+    if isinstance(value, int):
+        return value
+    if re.fullmatch(r"[0-9]{1,10}", value.strip()):
+        return int(value)
+    seconds = duration(value)
+    if seconds != int(seconds):
+        raise typer.BadParameter(f"{value!r} is not a whole number of seconds")
+    return int(seconds)
+
+
+def text(value: str) -> str:
+    """Text that can be sent: UTF-8. (What is not, Python lets in as half characters that nothing can encode.)"""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("not UTF-8 text") from None
+    return value
+
+
+def header_text(value: str) -> str:
+    """Text that fits into an HTTP header: visible ASCII."""
+    if not value or not all("!" <= c <= "~" for c in value):
+        raise typer.BadParameter(f"{printable(value)!r}: use visible ASCII characters without blanks")
+    return value
+
+
+def is_web_url(value: str) -> bool:
+    """Whether it is an http(s) URL with a host."""
+    try:
+        parts = urlsplit(value)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and value.isprintable() and " " not in value
+
+
+def site(value: str) -> str:
+    """A site's origin; without a scheme it is https://. One slash at the end is forgiven, a path is not."""
+    origin = value.strip() if "://" in value else f"https://{value.strip()}"
+    if not is_web_url(origin):
+        raise typer.BadParameter(f"{value!r} is not a site: write news.example or https://news.example:8443")
+    parts = urlsplit(origin)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        raise typer.BadParameter(f"{value!r} is more than a site: write {parts.scheme}://{parts.netloc.split('@')[-1]}")
+    return origin.removesuffix("/")
+
+
+def server_url(value: str) -> str:
+    """The http(s) URL of one of our servers, without a slash at the end."""
+    url = value.strip()
+    parts = urlsplit(url) if is_web_url(url) else None
+    if parts is None or parts.query or parts.fragment or parts.username is not None:
+        raise typer.BadParameter(f"{value!r} is not a server's URL: write http://127.0.0.1:8080")
+    return url.rstrip("/")
+
+
+def icon(value: str) -> str:
+    """An icon as the service takes it: an http(s) or data: URL as it is, an image file as a data: URL."""
+    if value.startswith(("http://", "https://")):
+        return value
+    text = value
+    if not value.startswith("data:"):
+        try:
+            raw = Path(value).read_bytes()
+        except OSError as error:
+            raise typer.BadParameter(f"{value}: {error.strerror}; give a URL or an image file") from None
+        media_type = next((name for start, name in _IMAGES if start.match(raw)), None)
+        if media_type is None:
+            raise typer.BadParameter(f"{value} is not an image: PNG, JPEG, GIF, WebP, ICO or SVG")
+        text = f"data:{media_type};base64,{base64.b64encode(raw).decode()}"
+    if len(text) > MAX_ICON_BYTES:
+        raise typer.BadParameter(
+            f"the icon is too large: {len(text)} bytes as a data: URL, at most {MAX_ICON_BYTES} (about 12 KB of image)"
+        )
+    return text
+
+
+def text_from(value: str) -> str:
+    """`-` = all of standard input (UTF-8); anything else is the text itself. Never guesses."""
+    if value != "-":
+        return value
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter("standard input is not UTF-8 text") from None
+
+
+def first_line_of(path: str) -> str:
+    """The first line of a file (`-` = standard input) that holds one secret or address."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{path} is not UTF-8 text") from None
+    lines = text.split("\n", 1)
+    if not lines[0].strip():
+        raise typer.BadParameter(f"{path} has no first line")
+    return lines[0].strip()
+
+
+def age(seconds: float) -> str:
+    """How long ago, in at most four characters: `now`, `12s`, `5m`, `3h`, `2d`."""
+    if seconds < 1:
+        return "now"
+    for limit, unit, name in ((60, 1, "s"), (3600, 60, "m"), (86_400, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds // unit)}{name}"
+    return f"{min(int(seconds // 86_400), 999)}d"

@@ -1,0 +1,281 @@
+"""One simulated device: it logs in, allows sites, stays connected, shows what comes and says what was read.
+
+Owns: the order of things: Box Office, server, hello, sync, live, and again (protocol/peer.py decides what is next).
+Promises: whatever it is told is in its store first; it asks and connects only when its peer logic says so; `run` ends
+only by cancellation or with the error that says what must change.
+Must not know: terminals and how events are shown.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from random import random as uniform
+from typing import Final
+
+import httpx
+import trio
+
+from pushctl.client import events
+from pushctl.client.api import Api
+from pushctl.client.connection import NO_CODE, Connection, Ended
+from pushctl.client.dialing import NotConnected, dial
+from pushctl.client.http import LoginNeeded, NoRoom, Refused, open_client
+from pushctl.client.intake import Intake
+from pushctl.client.login import account_of, dev_assertion
+from pushctl.client.store import Session, Store
+from pushctl.clock import Clock, system_clock
+from pushctl.errors import Failed, PushctlError, Unreachable
+from pushctl.protocol.frames import PushUrl, Urgency
+from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
+
+LEAST_PING_SECONDS: Final = 1.0
+"""However often the server says that it pings."""
+
+Watchers = trio.MemorySendChannel[events.Event]
+
+
+class Phone:
+    """A device: its store, and the service it talks to. One task at a time may `run` it; requests may be made beside.
+
+    `random`: a number in [0, 1), for the jitter of waits.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: httpx.AsyncClient,
+        *,
+        api_url: str,
+        boxoffice_url: str,
+        clock: Clock = system_clock,
+        random: Callable[[], float] = uniform,
+    ) -> None:
+        self.store = store
+        self._urls = {"api": api_url, "boxoffice": boxoffice_url}
+        self._api = Api(client, api_url, boxoffice_url)
+        self._clock = clock
+        self._random = random
+        self._connection: Connection | None = None
+        self._was_connected = False
+        self._token_said = ""
+
+    # --- one request each --------------------------------------------------------------------------------------------
+
+    def session(self) -> Session:
+        """Raises LoginNeeded."""
+        session = self.store.session()
+        if session is None:
+            raise LoginNeeded
+        return session
+
+    async def login(self, name: str, device_name: str) -> Session:
+        """By the embedded development identity provider, as `<name>@dev-idp.localhost`.
+
+        The profile's device is used again where the service still knows it for this user. If a connection is open, the
+        server is told the new token.
+        """
+        assertion = await dev_assertion(self._api, name, self._clock)
+        try:
+            return await self.login_with(assertion, device_name)
+        except Refused as refused:
+            if refused.status != 404 or self.store.known_device(account_of(assertion)) is None:
+                raise
+        # The device was removed meanwhile. A new assertion, because one opens one session only.
+        self.store.forget_device()
+        return await self.login_with(await dev_assertion(self._api, name, self._clock), device_name)
+
+    async def login_with(self, assertion: str, device_name: str) -> Session:
+        """With a backed BrowserID assertion made elsewhere (or here)."""
+        account = account_of(assertion)
+        opened = await self._api.login(f"BrowserID {assertion}", device_name, self.store.known_device(account))
+        session = Session(opened.token, opened.user, opened.device.id, opened.device.name, account, opened.expires_at)
+        self.store.begin_session(session)
+        if self._connection is not None:
+            self._connection.token_changed()
+        return session
+
+    def remember_urls(self) -> None:
+        """The service's URLs, for the next time this profile is used."""
+        for setting, url in self._urls.items():
+            self.store.set_setting(setting, url)
+
+    async def logout(self) -> None:
+        """Ends the session and forgets the inbox. A session that is over already counts as ended."""
+        try:
+            await self._api.logout(self.session().token)
+        except LoginNeeded:
+            if self.store.session() is None:
+                raise
+        self.store.end_session()
+
+    async def allow(self, site: str, icon: str | None) -> tuple[PushUrl, bool]:
+        """The push URL for a site, and whether it is new."""
+        push_url, created = await self._api.allow(self.session().token, site, icon)
+        self.store.put_push_url(push_url)
+        return push_url, created
+
+    async def revoke(self, site_or_id: str) -> list[PushUrl]:
+        """Revokes the push URLs of a site, or the one with this id. Failed if there is none."""
+        token = self.session().token
+        found = [p for p in await self._api.push_urls(token) if site_or_id in (p.site, p.id)]
+        if not found:
+            raise Failed(f"there is no push URL for {site_or_id}: see `pushctl client urls`")
+        for push_url in found:
+            await self._api.revoke(token, push_url.id)
+            self.store.remove_push_url(push_url.id)
+        return found
+
+    async def read(self, ids: Sequence[str]) -> int:
+        """Marks messages read, here and for all devices; how many were unread until now.
+
+        Here they are read even if the service cannot be reached: it is told at the next sync or connection.
+        """
+        self.store.mark_read(ids)
+        count = await self._api.read(self.session().token, ids)
+        self.store.confirm_read(ids)
+        return count
+
+    async def sync(self) -> list[events.Event]:
+        """Everything missed, over HTTP. What was read here and not confirmed is said first."""
+        token = self.session().token
+        pending = self.store.pending_reads()
+        if pending:
+            await self._api.read(token, pending)
+            self.store.confirm_read(pending)
+        intake = Intake(self.store, "very-low")
+        cursor, next_page = self.store.resume_cursor("very-low"), None
+        news: list[events.Event] = []
+        while True:
+            page, next_page = await self._api.sync(token, cursor, next_page)
+            news += intake.take(page)
+            if page.done:
+                return news
+
+    # --- staying connected -------------------------------------------------------------------------------------------
+
+    def mark_read(self, ids: Sequence[str]) -> None:
+        """Marks messages read here; over the open connection, or the next one, everywhere."""
+        self.store.mark_read(ids)
+        if self._connection is not None:
+            self._connection.reads_are_waiting()
+
+    async def run(self, watchers: Watchers, *, min_urgency: Urgency = "very-low", keep_trying: bool = True) -> None:
+        """Connects and stays connected until cancelled; `watchers` gets what happens.
+
+        Raises LoginNeeded, Failed or Unreachable when trying again would change nothing; without `keep_trying` also
+        when the first round of tries finds no server.
+        """
+        self._was_connected = False
+        peer = Peer(self._random)
+        step = peer.start()
+        while True:
+            match step:
+                case AskBoxOffice(after_seconds):
+                    await trio.sleep(after_seconds)
+                    step = await self._ask(peer, watchers, keep_trying)
+                case TryServer(url):
+                    step = await self._visit(peer, url, watchers, min_urgency, keep_trying)
+                case Stop():
+                    if not self._has_newer_session(step):
+                        raise _final(step)
+                    step = peer.start()
+
+    def _has_newer_session(self, stop: Stop) -> bool:
+        """Somebody logged in anew with this profile (another command, perhaps) since we last said our token."""
+        return stop.login_needed and self.session().token != self._token_said
+
+    def _token(self) -> str:
+        self._token_said = self.session().token
+        return self._token_said
+
+    async def _ask(self, peer: Peer, watchers: Watchers, keep_trying: bool) -> Step:
+        """The Box Office, for a list of servers."""
+        try:
+            answer = await self._api.servers(self._token())
+        except PushctlError as error:
+            match error:
+                case NoRoom(status=status, retry_after_seconds=seconds):
+                    step = peer.box_office_refused(status, seconds)
+                case Refused(status=status):
+                    step = peer.box_office_refused(status, None)
+                case _:
+                    step = peer.box_office_unreachable()
+            await self._report(watchers, error, step, keep_trying)
+            return step
+        step = peer.offered(answer.servers, answer.expires_in_seconds, trio.current_time())
+        if isinstance(step, AskBoxOffice):
+            await self._report(watchers, Unreachable("the Box Office knows no server that has room"), step, keep_trying)
+        return step
+
+    async def _visit(self, peer: Peer, url: str, watchers: Watchers, min_urgency: Urgency, keep_trying: bool) -> Step:
+        """One server, from connecting to the end of the connection."""
+        connection: Connection | None = None
+        ended: Ended | None = None
+        try:
+            async with dial(url) as socket:
+                connection = Connection(socket, self.store, watchers, min_urgency)
+                welcome = await connection.greet(self._token())
+                if isinstance(welcome, Ended):
+                    ended = welcome
+                else:
+                    peer.welcomed(trio.current_time())
+                    self._was_connected = True
+                    await watchers.send(events.Connected(url, welcome.server, welcome.user, welcome.device))
+                    self._connection = connection
+                    ended = await connection.live(max(welcome.ping_ms / 1000, LEAST_PING_SECONDS))
+        except NotConnected as refused:
+            if self._connection is None:
+                step = peer.server_failed(trio.current_time(), refused.retry_after_seconds)
+                await self._report(watchers, Unreachable(f"{url}: {refused.reason}"), step, keep_trying)
+                return step
+            ended = ended or Ended(NO_CODE, refused.reason)
+        finally:
+            self._connection = None
+        assert connection is not None
+        assert ended is not None
+        now = trio.current_time()
+        if connection.leave_at is not None:
+            peer.reconnect_asked(connection.leave_at - now, now)
+        step = peer.closed(ended.code, now)
+        await watchers.send(_disconnected(url, ended, step))
+        return step
+
+    async def _report(self, watchers: Watchers, error: PushctlError, step: Step, keep_trying: bool) -> None:
+        """A try that failed: told, or the end of it where the caller does not want to wait for better times."""
+        if isinstance(step, AskBoxOffice) and not keep_trying and not self._was_connected:
+            raise error
+        if not isinstance(step, Stop):
+            after_ms = round(step.after_seconds * 1000) if isinstance(step, AskBoxOffice) else 0
+            await watchers.send(events.Retrying(str(error), after_ms))
+
+
+def _disconnected(url: str, ended: Ended, step: Step) -> events.Disconnected:
+    code = None if ended.code == NO_CODE else ended.code
+    match step:
+        case AskBoxOffice(after_seconds):
+            return events.Disconnected(url, code, ended.reason, "box_office", round(after_seconds * 1000))
+        case TryServer():
+            return events.Disconnected(url, code, ended.reason, "server", 0)
+        case Stop(login_needed=login_needed):
+            return events.Disconnected(url, code, ended.reason, "login" if login_needed else "stop", None)
+
+
+def _final(stop: Stop) -> PushctlError:
+    """What a user can do about it."""
+    if stop.login_needed:
+        return LoginNeeded(f"{stop.reason} ({stop.code}): run `pushctl client login NAME`")
+    error = Unreachable if stop.code == 4505 else Failed
+    return error(f"{stop.reason} ({stop.code})")
+
+
+@asynccontextmanager
+async def open_phone(
+    store: Store,
+    *,
+    api_url: str,
+    boxoffice_url: str,
+    clock: Clock = system_clock,
+    random: Callable[[], float] = uniform,
+) -> AsyncIterator[Phone]:
+    """A phone with an HTTP client of its own, closed at the end."""
+    async with open_client(api_url, boxoffice_url) as client:
+        yield Phone(store, client, api_url=api_url, boxoffice_url=boxoffice_url, clock=clock, random=random)

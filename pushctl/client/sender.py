@@ -1,0 +1,124 @@
+"""A third party: one message to one push URL, and what became of it (docs/protocol.md, section 2).
+
+Owns: the request a push is, the meaning of its answers, and waiting for a state.
+Promises: 410 says that the user revoked the push URL; no error text holds the push URL, which is a secret.
+Must not know: the command line; the client API (a third party has no account).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import trio
+from msgspec import Struct
+
+from pushctl.client.foreign import printable
+from pushctl.client.http import NoRoom, Refused, decoded, origin_of, request
+from pushctl.errors import Failed, NotGood, PushctlError
+from pushctl.protocol.frames import Notification, Urgency
+
+WaitFor = Literal["delivered", "read"]
+
+_REACHED: Final[dict[WaitFor, tuple[str, ...]]] = {"delivered": ("delivered", "read"), "read": ("read",)}
+_DEAD: Final = ("expired", "replaced", "cancelled", "evicted")
+
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 2.0
+PAUSE_GROWTH: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """What to send. `notification` None = an empty push. `ttl_seconds` None = as long as the service keeps messages."""
+
+    notification: Notification | None = None
+    ttl_seconds: int | None = None
+    topic: str | None = None
+    urgency: Urgency | None = None
+    idempotency_key: str | None = None
+
+
+class Sent(Struct, frozen=True):
+    """The service took it. `location` is absolute. `state`: `stored`, or what was waited for; `ephemeral` for TTL 0,
+    which is given to whoever is connected and not stored."""
+
+    id: str
+    location: str
+    ttl_seconds: int
+    state: str
+
+
+class _State(Struct, frozen=True):
+    state: str
+
+
+async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
+    """One POST, bounded by the caller (trio.fail_after). Never repeated here: whether a connection that broke had
+    stored it, only an idempotency key can tell.
+
+    Raises Failed (410: revoked; other refusals) or Unreachable (no connection; 429, 503).
+    """
+    headers = {}
+    if push.ttl_seconds is not None:
+        headers["TTL"] = str(push.ttl_seconds)
+    if push.topic is not None:
+        headers["Topic"] = push.topic
+    if push.urgency is not None:
+        headers["Urgency"] = push.urgency
+    if push.idempotency_key is not None:
+        headers["Idempotency-Key"] = push.idempotency_key
+    content = b""
+    if push.notification is not None:
+        headers["Content-Type"] = "application/json"
+        members = msgspec.structs.asdict(push.notification)
+        content = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+    try:
+        answer = await request(client, "POST", push_url, headers=headers, content=content, seconds=math.inf)
+    except Refused as refused:
+        raise _explained(refused, origin_of(push_url)) from None
+    location, ttl = answer.headers.get("Location"), answer.headers.get("TTL", "")
+    if location is None or not (ttl.isascii() and ttl.isdigit()):
+        raise Failed(f"{origin_of(push_url)} does not answer like a push service: no Location or no TTL")
+    ttl_seconds = int(ttl)
+    return Sent(
+        id=urlsplit(location).path.rstrip("/").rpartition("/")[2],
+        location=str(httpx.URL(push_url).join(location)),
+        ttl_seconds=ttl_seconds,
+        state="stored" if ttl_seconds > 0 else "ephemeral",
+    )
+
+
+async def wait_for(client: httpx.AsyncClient, sent: Sent, state: WaitFor) -> Sent:
+    """The message once it is delivered or read. Bounded by the caller (trio.fail_after).
+
+    This polls, the only thing here that does: the service has nothing to wait on for a message without a receipt, and
+    somebody who sends one message has no connection on which it could tell. The pause grows, so that a long wait for a
+    reader costs the service one question every two seconds. Raises NotGood if the message dies before.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            answer: _State = decoded(await request(client, "GET", sent.location), _State)
+        except NoRoom as busy:
+            # It was asked not to be asked for a while; the message may be on its way all the same.
+            pause = max(pause, busy.retry_after_seconds or 0.0)
+        else:
+            if answer.state in _REACHED[state]:
+                return Sent(sent.id, sent.location, sent.ttl_seconds, answer.state)
+            if answer.state in _DEAD:
+                raise NotGood(f"the message is {answer.state}, so it will not be {state}")
+        await trio.sleep(pause)
+        pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+
+
+def _explained(refused: Refused, origin: str) -> PushctlError:
+    if refused.status == 410:
+        return Failed(f"{origin} answered 410: the user revoked this push URL, forget it")
+    if refused.status == 404:
+        return Failed(f"{origin} answered 404: it never made this push URL, or it was copied in part")
+    if refused.status == 401:
+        return Failed(f"{origin} answered 401: {printable(refused.detail) or 'it wants a signature (VAPID)'}")
+    return refused
