@@ -197,6 +197,23 @@ async def test_a_body_that_drips_in_is_408_after_body_seconds() -> None:
         assert running.seen == []
 
 
+async def test_a_body_that_never_stops_coming_is_408_after_body_seconds_too() -> None:
+    async def flood() -> None:
+        await peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000000\r\n\r\n")
+        while True:
+            await peer.send(b"x" * 65_536)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "http.request":
+            pass
+
+    limits: dict[str, Any] = {"body_seconds": 0.05, "max_body_bytes": 10**15}
+    async with serving(app, **limits) as running, running.peer() as peer, trio.open_nursery() as nursery:
+        nursery.start_soon(flood)
+        assert (await peer.answer()).status == 408
+        nursery.cancel_scope.cancel()
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
@@ -380,7 +397,8 @@ async def stop_before_the_announced_length(scope: Scope, receive: Receive, send:
 async def cancel_a_send(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     with trio.move_on_after(0.05):
-        await send({"type": "http.response.body", "body": b"x" * 50_000_000})
+        await send({"type": "http.response.body", "body": b"x" * 50_000_000, "more_body": True})
+    await send({"type": "http.response.body", "body": b"the end"})
 
 
 @pytest.mark.parametrize("app", [crash_half_way, stop_half_way, stop_before_the_announced_length, cancel_a_send])
@@ -482,7 +500,7 @@ async def test_requests_that_come_while_an_application_listens_for_the_end_are_a
 
 
 async def test_what_a_peer_pipelines_while_an_application_listens_is_bounded() -> None:
-    go = trio.Event()
+    go, over = trio.Event(), trio.Event()
     sent = 0
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -490,6 +508,7 @@ async def test_what_a_peer_pipelines_while_an_application_listens_is_bounded() -
             nursery.start_soon(receive_all, receive)
             await go.wait()
             await respond(send, 200, [(b"connection", b"close")])
+        over.set()
 
     async def receive_all(receive: Receive) -> None:
         while (await receive())["type"] == "http.request":
@@ -514,6 +533,7 @@ async def test_what_a_peer_pipelines_while_an_application_listens_is_bounded() -
         scopes[0].cancel()
         go.set()
         assert (await peer.answer()).status == 200
+        await over.wait()
 
 
 async def test_a_peer_that_does_not_read_its_answer_is_cut_off_after_write_seconds() -> None:

@@ -4,9 +4,15 @@ Every row is sent together with one more, well-formed request. A server that too
 whoever stood in front of it would answer that one too: it must never reach the application.
 """
 
+import sys
+from types import FrameType
+
 import pytest
 
+from pushctl.config.model import Http
+from pushctl.errors import BodyInvalid, MethodNotAllowed, Problem, UriTooLong
 from pushctl.http.asgi import Receive, Scope, Send, respond
+from pushctl.http.parser import Request, RequestParser
 from tests.unit.http.harness import get, serving
 
 HIDDEN = get("/hidden")
@@ -215,6 +221,7 @@ REFUSED: dict[str, tuple[bytes, int, str, str | None]] = {
         None,
     ),
     "101 headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 100 + b"\r\n", 431, "headers_too_large", None),
+    "endless headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 101, 431, "headers_too_large", None),
     # --- what this layer does not do
     "WebSocket upgrade": (
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -253,7 +260,7 @@ BAD_CHUNKS: dict[str, tuple[bytes, int, str]] = {
     "data shorter than the size": (b"5\r\nhell\r\n0\r\n\r\n", 400, "body_invalid"),
     "oversized extension": (b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n", 400, "body_invalid"),
     "endless extension": (b"5;" + b"a" * 20_000, 400, "body_invalid"),
-    "extensions on every chunk": ((b"1;" + b"a" * 200 + b"\r\nx\r\n") * 30, 400, "body_invalid"),
+    "extensions on every chunk": ((b"1;" + b"a" * 200 + b"\r\nx\r\n") * 30 + b"0\r\n\r\n", 400, "body_invalid"),
     "oversized trailer": (b"5\r\nhello\r\n0\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431, "headers_too_large"),
     "endless trailers": (b"5\r\nhello\r\n0\r\n" + b"X: aaaaaaaaaaaaaa\r\n" * 400, 431, "headers_too_large"),
     "bare LF in a trailer": (b"5\r\nhello\r\n0\r\nX: y\n\r\n", 400, "body_invalid"),
@@ -286,6 +293,34 @@ async def test_a_chunked_body_that_is_not_beyond_doubt_is_refused_and_nothing_be
         assert answer.headers["connection"] == "close"
         await peer.nothing_more()
         assert running.seen == []
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET /\r\n",
+        b"\x16\x03\x01\x02",
+        b"\n",
+        b"SSH-2.0-x\r\n",
+    ],
+)
+async def test_what_cannot_become_a_request_is_refused_at_once(start: bytes) -> None:
+    async with serving(header_seconds=1000) as running, running.peer() as peer:
+        await peer.send(start)
+        assert (await peer.answer()).status == 400
+        await peer.nothing_more()
+
+
+def test_empty_lines_that_drip_in_are_forgiven_once() -> None:
+    parser = RequestParser(Http())
+    for octet in b"\r\n":
+        parser.feed(bytes([octet]))
+        assert parser.next_request() is None
+    parser.feed(b"\r\n")
+    with pytest.raises(BodyInvalid):
+        parser.next_request()
 
 
 async def test_a_body_is_never_read_as_a_request() -> None:
@@ -354,3 +389,81 @@ async def test_the_answer_is_the_same_however_the_bytes_are_cut() -> None:
                         await peer.send(request[at : at + size])
                     statuses.add((await peer.answer()).status)
             assert len(statuses) == 1
+
+
+def read_all(data: bytes) -> list[tuple[Request, bytes]]:
+    parser = RequestParser(Http())
+    parser.feed(data)
+    read = []
+    while (request := parser.next_request()) is not None:
+        read.append((request, parser.read_body()))
+        assert parser.body_done
+    return read
+
+
+SAME = b"Host: h\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def test_requests_with_the_same_headers_as_the_last_are_read_like_any_other() -> None:
+    starts = [
+        b"POST /1 HTTP/1.1\r\n",
+        b"PUT /2?q HTTP/1.1\r\n",
+        b"POST /3 HTTP/1.0\r\n",
+        b"POST http://other/4 HTTP/1.0\r\n",
+        b"POST /5 HTTP/1.0\r\n",
+        b"POST /6 HTTP/1.1\r\n",
+    ]
+    together = read_all(b"".join(start + SAME for start in starts))
+    assert together == [read_all(start + SAME)[0] for start in starts]
+    assert [request.http_version for request, _ in together] == ["1.1", "1.1", "1.0", "1.0", "1.0", "1.1"]
+
+
+def test_headers_that_only_begin_like_the_last_ones_are_not_taken_for_them() -> None:
+    longer = b"GET / HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n"
+    longest = longer.replace(b"X: 1", b"X: 12")
+    (_, _), (request, _), (last, _) = read_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + longer + longest)
+    assert request.headers == [(b"host", b"h"), (b"x", b"1")]
+    assert last.headers == [(b"host", b"h"), (b"x", b"12")]
+
+
+def test_an_application_that_changes_its_headers_changes_nobody_elses() -> None:
+    parser = RequestParser(Http())
+    for _ in range(3):
+        parser.feed(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        request = parser.next_request()
+        assert request is not None
+        assert request.headers == [(b"host", b"h")]
+        request.headers.append((b"x-user", b"alice"))
+
+
+@pytest.mark.parametrize(
+    ("start", "problem"),
+    [(b"BREW / HTTP/1.1\r\n", MethodNotAllowed), (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n", UriTooLong)],
+)
+def test_a_bad_request_line_before_the_same_headers_is_refused(start: bytes, problem: type[Problem]) -> None:
+    with pytest.raises(problem):
+        read_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + start + b"Host: h\r\n\r\n")
+
+
+def test_the_same_headers_under_another_version_are_judged_again() -> None:
+    with pytest.raises(BodyInvalid):
+        read_all(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n")
+
+
+def test_a_head_that_drips_in_is_looked_at_when_a_line_ends_and_not_at_every_byte() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 16_000
+    parser = RequestParser(Http())
+    looks = 0
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal looks
+        looks += event == "call" and frame.f_code.co_name == "_not_a_head"
+
+    sys.setprofile(watch)
+    try:
+        for octet in head:
+            parser.feed(bytes([octet]))
+            assert parser.next_request() is None
+    finally:
+        sys.setprofile(None)
+    assert looks < 40

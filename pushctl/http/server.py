@@ -1,0 +1,180 @@
+"""The HTTP server: listeners, who may connect, the watch over time limits, and the drain.
+
+Owns: one nursery with a task for every connection, and the counts.
+Promises: nothing a peer or an application does ends `serve`; at most limits.max_connections are served at once, and the
+others are told so; `drain` returns when nobody is left.
+Must not know: what the application answers.
+
+One watch looks at all connections a few times a second: a deadline of its own for every wait would cost each request
+more than everything else together (wire.py).
+"""
+
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from socket import socket
+
+import trio
+from trio import TaskStatus
+
+from pushctl.config.model import Http
+from pushctl.errors import Failed, Overloaded
+from pushctl.http.addresses import TrustedProxies, format_address, parse_listen, plain_host
+from pushctl.http.asgi import ASGIApp
+from pushctl.http.connection import Connection
+from pushctl.http.contained import Contained
+from pushctl.http.exchange import Service, refuse
+from pushctl.http.peer import Peer
+from pushctl.http.wire import Wire
+from pushctl.log import get_logger
+
+log = get_logger()
+
+MAX_REFUSALS = 64
+"""Connections above the limit that are told so at a time; more are closed without a word."""
+RETRY_AFTER_SECONDS = 2
+SLOWEST_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a server did since it was made."""
+
+    connections: int
+    """open now"""
+    accepted: int
+    requests: int
+    """given to the application"""
+    refused: int
+    """connections above the limit"""
+    problems: int
+    """requests this layer answered itself"""
+    crashes: int
+    """applications that raised, or gave no whole answer"""
+
+
+async def open_listeners(listen: str) -> list[trio.SocketListener]:
+    """Listen on `host:port`; port 0 picks a free one. Raises ConfigError, Failed with one line if it cannot be had."""
+    host, port = parse_listen(listen)
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise Failed(f"cannot listen on {listen}: {error.strerror or error}") from None
+    if port == 0:  # a name with several addresses got as many ports: one address can be told to others, not two
+        for surplus in listeners[1:]:
+            await surplus.aclose()
+        del listeners[1:]
+    return listeners
+
+
+def address_of(listeners: Sequence[trio.SocketListener]) -> str:
+    """`127.0.0.1:41234` or `[::1]:41234`: where they really listen."""
+    host, port = listeners[0].socket.getsockname()[:2]
+    return format_address(host, port)
+
+
+class HttpServer:
+    """An ASGI application on some listeners. `serve` it once."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Http, *, tls: ssl.SSLContext | None = None, trusted_proxies: Sequence[str] = ()
+    ) -> None:
+        """`trusted_proxies`: networks whose Forwarded and X-Forwarded-* headers are believed. Raises ConfigError."""
+        self._service = Service(app, limits, TrustedProxies(trusted_proxies))
+        self._limits = limits
+        self._tls = tls
+        self._accepting = trio.CancelScope()
+        self._over = trio.Event()
+        self._serving = False
+        self._connections: set[Connection] = set()
+        self._accepted = 0
+        self._refused = 0
+        self._refusals = 0
+
+    def statistics(self) -> Statistics:
+        service = self._service
+        return Statistics(
+            len(self._connections), self._accepted, service.requests, self._refused, service.problems, service.crashes
+        )
+
+    async def serve(
+        self, listeners: Sequence[trio.SocketListener], *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, or until `drain` has finished. Closes the listeners."""
+        self._serving = True
+        try:
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._watch)
+                async with trio.open_nursery() as nursery:
+                    task_status.started()
+                    with self._accepting:
+                        await trio.serve_listeners(self._accepted_one, list(listeners), handler_nursery=nursery)
+                watching.cancel_scope.cancel()
+        finally:
+            self._over.set()
+
+    async def drain(self) -> None:
+        """Accept nobody any more, end idle connections, answer what was begun. Returns when no connection is left."""
+        self._service.draining = True
+        self._accepting.cancel()
+        for connection in self._connections:
+            connection.drain()
+        if self._serving:
+            await self._over.wait()
+
+    async def _watch(self) -> None:
+        limits = self._limits
+        shortest = min(limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
+        pause = min(shortest / 4, SLOWEST_WATCH_SECONDS)
+        while True:
+            await trio.sleep(pause)
+            now = trio.current_time()
+            for connection in self._connections:
+                connection.check(now)
+
+    async def _accepted_one(self, stream: trio.SocketStream) -> None:
+        try:
+            client, server = stream.socket.getpeername()[:2], stream.socket.getsockname()[:2]
+        except OSError:  # it is gone already
+            return
+        # Out of Trio's hands: its sockets have no way to try without a checkpoint.
+        family, kind, proto = stream.socket.family, stream.socket.type, stream.socket.proto
+        wire = Wire(socket(family, kind, proto, fileno=stream.socket.detach()), self._limits.write_seconds)
+        host = plain_host(client[0])
+        peer = Peer(
+            wire,
+            self._tls,
+            self._limits,
+            client=(host, client[1]),
+            server=(server[0], server[1]),
+            is_proxy=self._service.proxies.trusts(host),
+        )
+        if len(self._connections) >= self._limits.max_connections:
+            await self._turn_away(peer)
+            return
+        connection = Connection(self._service, peer)
+        self._accepted += 1
+        self._connections.add(connection)
+        try:
+            with Contained() as life:
+                await connection.run()
+            if life.error is not None:
+                log.error("connection_crashed", peer=client[0], exc_info=life.error)
+                self._service.crashes += 1
+        finally:
+            self._connections.discard(connection)
+
+    async def _turn_away(self, peer: Peer) -> None:
+        self._refused += 1
+        self._refusals += 1
+        try:
+            # A handshake costs more than the answer is worth.
+            if self._tls is None and self._refusals <= MAX_REFUSALS:
+                with trio.move_on_after(RETRY_AFTER_SECONDS), suppress(trio.BrokenResourceError):
+                    busy = Overloaded("too many connections", retry_after_seconds=RETRY_AFTER_SECONDS)
+                    await refuse(self._service, peer, busy)
+                    await peer.linger()
+        finally:
+            self._refusals -= 1
+            peer.close()
