@@ -20,7 +20,9 @@
       ├── RateLimited HeadersTooLarge                                                            429 431
       ├── Internal                                                                               500
       └── Unavailable                                                                            503
-          ├── StoreUnavailable Overloaded NoCapacity
+          ├── StoreUnavailable
+          │   └── Overloaded
+          └── NoCapacity
 
 Owns: the tree and the mapping to codes. Must not know: how an answer is written (http/problem.py) or a frame sent.
 """
@@ -211,7 +213,9 @@ class StoreUnavailable(Unavailable):
     code, title, errno = "store_unavailable", "The store is not available", 201
 
 
-class Overloaded(Unavailable):
+class Overloaded(StoreUnavailable):
+    """More waits than there is room for. Whoever can live without the store for a while can live with this."""
+
     code, title = "overloaded", "Overloaded"
 
 

@@ -11,9 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pushctl.config.model import Config, Redis
 from pushctl.ids import new_id
+
+# How fast this machine draws examples is no property of the code; how long a test may take is bounded elsewhere.
+settings.register_profile("everywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("everywhere")
 
 
 def redis_binary() -> str:

@@ -116,7 +116,7 @@ class Router:
 
     admin_listen: str = key("127.0.0.1:9083", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
-    batch: int = key(256, "jobs taken at once", minimum=1, maximum=10_000)
+    batch: int = key(256, "jobs taken at once", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class Gc:
     admin_listen: str = key("127.0.0.1:9084", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     tick_seconds: float = key(5, "between two rounds", minimum=0.1)
-    batch: int = key(200, "users looked at in one round, at most", minimum=1)
+    batch: int = key(200, "users looked at in one round, at most", minimum=1, maximum=10_000)
     census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
 
 

@@ -97,10 +97,13 @@ class RequestParser:
         self._look_at = 0
         """With more bytes than this, a limit is passed"""
         self._same = b""
-        """The last head from its minor version on, if it is worth keeping; what was read from it:"""
+        """The last head from its minor version on; empty if it is too long to keep."""
         self._rest_bytes = 0
+        """How long that was"""
         self._headers: HeaderList = []
+        """What httptools read from it"""
         self._framing = _Framing()
+        """What it means for this layer"""
         self._left = 0
         self._chunks: ChunkedBody | None = None
         self.body_done = True
@@ -126,6 +129,7 @@ class RequestParser:
         Not to be called before the body of the last request was read.
         """
         if self._at == len(self._buffer):
+            self._forget()
             return None
         if not self._blank and self._buffer.startswith(b"\r\n", self._at):
             self._at += 2  # RFC 9112, section 2.2: one empty line before a request is forgiven
@@ -184,6 +188,12 @@ class RequestParser:
         return data
 
     # --- heads --------------------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Thousands of connections wait for their next request: hold nothing for them that is not needed."""
+        self._buffer, self._at = b"", 0
+        if not self._same:
+            self._headers = []
 
     def _worth_another_look(self) -> bool:
         """A head that drips in is looked at again when a line has ended, not at every byte."""

@@ -75,12 +75,15 @@ class Accounts:
             identity=identity,
         )
         expires_at_ms = self._clock() + self._lasts_ms
+        # The older ones end before the new one begins: a log-in cut off in between leaves nothing open.
+        await self._registry.sessions.end(*registered.older_sessions[1:])
+        for last in registered.older_sessions[:1]:
+            await self._registry.sessions.end_in(last, RENEWAL_MS)
         await self._registry.sessions.begin(
             session, user, registered.device, expires_at_ms=expires_at_ms, lasts_ms=self._lasts_ms
         )
-        if registered.old_session is not None:
-            await self._registry.sessions.end_in(registered.old_session, RENEWAL_MS)
-            self._tell(user, registered.device, registered.old_session, RENEWAL_MS)
+        for n, older in enumerate(registered.older_sessions):
+            self._tell(user, registered.device, older, RENEWAL_MS if n == 0 else 0)
         return SignedIn(token, user, registered.device, device_name, expires_at_ms)
 
     async def session(self, authorization: str | None) -> Session:
@@ -111,8 +114,7 @@ class Accounts:
 
     async def sign_out_everywhere(self, user: UserId) -> None:
         devices, _ = await self._registry.users.devices(user)
-        for device in devices.values():
-            await self._registry.sessions.end(SessionHash(device.session))
+        await self._registry.sessions.end(*(session for device in devices.values() for session in device.sessions))
         self._tell(user, None, None)
 
     async def devices(self, session: Session) -> list[DeviceView]:
@@ -133,8 +135,7 @@ class Accounts:
 
     async def remove_device(self, user: UserId, device: str) -> None:
         """Remove a device; its session ends. Raises NotFound."""
-        session = await self._registry.users.remove_device(user, DeviceId(device))
-        await self._registry.sessions.end(session)
+        await self._registry.sessions.end(*await self._registry.users.remove_device(user, DeviceId(device)))
         self._tell(user, DeviceId(device), None)
 
     async def delete_account(self, user: UserId) -> None:

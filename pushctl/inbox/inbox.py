@@ -15,7 +15,18 @@ import msgspec
 from pushctl.clock import rfc3339
 from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
 from pushctl.identity.sealing import Sealer
-from pushctl.ids import Cursor, MessageRef, Position, PushUrlId, UserId, b64url, new_id, unb64url
+from pushctl.ids import (
+    LARGEST_SEQ,
+    LARGEST_TAG,
+    Cursor,
+    MessageRef,
+    Position,
+    PushUrlId,
+    UserId,
+    b64url,
+    new_id,
+    unb64url,
+)
 from pushctl.inbox.render import Content, Renderer
 from pushctl.protocol import frames, jobs
 from pushctl.registry import Registry
@@ -88,7 +99,8 @@ class Inbox:
             key_id=self._sealer.key_id,
             body=msgspec.msgpack.encode(content),
             idempotency_key=push.idempotency_key,
-            fingerprint=push.body,
+            # TTL 0 and a stored message are different requests: one must not answer for the other.
+            fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message)
@@ -97,6 +109,7 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             self._tell(address.user, stored.change, message.body)
         elif stored.unread:
+            self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
         return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
@@ -260,7 +273,9 @@ def parse_cursor(text: str | None) -> Cursor | None:
 def _open_page(token: str) -> Cursor | SnapshotPlace:
     try:
         page = msgspec.msgpack.decode(unb64url(token), type=_PageToken)
-        if not (page.after or "0").isdecimal() or page.phase not in ("", "urls", "messages") or page.seq < 0:
+        numbers = 0 <= page.seq <= LARGEST_SEQ and 0 <= page.tag <= LARGEST_TAG
+        after = (page.after or "0").isascii() and (page.after or "0").isdecimal() and len(page.after) <= 16
+        if not (numbers and after and page.phase in ("", "urls", "messages")):
             raise ValueError("out of range")
         at = Cursor(page.epoch, Position(page.seq, page.tag))
     except (ValueError, msgspec.DecodeError):

@@ -5,8 +5,10 @@ Promises: a job is a hint, never the truth. Losing one costs latency; the event 
 Must not know: streams, channels, who is connected.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pushctl.errors import Failed
 
@@ -31,7 +33,7 @@ class Appended(Struct, frozen=True, array_like=True, tag="a"):
     epoch: str
     previous_seq: int
     previous_tag: int
-    events: list[HintedEvent]
+    events: Annotated[list[HintedEvent], Meta(min_length=1)]
 
 
 class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
@@ -44,12 +46,11 @@ class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
 
 
 class Displaced(Struct, frozen=True, array_like=True, tag="d"):
-    """A device connected anew: every other connection of it is to close with 4503. They hold no lease any more, so the
-    job itself says which `servers` they are on."""
+    """A device connected anew: these older connections of it are to close with 4503. They hold no lease any more, so
+    the job itself says which `servers` they are on."""
 
     user: str
-    device: str
-    keep: str
+    connections: list[str]
     servers: list[str]
 
 

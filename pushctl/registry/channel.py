@@ -11,7 +11,7 @@ import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ServerId
-from pushctl.registry.connection import Address, Connection, ErrorReply, pack
+from pushctl.registry.connection import Address, Connection, ErrorReply
 from pushctl.registry.store import Store
 
 
@@ -27,11 +27,15 @@ class Channels:
     @asynccontextmanager
     async def listen(self, server: ServerId) -> "AsyncIterator[Listener]":
         """Listen to a server's channel, over a connection of its own."""
-        connection = await Connection.open(Address.parse(self._store.config.redis.url), name=f"pushctl-hear-{server}")
+        redis = self._store.config.redis
+        connection = await Connection.open(
+            Address.parse(redis.url), name=f"pushctl-hear-{server}", seconds=redis.timeout_seconds
+        )
         try:
-            await connection.send(pack(("SUBSCRIBE", self._store.keys.channel(server))))
-            confirmed = await connection.receive()
-            if isinstance(confirmed, ErrorReply):
+            confirmed = None
+            with trio.move_on_after(redis.timeout_seconds):
+                confirmed = await connection.ask("SUBSCRIBE", self._store.keys.channel(server))
+            if confirmed is None or isinstance(confirmed, ErrorReply):
                 raise StoreUnavailable(f"Redis refuses SUBSCRIBE: {confirmed}")
             yield Listener(connection)
         finally:

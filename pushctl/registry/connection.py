@@ -84,8 +84,15 @@ class Connection:
         self._reader = hiredis.Reader()
 
     @classmethod
-    async def open(cls, address: Address, *, name: str) -> "Connection":
-        """Connect, authenticate, select the database. Raises ConnectionLost or StoreUnavailable with Redis' words."""
+    async def open(cls, address: Address, *, name: str, seconds: float) -> "Connection":
+        """Connect, authenticate, select the database. Raises ConnectionLost or StoreUnavailable with Redis' words, and
+        ConnectionLost after `seconds`."""
+        with trio.move_on_after(seconds):
+            return await cls._open(address, name)
+        raise ConnectionLost(f"Redis at {address} accepts connections but does not answer")
+
+    @classmethod
+    async def _open(cls, address: Address, name: str) -> "Connection":
         stream: trio.abc.Stream
         try:
             if address.path:

@@ -7,13 +7,16 @@ covers them); acknowledged and deleted together; a dead router's jobs are taken 
 from dataclasses import dataclass
 from typing import Any
 
+import trio
+
 from pushctl.ids import UserId
-from pushctl.registry.connection import Address, Connection, ErrorReply
+from pushctl.registry.connection import Address, Connection, ConnectionLost, ErrorReply, Reply
 from pushctl.registry.keys import shard_of
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
 HAND_OVER = Script.load("hand_over")
+PUT_JOB = Script.load("put_job")
 JOIN_GROUP = Script.load("join_group")
 
 GROUP = "routers"
@@ -24,6 +27,8 @@ IDLE_MS = 10_000
 """Jobs a router took and did not hand over for so long are another's to take."""
 
 MAX_TRIES = 2
+
+SILENCE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,11 @@ class Jobs:
         return self._store.config.routing.partitions or 1
 
     def put(self, user: UserId, payload: bytes) -> bool:
-        """Write a job. A hint: not waited for; False when it was dropped."""
-        stream = self._store.keys.route(shard_of(user, self.partitions))
-        return self._store.link.post(
-            "XADD", stream, "MAXLEN", "=", self._store.config.routing.max_jobs, "*", "j", payload
+        """Write a job, and drop those too old to be delivered. A hint: not waited for; False when it was dropped."""
+        keys = [self._store.keys.route(shard_of(user, self.partitions))]
+        config = self._store.config
+        return self._store.link.post_script(
+            PUT_JOB, keys, [config.routing.max_jobs, int(config.socket.reconcile_seconds * 1000), payload]
         )
 
     async def hand_over(self, partition: int, ids: list[bytes]) -> None:
@@ -74,9 +80,12 @@ class Jobs:
 
     async def reader(self, consumer: str) -> "JobReader":
         """A connection of its own for blocking reads."""
-        address = Address.parse(self._store.config.redis.url)
+        redis = self._store.config.redis
         streams = [self._store.keys.route(partition) for partition in range(self.partitions)]
-        return JobReader(await Connection.open(address, name=f"pushctl-jobs-{consumer}"), streams, consumer)
+        connection = await Connection.open(
+            Address.parse(redis.url), name=f"pushctl-jobs-{consumer}", seconds=redis.timeout_seconds
+        )
+        return JobReader(connection, streams, consumer, patience_seconds=BLOCK_MS / 1000 + redis.timeout_seconds)
 
     async def take_over(self, consumer: str, count: int) -> tuple[list[Taken], list[Taken]]:
         """Jobs whose router has been silent for IDLE_MS: (now this consumer's to try, tried twice already)."""
@@ -89,9 +98,13 @@ class Jobs:
                 continue
             tries = {id_: times for id_, _, _, times in pending}
             # Only what is still idle is claimed: two routers that look at once share it between them.
-            claimed = await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries)
-            for taken in _taken(partition, claimed):
+            claimed = _taken(partition, await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries))
+            for taken in claimed:
                 (again if tries[taken.id] < MAX_TRIES else hopeless).append(taken)
+            # What nobody can claim was trimmed: Redis 6.2 would keep it pending for ever.
+            trimmed = tries.keys() - {taken.id for taken in claimed}
+            if trimmed:
+                await self._store.link.ask("XACK", stream, GROUP, *trimmed)
         return again, hopeless
 
     async def leave(self, consumer: str) -> None:
@@ -120,18 +133,23 @@ class Jobs:
 class JobReader:
     """Blocking reads of all partitions, over a connection of their own. One reader task at a time."""
 
-    def __init__(self, connection: Connection, streams: list[str], consumer: str) -> None:
+    def __init__(self, connection: Connection, streams: list[str], consumer: str, *, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
         self._connection = connection
         self._streams = streams
         self._consumer = consumer
 
     async def take(self, count: int) -> list[Taken] | None:
         """Up to `count` new jobs per partition; [] when there was none for BLOCK_MS; None when the group is gone (Redis
-        lost it). Raises ConnectionLost."""
-        reply = await self._connection.ask(
-            *("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", BLOCK_MS),
-            *("STREAMS", *self._streams, *(">" for _ in self._streams)),
-        )
+        lost it). Raises ConnectionLost, also when Redis keeps silent for longer than it was asked to."""
+        reply: Reply = SILENCE
+        with trio.move_on_after(self._patience_seconds):
+            reply = await self._connection.ask(
+                *("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", BLOCK_MS),
+                *("STREAMS", *self._streams, *(">" for _ in self._streams)),
+            )
+        if reply is SILENCE:
+            raise ConnectionLost("Redis does not answer the reader of jobs")
         if isinstance(reply, ErrorReply):
             return None
         taken: list[Taken] = []

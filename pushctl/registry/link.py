@@ -72,8 +72,8 @@ class Link:
         self._connected = False
         self._statistics = LinkStatistics()
         self._back = trio.Event()
-        self.losses = 0
-        """How often the connection was lost: whoever sees it change has missed something."""
+        self.when_back: list[Callable[[], None]] = []
+        """Called when the connection is back after a loss: what was missed meanwhile must be looked up."""
 
     @property
     def connected(self) -> bool:
@@ -194,7 +194,6 @@ class Link:
             finally:
                 self._connected = False
                 self._back = trio.Event()
-                self.losses += 1
                 self._fail_all()
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
@@ -202,6 +201,8 @@ class Link:
             connection = await self._connect_again()
             self._count(reconnects=1)
             self._log.info("redis_back")
+            for look_up in self.when_back:
+                look_up()
 
     async def _first_connection(self) -> Connection:
         problem = "no answer"
@@ -229,7 +230,9 @@ class Link:
         """A connection that answers PING, or why there is none."""
         with trio.move_on_after(self._settings.timeout_seconds):
             try:
-                connection = await Connection.open(self._address, name=self._name)
+                connection = await Connection.open(
+                    self._address, name=self._name, seconds=self._settings.timeout_seconds
+                )
             except StoreUnavailable as error:
                 return error.detail
             try:

@@ -76,9 +76,9 @@ class Presence:
         flat = iter(reply[2])
         return reply[1] == 1, [Holder.parse(*pair) for pair in zip(flat, flat, strict=True)]
 
-    def release(self, user: UserId, connection: ConnectionId) -> None:
-        """Give a lease back. A hint: one that is lost is pruned by whoever meets it."""
-        self._store.link.post("HDEL", self._store.keys.user(user, "presence"), connection)
+    def release(self, user: UserId, connection: ConnectionId) -> bool:
+        """Give a lease back, without waiting. False when Redis is away: try again later."""
+        return self._store.link.post("HDEL", self._store.keys.user(user, "presence"), connection)
 
     async def reconcile(
         self,

@@ -85,8 +85,9 @@ class Servers:
         """A number higher than every earlier start of this id had."""
         return int(await self._store.link.ask("HINCRBY", self._store.keys.servers("generations"), server, 1))
 
-    async def heartbeat(self, server: ServerId, row: Row) -> bool:
-        """Say that the server lives. False: a newer generation of this id has started, this one must stop."""
+    async def heartbeat(self, server: ServerId, row: Row) -> int | None:
+        """Say that the server lives; what time it is (Redis, ms). None: a newer generation of this id has started, this
+        one must stop."""
         reply = await self._store.run_on(
             HEARTBEAT,
             self._keys("seen", "rows", "generations"),
@@ -94,7 +95,7 @@ class Servers:
             generation=row.generation,
             row=msgspec.msgpack.encode(row),
         )
-        return bool(reply[0] == b"done")
+        return int(reply[1]) if reply[0] == b"done" else None
 
     async def goodbye(self, server: ServerId, generation: int) -> None:
         await self._store.run_on(

@@ -41,11 +41,11 @@ class Sessions:
         # One EXISTS each, not one MGET: on a Cluster they live in different slots.
         return [n == 1 for n in await self._store.link.ask_all([("EXISTS", self._key(each)) for each in sessions])]
 
-    async def end(self, session: SessionHash) -> None:
-        await self._store.link.ask("DEL", self._key(session))
+    async def end(self, *sessions: SessionHash) -> None:
+        await self._store.link.ask_all([("DEL", self._key(session)) for session in sessions])
 
     async def end_in(self, session: SessionHash, ms: int) -> None:
-        """The session ends in `ms` at the latest (PEXPIRE only ever shortens here: a session is never renewed)."""
+        """The session ends in `ms` at the latest."""
         await self._store.link.ask("PEXPIRE", self._key(session), ms)
 
     async def user_of(self, entry: str, offered: UserId) -> UserId:

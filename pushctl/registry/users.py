@@ -29,18 +29,27 @@ class Device(msgspec.Struct, frozen=True):
 
     name: str
     session: str
+    older: list[str] | dict[str, str]
+    """Sessions it had, newest first, that may not have ended. (An empty Lua table is packed as a map.)"""
     created: int
     seen: int
     epoch: str
     acked: int
     acked_at: int
     rank: int
+    resync: bool = False
+    """It lowered its filter and has not acknowledged the snapshot that follows."""
+
+    @property
+    def sessions(self) -> list[SessionHash]:
+        """The one it has and those it had."""
+        return [SessionHash(session) for session in (self.session, *self.older)]
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
     device: DeviceId
-    old_session: SessionHash | None
+    older_sessions: list[SessionHash]
     new_user: bool
 
 
@@ -56,6 +65,7 @@ class Counts:
     push_urls: int
     unread: int
     connections: int
+    next_expiry_ms: int | None
 
 
 _device_decoder = msgspec.msgpack.Decoder(Device)
@@ -88,10 +98,11 @@ class Users:
             raise NotFound("this user has no such device; log in with id null for a new one", field="$.device.id")
         if reply[0] == b"limit":
             raise LimitReached(f"a user may have {limit} devices; remove one first")
-        new_user = reply[3] == 1
+        new_user = reply[2] == 1
         if new_user:
             await self._store.link.ask("SADD", self._store.keys.users(shard_of(user)), user)
-        return Registered(DeviceId(reply[1].decode()), SessionHash(reply[2].decode()) if reply[2] else None, new_user)
+        older = [SessionHash(raw.decode()) for raw in reply[3]]
+        return Registered(DeviceId(reply[1].decode()), older, new_user)
 
     async def devices(self, user: UserId) -> tuple[dict[DeviceId, Device], list[str]]:
         """(devices, presence values '<server> <generation> <device>')"""
@@ -100,12 +111,12 @@ class Users:
         devices = {DeviceId(key.decode()): _device_decoder.decode(raw) for key, raw in zip(flat, flat, strict=True)}
         return devices, [value.decode() for value in reply[2]]
 
-    async def remove_device(self, user: UserId, device: DeviceId) -> SessionHash:
-        """Remove a device and say which session it had. Raises NotFound."""
+    async def remove_device(self, user: UserId, device: DeviceId) -> list[SessionHash]:
+        """Remove a device and say which sessions it had. Raises NotFound."""
         reply = await self._store.run(DEVICE_REMOVE, user, device=device)
         if reply[0] == b"none":
             raise NotFound("this user has no such device")
-        return SessionHash(reply[1].decode())
+        return [SessionHash(raw.decode()) for raw in reply[1:]]
 
     async def delete(self, user: UserId) -> Deleted:
         """Replace all that is stored for the user by a tombstone of a day. What is left to remove is in the answer."""
@@ -123,7 +134,10 @@ class Users:
     async def count(self, user: UserId) -> Counts | None:
         """What the user has; None when there is no such user (any more)."""
         reply = await self._store.run_uncertain(COUNT, user)
-        return Counts(*reply[1:]) if reply[0] == b"done" else None
+        if reply[0] != b"done":
+            return None
+        devices, push_urls, unread, connections, next_ms = reply[1:]
+        return Counts(devices, push_urls, unread, connections, int(float(next_ms)) if next_ms else None)
 
     async def sweep(self, user: UserId, limit: int) -> tuple[int, int | None]:
         """Throw away at most `limit` expired messages. (how many went, when the next expires in ms)"""

@@ -3,12 +3,15 @@
 Owns: grouping by server. Must not know: what jobs say beyond whose they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pushctl.ids import ServerId, UserId
 from pushctl.protocol.jobs import Batch, Displaced, Job, encode
 from pushctl.registry import Registry
 from pushctl.routing.strategy import Delivered, Picture
+
+SLICE_BYTES = 1024 * 1024
+"""Published in one round trip, about: well below what may wait for Redis at all (redis.queue_bytes)."""
 
 BATCH_JOBS = 64
 """Jobs in one published batch. With events inlined up to 16 KiB each, a batch stays around 1 MiB at worst."""
@@ -26,7 +29,7 @@ class ChannelStrategy:
         servers: dict[UserId, set[ServerId]] = {}
         pruned = 0
         for user, holders in held.items():
-            stale = [holder for holder in holders if not self._picture.lives(holder)]
+            stale = [holder for holder in holders if not self._picture.may_live(holder)]
             if stale:
                 self._registry.presence.prune(user, stale)
                 pruned += len(stale)
@@ -44,10 +47,26 @@ class ChannelStrategy:
             for server, theirs in by_server.items()
             for first in range(0, len(theirs), BATCH_JOBS)
         ]
-        heard = await self._registry.channels.publish(messages)
+        heard: list[int] = []
+        for some in _slices(messages):
+            heard += await self._registry.channels.publish(some)
         return Delivered(
             hints=len(messages),
             nobody=nobody,
             pruned=pruned,
             unheard=sum(count == 0 for count in heard),
         )
+
+
+def _slices(messages: list[tuple[ServerId, bytes]]) -> Iterator[list[tuple[ServerId, bytes]]]:
+    """The messages in order, in lists of about SLICE_BYTES."""
+    some: list[tuple[ServerId, bytes]] = []
+    size = 0
+    for message in messages:
+        some.append(message)
+        size += len(message[1])
+        if size >= SLICE_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -71,9 +71,7 @@ class Picture:
         row = self._rows.get(holder.server)
         return row is None or holder.generation > row.generation
 
-    def lives(self, holder: Holder) -> bool:
+    def may_live(self, holder: Holder) -> bool:
+        """False only on evidence: its server is silent, or has been replaced by a newer generation."""
         row = self._rows.get(holder.server)
-        return row is not None and row.alive and row.generation == holder.generation
-
-    def rows(self) -> list[ServerRow]:
-        return list(self._rows.values())
+        return self._is_news(holder) or (row is not None and row.alive and row.generation == holder.generation)

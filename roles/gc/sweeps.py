@@ -40,7 +40,7 @@ async def sweep(registry: Registry, *, limit: int) -> Swept:
 
 
 async def take_census(registry: Registry) -> Census:
-    """Count everything there is, user by user, and leave the result for screens."""
+    """Count everything there is, user by user, and leave the result for screens. On the way the index is repaired."""
     started_ms = await registry.now_ms()
     users = devices = push_urls = unread = connections = 0
     for shard in registry.index.shards:
@@ -55,6 +55,9 @@ async def take_census(registry: Registry) -> Census:
                     push_urls += counts.push_urls
                     unread += counts.unread
                     connections += counts.connections
+                    if counts.next_expiry_ms is not None:
+                        # Repairs the index: the hint that an append left may have been lost.
+                        registry.index.expires(user, counts.next_expiry_ms)
     census = Census(started_ms, await registry.now_ms(), users, devices, push_urls, unread, connections)
     await registry.index.write_census(census)
     return census

@@ -67,6 +67,7 @@ class Connection:
         rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
         self._woken = trio.Event()
+        self._waits_for_redis = False
         self._pongs = 0
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
@@ -81,6 +82,8 @@ class Connection:
     async def run(self) -> None:
         """Until the connection is over. Order matters: join, claim, read the log, go live (tail.py says why)."""
         self._role.hub.join(self)
+        if self._role.draining:
+            self.drain(after_ms=random.randrange(1000))  # noqa: S311 - spread
         try:
             try:
                 await self._claim()
@@ -91,7 +94,7 @@ class Connection:
                 self.end(problem)
         finally:
             self._role.hub.leave(self)
-            self._role.registry.presence.release(self.user, self.id)
+            self._role.release(self)
             await self._close()
 
     async def _claim(self) -> None:
@@ -128,7 +131,9 @@ class Connection:
         self._end(Ending(4001, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
 
     def no_pong(self) -> None:
-        self._end(Ending(4004, "no pong", None))
+        """Unless we ourselves do not listen, waiting for Redis, or the writer waits for the peer and judges it."""
+        if not self._waits_for_redis and not self._wire.sending:
+            self._end(Ending(4004, "no pong", None))
 
     def _end(self, ending: Ending) -> None:
         """The first ending counts. The writer finishes the frame at hand, within CLOSE_SECONDS."""
@@ -138,8 +143,11 @@ class Connection:
             self._writing.deadline = trio.current_time() + CLOSE_SECONDS
             self.wake()
 
+    def _gone(self, gone: Disconnected) -> None:
+        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None))
+
     async def _close(self) -> None:
-        ending = self._ending or Ending(1000, "", None)
+        ending = self._ending or Ending(4001, "this server stops", None)
         with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Disconnected):
             if ending.last is not None:
                 await self._wire.send(ending.last)
@@ -155,8 +163,9 @@ class Connection:
 
     # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
 
-    def hear_ephemeral(self, job: Ephemeral) -> None:
-        if self.tail.offer_ephemeral(job.rank, job.frame):
+    def hear_ephemeral(self, job: Ephemeral, *, seconds_left: float) -> None:
+        until = trio.current_time() + seconds_left
+        if seconds_left > 0 and self.tail.offer_ephemeral(job.rank, job.frame, until):
             self.wake()
 
     def session_ends(self, job: SessionEnds) -> None:
@@ -179,8 +188,8 @@ class Connection:
                     await self._write_next()
             except Problem as problem:
                 self.end(problem)
-            except Disconnected:
-                self._reading.cancel()
+            except Disconnected as gone:
+                self._gone(gone)
 
     async def _write_next(self) -> None:
         prepared = self.tail.take()
@@ -188,6 +197,8 @@ class Connection:
             self._pongs -= 1
             await self._send(_PONG)
         if prepared is not None:
+            if prepared.until < trio.current_time():
+                return
             await self._send(prepared.frame)
             if prepared.is_message:
                 self._note(Stage.WRITTEN, 1, prepared.cursor)
@@ -210,9 +221,7 @@ class Connection:
 
     async def _send(self, frame: bytes) -> None:
         """Send one frame. No progress for `stall_seconds` is a slow consumer (4002)."""
-        with trio.move_on_after(self._role.config.socket.stall_seconds) as stalled:
-            await self._wire.send(frame)
-        if stalled.cancelled_caught:
+        if not await self._wire.send(frame, stall_seconds=self._role.config.socket.stall_seconds):
             raise SlowConsumer("this device did not take data for too long")
 
     async def _read_log(self) -> None:
@@ -225,6 +234,8 @@ class Connection:
             page = await self._patiently(lambda place=place: self._page(place))  # type: ignore[misc]  # bound now
         if isinstance(page, Delta) and self.tail.live:
             for entry in page.entries:
+                # Before it is sent: an acknowledgement may come back faster than the send returns.
+                self.tail.sent = Cursor(page.cursor.epoch, entry.position)
                 await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
         else:
             await self._send(self._frame(page))
@@ -257,7 +268,7 @@ class Connection:
             except Problem as problem:
                 self.end(problem)
             except Disconnected as gone:
-                self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None))
+                self._gone(gone)
 
     async def _receive(self, frame: frames.ClientFrame) -> None:
         match frame:
@@ -306,14 +317,18 @@ class Connection:
     async def _patiently(self, ask: "Callable[[], Awaitable[T]]") -> T:
         """Ask the registry, again and again while it is away: Redis being slow closes no connection. Only for what may
         be repeated: reading, and marking read."""
-        while True:
-            try:
-                return await ask()
-            except StoreUnavailable as error:
-                if error.close_code != StoreUnavailable.close_code:
-                    raise
-                await self._role.registry.link.wait_connected()
-                await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
+        try:
+            while True:
+                try:
+                    return await ask()
+                except StoreUnavailable as error:
+                    if error.close_code != StoreUnavailable.close_code:
+                        raise
+                    self._waits_for_redis = True
+                    await self._role.registry.link.wait_connected()
+                    await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
+        finally:
+            self._waits_for_redis = False
 
 
 def decode(message: str | bytes) -> frames.ClientFrame:

@@ -5,10 +5,10 @@ connection ever sees it. Nothing here waits: a connection that cannot take a hin
 Must not know: sockets, Redis.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from pushctl.ids import ConnectionId, DeviceId, UserId
+from pushctl.ids import ConnectionId, UserId
 from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, SessionEnds
 
 if TYPE_CHECKING:
@@ -42,23 +42,23 @@ class Hub:
         if not connections:
             del self._users[connection.user]
 
-    def displace(self, user: UserId, device: DeviceId, keep: ConnectionId) -> None:
-        """The newest connection of a device wins: the others close with 4503."""
+    def displace(self, user: UserId, connections: Collection[str]) -> None:
+        """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503."""
         for connection in self.of(user):
-            if connection.device == device and connection.id != keep:
+            if connection.id in connections:
                 connection.displaced()
 
-    def hear(self, batch: Batch) -> None:
-        """Hints of a router, in the order it took them."""
+    def hear(self, batch: Batch, now_ms: float) -> None:
+        """Hints of a router, in the order it took them. `now_ms`: the registry's time."""
         for job in batch.jobs:
             if isinstance(job, Displaced):
-                self.displace(UserId(job.user), DeviceId(job.device), ConnectionId(job.keep))
+                self.displace(UserId(job.user), job.connections)
                 continue
             for connection in self.of(UserId(job.user)):
                 if isinstance(job, Appended):
                     connection.tail.offer(job)
                     connection.wake()
                 elif isinstance(job, Ephemeral):
-                    connection.hear_ephemeral(job)
+                    connection.hear_ephemeral(job, seconds_left=(job.until_ms - now_ms) / 1000)
                 elif isinstance(job, SessionEnds):
                     connection.session_ends(job)

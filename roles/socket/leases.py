@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import Cursor, DeviceId, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
 from pushctl.registry.servers import HEARTBEAT_SECONDS
 from pushctl.registry.store import AccountGone
 from roles.socket.wire import Disconnected
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SPREAD_SECONDS = 10.0
 ACKNOWLEDGE_SECONDS = 0.5
 TICK_SECONDS = 1.0
+MAX_RELEASES = 100_000
+"""Leases remembered to be given back while Redis is away; others end by themselves."""
+
 CONCURRENT_LOOKS = 64
 """Users looked at together: enough to fill a pipeline, few enough to leave room for hellos."""
 
@@ -35,19 +38,37 @@ class Leases:
     def __init__(self, role: "SocketRole") -> None:
         self._role = role
         self._acknowledged: dict[tuple[UserId, DeviceId], Cursor] = {}
+        self._released: dict[ConnectionId, UserId] = {}
         self._hurry = trio.Event()
+        self._beating = trio.CancelScope()
+        self._registry_ahead_ms = 0.0
 
     # --- heartbeats --------------------------------------------------------------------------------------------------
 
+    async def beat_once(self) -> None:
+        """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable."""
+        now_ms = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
+        if now_ms is None:
+            raise Fenced
+        self._registry_ahead_ms = now_ms - trio.current_time() * 1000
+
+    def registry_now_ms(self) -> float:
+        """The registry's time, as of the last heartbeat."""
+        return trio.current_time() * 1000 + self._registry_ahead_ms
+
     async def beat(self) -> None:
-        """Say that this server lives, until cancelled. Raises Fenced."""
-        while True:
-            try:
-                if not await self._role.registry.servers.heartbeat(self._role.id, self._role.row()):
-                    raise Fenced
-            except StoreUnavailable as error:
-                self._role.log.warning("heartbeat_missed", detail=error.detail)
-            await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+        """Beat until cancelled or `stop_beating`. Raises Fenced."""
+        with self._beating:
+            while True:
+                await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+                try:
+                    await self.beat_once()
+                except StoreUnavailable as error:
+                    self._role.log.warning("heartbeat_missed", detail=error.detail)
+
+    def stop_beating(self) -> None:
+        """A goodbye follows: no heartbeat may come after it."""
+        self._beating.cancel()
 
     # --- reconcile ---------------------------------------------------------------------------------------------------
 
@@ -57,12 +78,11 @@ class Leases:
 
     async def reconcile(self) -> None:
         """Look at every user again and again, until cancelled."""
-        link = self._role.registry.link
-        losses = link.losses
         while True:
             seconds = self._role.config.socket.reconcile_seconds
-            if self._hurry.is_set() or link.losses != losses:
-                losses, seconds = link.losses, min(SPREAD_SECONDS, seconds)
+            if self._hurry.is_set():
+                await self._role.registry.link.wait_connected()
+                seconds = min(SPREAD_SECONDS, seconds)
                 self._hurry = trio.Event()
             await self._round(seconds)
 
@@ -101,7 +121,8 @@ class Leases:
                 connection.signed_out()
             return
         except StoreUnavailable:
-            return  # the next round looks again
+            self.hurry()  # the next round is a short one and looks again
+            return
         for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
             if lease == "displaced":
                 connection.displaced()
@@ -123,7 +144,20 @@ class Leases:
             await trio.sleep(ACKNOWLEDGE_SECONDS)
             await self.flush()
 
+    def release(self, connection: "Connection") -> None:
+        """Give a lease back; as soon as Redis is there, if it is away."""
+        if (
+            not self._role.registry.presence.release(connection.user, connection.id)
+            and len(self._released) < MAX_RELEASES
+        ):
+            self._released[connection.id] = connection.user
+
     async def flush(self) -> None:
+        """Write what waits: acknowledgements, and leases to give back."""
+        for connection, user in list(self._released.items()):
+            if not self._role.registry.presence.release(user, connection):
+                break
+            del self._released[connection]
         batch, self._acknowledged = self._acknowledged, {}
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():

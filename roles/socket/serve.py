@@ -83,13 +83,16 @@ class SocketRole:
                 ) from None
 
     async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
-        self._receiver = Receiver(self.registry, self.id, on_batch=self.hub.hear, on_loss=self._leases.hurry)
+        self._receiver = Receiver(self.registry, self.id, on_batch=self._hear, on_loss=self._leases.hurry)
+        self.registry.link.when_back.append(self._leases.hurry)
         await nursery.start(self._receiver.run)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
         self._url = self.config.socket.public_url or f"ws://{address}/"
-        nursery.start_soon(self._listen, listeners, nursery)
         self._state = "ready"
+        # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
+        await self._leases.beat_once()
+        nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
             self._leases.beat,
             self._leases.reconcile,
@@ -98,6 +101,9 @@ class SocketRole:
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
+
+    def _hear(self, batch: jobs.Batch) -> None:
+        self.hub.hear(batch, self._leases.registry_now_ms())
 
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
         """Take connections until cancelled or draining; they live on in `connections`."""
@@ -108,9 +114,9 @@ class SocketRole:
         """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
         self._state = "draining"
         try:
-            await self.registry.servers.heartbeat(self.id, self.row())
-        except StoreUnavailable as error:
-            self.log.warning("draining_unannounced", detail=error.detail)
+            await self._leases.beat_once()
+        except (StoreUnavailable, Fenced) as error:
+            self.log.warning("draining_unannounced", detail=str(error))
         self._accepting.cancel()
         connections = list(self.hub)
         random.shuffle(connections)
@@ -122,6 +128,7 @@ class SocketRole:
                 await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
         if self._streams:
             await self._everybody_left.wait()
+        self._leases.stop_beating()
         try:
             await self._leases.flush()
             await self.registry.servers.goodbye(self.id, self.generation)
@@ -210,15 +217,23 @@ class SocketRole:
 
     # --- what connections need ---------------------------------------------------------------------------------------
 
+    @property
+    def draining(self) -> bool:
+        return self._state == "draining"
+
+    def release(self, connection: Connection) -> None:
+        self._leases.release(connection)
+
     def acknowledge(self, connection: Connection, cursor: Cursor) -> None:
         self._leases.acknowledge(connection, cursor)
 
     def displace(self, connection: Connection, displaced: Sequence[Holder]) -> None:
         """Close a device's older connections, wherever they are."""
-        self.hub.displace(connection.user, connection.device, connection.id)
+        older: list[str] = [holder.connection for holder in displaced]
+        self.hub.displace(connection.user, older)
         elsewhere = sorted({str(holder.server) for holder in displaced} - {self.id})
         if elsewhere:
-            job = jobs.Displaced(connection.user, connection.device, connection.id, elsewhere)
+            job = jobs.Displaced(connection.user, older, elsewhere)
             self.registry.jobs.put(connection.user, jobs.encode(job))
 
     def seconds_left(self, expires_at_ms: int) -> float:

@@ -14,6 +14,7 @@ If (a) is before (3), the read sees the event. If (a) is after (3), it is after 
 (1) the hint reaches this tail; if it comes while a read is under way, `heard` keeps the tail behind until a later read.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -26,11 +27,13 @@ MAX_HELD = 16
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A frame ready to be sent. `cursor`: the place it brings the device to, None for what is in no log."""
+    """A frame ready to be sent. `cursor`: the place it brings the device to, None for what is in no log; `until`: when
+    it is too late to send it, by the caller's clock."""
 
     frame: bytes
     cursor: Cursor | None
     is_message: bool
+    until: float = math.inf
 
 
 class Tail:
@@ -100,11 +103,12 @@ class Tail:
         self.cursor = cursor
         return True
 
-    def offer_ephemeral(self, rank: int, frame: bytes) -> bool:
-        """A message in no log: now or never. False when there is no room for it, or it comes before the first sync."""
+    def offer_ephemeral(self, rank: int, frame: bytes, until: float) -> bool:
+        """A message in no log: before `until` or never. False when there is no room for it, or it comes before the
+        first sync."""
         if not self.live or 0 <= rank < self.min_rank:
             return False
-        return self._put(Prepared(frame, None, is_message=True))
+        return self._put(Prepared(frame, None, is_message=True, until=until))
 
     def fall_behind(self) -> None:
         """Only the log is believed until it was read to its end."""

@@ -7,8 +7,9 @@ Must not know: frames' meaning, users.
 """
 
 import base64
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import trio
 import trio_websocket
@@ -22,6 +23,7 @@ log = get_logger(part="wire")
 
 CLOSE_SECONDS = 2.0
 RECEIVE_BYTES = 4096
+PIECE_BYTES = 16_384
 
 
 class Disconnected(Exception):
@@ -35,7 +37,7 @@ class Disconnected(Exception):
 class Wire:
     """An accepted WebSocket."""
 
-    def __init__(self, stream: trio.abc.Stream, websocket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(self, stream: "Watched", websocket: trio_websocket.WebSocketConnection) -> None:
         self._stream = stream
         self._websocket = websocket
         self._half_written = False
@@ -48,11 +50,22 @@ class Wire:
             raise Disconnected(closed.reason.code if closed.reason else 1006) from None
         return message
 
-    async def send(self, frame: bytes) -> None:
-        """Send one text frame. Cancelled half-way, the socket is dead for writing. Raises Disconnected."""
+    @property
+    def sending(self) -> bool:
+        """A frame is on its way, or was left half-way."""
+        return self._half_written
+
+    async def send(self, frame: bytes, *, stall_seconds: float = math.inf) -> bool:
+        """Send one text frame. False when the peer took nothing for `stall_seconds`: it then has half a frame, as after
+        a cancellation, and the socket is dead for writing. Raises Disconnected."""
         if self._half_written:
             raise Disconnected(1006)
         self._half_written = True
+        with self._stream.watched(stall_seconds) as stalled:
+            await self._send(frame)
+        return not stalled.cancelled_caught
+
+    async def _send(self, frame: bytes) -> None:
         try:
             await self._websocket.send_message(frame.decode())
         except trio_websocket.ConnectionClosed as closed:
@@ -81,7 +94,7 @@ class Wire:
 class Upgrade:
     """What a peer asks for before anything is promised: answer with `accept` or `refuse`."""
 
-    def __init__(self, stream: trio.abc.Stream, request: trio_websocket.WebSocketRequest) -> None:
+    def __init__(self, stream: "Watched", request: trio_websocket.WebSocketRequest) -> None:
         headers = {name.lower(): value.decode("latin-1") for name, value in request.headers}
         self._stream = stream
         self._request = request
@@ -114,12 +127,48 @@ def _is_key(text: str) -> bool:
         return False
 
 
+class Watched(trio.abc.Stream):
+    """A stream that sends in pieces, so that somebody can tell slow from stalled."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._scope: trio.CancelScope | None = None
+        self._seconds = math.inf
+
+    @contextmanager
+    def watched(self, seconds: float) -> Iterator[trio.CancelScope]:
+        """Cancels the block when no piece could be sent for `seconds`."""
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+            self._scope, self._seconds = scope, seconds
+            try:
+                yield scope
+            finally:
+                self._scope = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        for start in range(0, max(1, len(view)), PIECE_BYTES):
+            await self._stream.send_all(view[start : start + PIECE_BYTES])
+            if self._scope is not None:
+                self._scope.deadline = trio.current_time() + self._seconds
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 Handler = Callable[[Upgrade], Awaitable[None]]
 
 
-async def serve_stream(stream: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int) -> None:
+async def serve_stream(plain: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int) -> None:
     """Read the upgrade request on a fresh stream, within `seconds`, and let `handler` answer it. The stream is dropped
     when the handler is done. The handler raises nothing; what the library raises of a peer's doing ends here."""
+    stream = Watched(plain)
     try:
         async with trio.open_nursery() as nursery:
             request = None
@@ -130,9 +179,16 @@ async def serve_stream(stream: trio.abc.Stream, handler: Handler, *, seconds: fl
             if request is not None:
                 await handler(Upgrade(stream, request))
             nursery.cancel_scope.cancel()
-    except* (wsproto.utilities.ProtocolError, trio_websocket.ConnectionClosed, trio.BrokenResourceError) as group:
+    except* (
+        wsproto.utilities.ProtocolError,
+        trio_websocket.ConnectionClosed,
+        trio.BrokenResourceError,
+        UnicodeError,  # of headers that the library decodes
+    ) as group:
         # The library's reader task met a peer that broke the protocol at a moment it did not expect.
         log.info("peer_broke_protocol", errors=[repr(error) for error in group.exceptions])
+    except* Exception as group:
+        log.error("connection_crashed", exc_info=group)
     finally:
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)

@@ -6,6 +6,7 @@ from pushctl.ids import ConnectionId, DeviceId, ServerId, SessionHash, UserId
 from pushctl.registry import Registry
 from pushctl.registry.presence import DeviceRemoved, Holder
 from pushctl.registry.store import AccountGone
+from tests.registry.test_messages import Inbox
 
 ADA = UserId("ada")
 S1, S2 = ServerId("s1"), ServerId("s2")
@@ -82,7 +83,13 @@ async def test_pruning_removes_only_what_still_is_what_was_seen(registry: Regist
     assert await holders(registry) == {}
 
 
-async def test_lowering_the_filter_is_noticed_once(registry: Registry, device: DeviceId) -> None:
+async def test_a_lowered_filter_is_remembered_until_the_snapshot_is_acknowledged(
+    registry: Registry, device: DeviceId
+) -> None:
+    inbox = Inbox(registry)
     assert not (await claim(registry, device, OLD, rank=2))[0]
     assert (await claim(registry, device, OLD, rank=0))[0]
+    assert (await claim(registry, device, OLD, rank=0))[0]  # cut before it had the snapshot
+    await inbox.allow("https://a.example")
+    await registry.messages.acknowledge(ADA, [(device, await inbox.here())])
     assert not (await claim(registry, device, OLD, rank=0))[0]

@@ -38,7 +38,7 @@ async def test_a_device_logs_in_again_and_its_older_session_is_told(registry: Re
     first = await registry.users.register(ADA, device=None, name="a", session=SessionHash("1"), identity="i")
     again = await registry.users.register(ADA, device=first.device, name="b", session=SessionHash("2"), identity="i")
     assert (first.new_user, again.new_user) == (True, False)
-    assert (again.device, again.old_session) == (first.device, "1")
+    assert (again.device, again.older_sessions) == (first.device, ["1"])
     devices, _ = await registry.users.devices(ADA)
     assert [(device.name, device.session) for device in devices.values()] == [("b", "2")]
     with pytest.raises(NotFound):

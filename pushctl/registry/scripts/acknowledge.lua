@@ -15,6 +15,7 @@ for i = REST, #ARGV, 3 do
       if device.epoch ~= meta.epoch then device.epoch, device.acked = meta.epoch, 0 end
       if tonumber(ARGV[i + 2]) > device.acked then
         device.acked, device.acked_at = tonumber(ARGV[i + 2]), now
+        device.resync = false
       end
     end
     redis.call('HSET', K.devices, ARGV[i], cmsgpack.pack(device))

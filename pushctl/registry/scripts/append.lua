@@ -31,6 +31,8 @@ if A.fingerprint ~= '' then
 end
 
 drop_expired(now, 8)
+-- Volatile keys may have gone by themselves, all together; their sum stands in meta.
+if redis.call('ZCARD', K.unread) == 0 then redis.call('HSET', K.meta, 'bytes', '0') end
 local site = string.match(push_url, '^%S+ %S+ %S+ (%S+)')
 local size = #A.body
 local seq_of_topic = A.topic ~= '' and redis.call('HGET', K.topics, A.push_url .. ':' .. A.topic)

@@ -9,7 +9,9 @@ if not read_meta() then return absent() end
 local raw = redis.call('HGET', K.devices, A.device)
 if not raw then return {'no_device'} end
 local device = cmsgpack.unpack(raw)
-local lowered = tonumber(A.rank) < device.rank
+-- Until it acknowledges something it owes itself the snapshot, however often its connection is cut before.
+if tonumber(A.rank) < device.rank then device.resync = true end
+local lowered = device.resync
 if lowered then device.epoch, device.acked = '', 0 end
 device.rank, device.seen = tonumber(A.rank), now_ms()
 redis.call('HSET', K.devices, A.device, cmsgpack.pack(device))

@@ -7,7 +7,11 @@
 --!args shift_ms tombstone_ms
 if not read_meta() then return absent() end
 local result = {'done', redis.call('HGET', K.meta, 'identity')}
-for _, raw in ipairs(redis.call('HVALS', K.devices)) do result[#result + 1] = cmsgpack.unpack(raw).session end
+for _, raw in ipairs(redis.call('HVALS', K.devices)) do
+  local device = cmsgpack.unpack(raw)
+  result[#result + 1] = device.session
+  for _, session in ipairs(device.older) do result[#result + 1] = session end
+end
 local count = redis.call('HGET', K.meta, 'push_url_count')
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', K.gone, 'push_url_count', count, 'identity', result[2], 'sessions', table.concat(result, ' ', 3))

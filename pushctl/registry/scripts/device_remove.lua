@@ -1,4 +1,4 @@
--- Remove a device.   Result: {'done', its session} | {'none'} | {'gone'} | {'unknown'}
+-- Remove a device.   Result: {'done', session it has or had, ...} | {'none'} | {'gone'} | {'unknown'}
 --!use base
 --!keys meta gone devices
 --!args shift_ms device
@@ -6,4 +6,5 @@ if not read_meta() then return absent() end
 local raw = redis.call('HGET', K.devices, A.device)
 if not raw then return {'none'} end
 redis.call('HDEL', K.devices, A.device)
-return {'done', cmsgpack.unpack(raw).session}
+local device = cmsgpack.unpack(raw)
+return {'done', device.session, unpack(device.older)}

@@ -25,8 +25,10 @@ local seen = redis.call('HGETALL', K.seen)
 for i = 1, #seen, 2 do
   local row = redis.call('HGET', K.rows, seen[i])
   if row then
-    local age = now - tonumber(seen[i + 1])
-    local quiet = now - math.max(tonumber(seen[i + 1]), grace)
+    -- A heartbeat from the future is from before the clock stepped back.
+    local last_seen = math.min(tonumber(seen[i + 1]), now)
+    local age = now - last_seen
+    local quiet = now - math.max(last_seen, grace)
     result[#result + 1] = seen[i]
     result[#result + 1] = row
     result[#result + 1] = int(age)

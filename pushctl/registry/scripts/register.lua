@@ -1,6 +1,8 @@
 -- A user logs in on a device. The only script that makes a user: a new meta is a new epoch and deletes whatever else is
 -- there; a tombstone hands its push-URL count on, so that push URLs of before the deletion stay provably gone.
--- Result: {'done', device, old session or '', 1 if the user is new} | {'no_device'} | {'limit'}
+-- Result: {'done', device, 1 if the user is new, {older sessions}} | {'no_device'} | {'limit'}
+-- Sessions that a device had stay noted (the last 3) until they are known to have ended: a log-in may be cut off before
+-- it ended them, and whoever removes the device must end them all.
 --!use base
 --!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
 --!args shift_ms device new_device name session epoch identity max_devices
@@ -13,18 +15,19 @@ if not known then
   redis.call('HSET', K.meta, 'epoch', A.epoch, 'seq', '0', 'tag', '0', 'floor', '0', 'bytes', '0',
              'push_url_count', count, 'created', int(now), 'identity', A.identity)
 end
-local id, old = A.device, ''
+local id = A.device
 local device
 if id ~= '' then
   local raw = redis.call('HGET', K.devices, id)
   if not raw then return {'no_device'} end
   device = cmsgpack.unpack(raw)
-  old = device.session
+  table.insert(device.older, 1, device.session)
+  device.older[4] = nil
 else
   if redis.call('HLEN', K.devices) >= tonumber(A.max_devices) then return {'limit'} end
   id = A.new_device
-  device = {created = now, epoch = '', acked = 0, acked_at = 0, rank = 0}
+  device = {created = now, epoch = '', acked = 0, acked_at = 0, rank = 0, resync = false, older = {}}
 end
 device.name, device.session, device.seen = A.name, A.session, now
 redis.call('HSET', K.devices, id, cmsgpack.pack(device))
-return {'done', id, old, known and 0 or 1}
+return {'done', id, known and 0 or 1, device.older}
