@@ -7,30 +7,31 @@ import trio
 
 
 class Proxy:
-    """Forwards bytes. While `deaf` is set, connections that subscribed hear nothing; everything else goes on."""
+    """Forwards bytes. While `deaf` is set, connections that ever said `word` hear nothing; everything else goes on."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, word: bytes) -> None:
         self._target = target
+        self._word = word
         self.deaf = False
         self.url = ""
-        self.subscriptions = 0
+        self.connections = 0
 
     async def _serve(self, client: trio.SocketStream) -> None:
         async with await trio.open_unix_socket(self._target) as redis, client, trio.open_nursery() as nursery:
-            subscribed = False
+            meant = False
 
             async def up() -> None:
-                nonlocal subscribed
+                nonlocal meant
                 async for chunk in client:
-                    if b"SUBSCRIBE" in bytes(chunk):
-                        subscribed = True
-                        self.subscriptions += 1
+                    if self._word in bytes(chunk) and not meant:
+                        meant = True
+                        self.connections += 1
                     await redis.send_all(chunk)
                 nursery.cancel_scope.cancel()
 
             async def down() -> None:
                 async for chunk in redis:
-                    if not (self.deaf and subscribed):
+                    if not (self.deaf and meant):
                         await client.send_all(chunk)
                 nursery.cancel_scope.cancel()
 
@@ -43,9 +44,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: str) -> AsyncIterator[Proxy]:
+async def proxy(target: str, word: bytes = b"SUBSCRIBE") -> AsyncIterator[Proxy]:
     """A proxy to the Redis at this Unix socket."""
-    running = Proxy(target)
+    running = Proxy(target, word)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     running.url = f"redis://127.0.0.1:{listener.socket.getsockname()[1]}/0"
     async with trio.open_nursery() as nursery:

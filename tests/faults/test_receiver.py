@@ -71,7 +71,7 @@ async def test_a_silent_channel_that_still_works_is_left_alone(config: Config, r
     heard = Heard()
     async with proxy(str(redis_process.path)) as between, receiver(config, between, heard) as (registry, receiving):
         await trio.sleep(1)  # several probes' worth of silence
-        assert (receiving.problem, heard.losses, between.subscriptions) == (None, 0, 1)
+        assert (receiving.problem, heard.losses, between.connections) == (None, 0, 1)
         await publish(registry)
         await heard.until(lambda: heard.batches)
         assert heard.batches == [Batch([JOB])]

@@ -9,7 +9,11 @@ import trio_websocket
 
 from pushctl.config.model import Config
 from pushctl.testing.service import running
-from tests.scenario.people import Closed, Town, eventually, raw_socket
+from tests.scenario.people import Closed, Frame, Town, eventually, raw_socket
+
+
+def body_of(event: Frame) -> str:
+    return str(event["message"]["notification"]["body"])
 
 
 async def test_a_message_reaches_every_device_of_its_user_on_every_server_and_nobody_else(town: Town) -> None:
