@@ -165,7 +165,7 @@ class Connection:
 
     def hear_ephemeral(self, job: Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
-        if seconds_left > 0 and self.tail.offer_ephemeral(job.rank, job.frame, until):
+        if self.tail.offer_ephemeral(job.rank, job.frame, until):
             self.wake()
 
     def session_ends(self, job: SessionEnds) -> None:

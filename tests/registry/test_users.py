@@ -105,6 +105,15 @@ async def test_the_census_counts_what_is_there(registry: Registry, shift: Shift)
     assert await registry.index.census() == census
 
 
+async def test_the_census_repairs_an_index_that_lost_its_hint(registry: Registry, shift: Shift) -> None:
+    inbox = Inbox(registry)
+    await inbox.prepare()
+    await inbox.append(b"short", lifetime_ms=1000)  # and nobody told the index
+    await sweeps.take_census(registry)
+    shift.ms = 2000
+    assert await sweeps.sweep(registry, limit=1000) == sweeps.Swept(1, 1, 0)
+
+
 async def test_one_daemon_at_a_time_takes_a_turn(registry: Registry) -> None:
     assert await registry.index.take_turn("census", 60_000)
     assert not await registry.index.take_turn("census", 60_000)

@@ -1,0 +1,98 @@
+"""The channel strategy on a real Redis: who is told, who is pruned, and how much at once."""
+
+from dataclasses import replace
+
+import pytest
+import trio
+
+from pushctl.config.model import Config
+from pushctl.ids import ConnectionId, DeviceId, ServerId, SessionHash, UserId
+from pushctl.protocol.jobs import Appended, Batch, HintedEvent, Job, decode_hint
+from pushctl.registry import Registry, open_registry
+from pushctl.registry.servers import Row
+from pushctl.routing.channel import ChannelStrategy
+from pushctl.routing.strategy import Delivered, Picture
+from tests.registry.conftest import Shift
+
+ADA = UserId("ada")
+S1, S2 = ServerId("s1"), ServerId("s2")
+
+
+def appended(user: str = "ada", size: int = 1) -> Appended:
+    return Appended(user, "e" * 16, 0, 0, [HintedEvent(1, 1, -1, b"x" * size)])
+
+
+async def start(registry: Registry, server: ServerId) -> int:
+    generation = await registry.servers.new_generation(server)
+    row = Row("ready", "ws://x/", 0, 10, generation, "0", "2026-01-01T00:00:00.000Z")
+    await registry.servers.heartbeat(server, row)
+    return generation
+
+
+async def connect(registry: Registry, server: ServerId, generation: int) -> None:
+    registered = await registry.users.register(ADA, device=None, name="d", session=SessionHash(server), identity="i")
+    connection = ConnectionId(f"on-{server}")
+    await registry.presence.claim(
+        ADA, DeviceId(registered.device), connection, server=server, generation=generation, rank=0
+    )
+
+
+def strategy(registry: Registry) -> ChannelStrategy:
+    return ChannelStrategy(registry, Picture(registry, "judge"))
+
+
+async def test_a_job_goes_to_every_server_that_holds_its_user_and_to_no_other(registry: Registry) -> None:
+    await connect(registry, S1, await start(registry, S1))
+    await start(registry, S2)
+    with trio.fail_after(5):
+        async with registry.channels.listen(S1) as listener:
+            delivered = await strategy(registry).deliver([appended(), appended("nobody")])
+            assert delivered == Delivered(hints=1, nobody=1, pruned=0, unheard=0)
+            assert decode_hint(await listener.hear()) == Batch([appended()])
+
+
+async def test_a_server_that_has_just_started_is_not_taken_for_dead(registry: Registry) -> None:
+    routing = strategy(registry)
+    await routing.deliver([appended()])  # its picture is of before s1
+    await connect(registry, S1, await start(registry, S1))
+    assert (await routing.deliver([appended()])).hints == 1
+
+
+async def test_a_lease_without_a_row_is_not_pruned(registry: Registry) -> None:
+    """No evidence of death: perhaps its server is about to say that it lives."""
+    await connect(registry, S1, generation=1)
+    delivered = await strategy(registry).deliver([appended()])
+    assert (delivered.hints, delivered.pruned) == (1, 0)
+
+
+async def test_leases_of_the_dead_and_the_replaced_are_pruned(registry: Registry, shift: Shift) -> None:
+    await connect(registry, S1, await start(registry, S1))
+    await connect(registry, S2, await start(registry, S2))
+    routing = strategy(registry)
+    assert (await routing.deliver([appended()])).hints == 2
+    newer = await start(registry, S2)
+    assert newer == 2
+    delivered = Delivered()
+    for seconds in (3, 6, 9):  # nobody beats for s1, and the judge keeps looking
+        shift.ms = seconds * 1000
+        await start(registry, S2)
+        await routing._picture.look()
+        delivered = await routing.deliver([appended()])
+    assert delivered.hints == 0
+    (left,) = await registry.presence.holders_of([ADA])
+    assert left == []
+
+
+async def test_however_much_there_is_it_is_published_in_slices(config: Config) -> None:
+    small = replace(config, redis=replace(config.redis, queue_bytes=2 * 1024 * 1024))
+    async with open_registry(small, name="test") as registry:
+        await connect(registry, S1, await start(registry, S1))
+        jobs: list[Job] = [appended(size=16_000)] * 256
+        assert (await strategy(registry).deliver(jobs)).hints == 4
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 1000])
+async def test_batches_are_bounded(registry: Registry, count: int) -> None:
+    await connect(registry, S1, await start(registry, S1))
+    jobs: list[Job] = [appended()] * count
+    assert (await strategy(registry).deliver(jobs)).hints == -(-count // 64)
