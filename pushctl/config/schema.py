@@ -189,7 +189,7 @@ def split_address(listen: str) -> tuple[str, int]:
         raise ValueError("not host:port")
     if host.startswith("[") and host.endswith("]"):
         return str(ipaddress.IPv6Address(host[1:-1])), int(port)
-    if ":" in host:
+    if any(character.isspace() or character in ":[]/" for character in host):
         raise ValueError("not host:port")
     return host, int(port)
 

@@ -1,6 +1,6 @@
-"""Who is asking: listen addresses, and the client behind proxies we were told to trust.
+"""Who is asking: the client behind proxies we were told to trust.
 
-Owns: `host:port`, and the reading of Forwarded (RFC 7239) and X-Forwarded-For / -Proto.
+Owns: the reading of Forwarded (RFC 7239) and X-Forwarded-For / -Proto.
 Promises: headers count only if the peer itself is a trusted proxy, and are read from the right, past trusted proxies
 only: what a client writes in them moves nothing. Whatever they hold, the answer is an address.
 Must not know: sockets, requests.
@@ -17,23 +17,9 @@ from pushctl.errors import ConfigError
 Address = tuple[str, int]
 """Host and port; port 0 where nobody said it."""
 
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>[0-9]{1,5})")
 _V4_NODE = re.compile(r"(?P<host>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
 _V6_NODE = re.compile(r"\[(?P<host>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{1,5}))?")
 _PAIR = re.compile(r'[ \t]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]*))[ \t]*')
-
-
-def parse_listen(listen: str) -> Address:
-    """(host, port) of `host:port` or `[v6]:port`. Raises ConfigError."""
-    match = _LISTEN.fullmatch(listen)
-    if match is None or int(match["port"]) > 65535:
-        raise ConfigError([f"{listen!r} is no listen address: write host:port, such as 127.0.0.1:8080"])
-    return match["v6"] or match["host"], int(match["port"])
-
-
-def format_address(host: str, port: int) -> str:
-    """`127.0.0.1:80` or `[::1]:80`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)

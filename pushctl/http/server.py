@@ -19,8 +19,9 @@ import trio
 from trio import TaskStatus
 
 from pushctl.config.model import Http
-from pushctl.errors import Failed, Overloaded
-from pushctl.http.addresses import TrustedProxies, format_address, parse_listen, plain_host
+from pushctl.config.schema import join_address, split_address
+from pushctl.errors import ConfigError, Failed, Overloaded
+from pushctl.http.addresses import TrustedProxies, plain_host
 from pushctl.http.asgi import ASGIApp
 from pushctl.http.connection import Connection
 from pushctl.http.contained import Contained
@@ -56,7 +57,10 @@ class Statistics:
 
 async def open_listeners(listen: str) -> list[trio.SocketListener]:
     """Listen on `host:port`; port 0 picks a free one. Raises ConfigError, Failed with one line if it cannot be had."""
-    host, port = parse_listen(listen)
+    try:
+        host, port = split_address(listen)
+    except ValueError:
+        raise ConfigError([f"{listen!r} is no listen address: write host:port, such as 127.0.0.1:8080"]) from None
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
@@ -71,7 +75,7 @@ async def open_listeners(listen: str) -> list[trio.SocketListener]:
 def address_of(listeners: Sequence[trio.SocketListener]) -> str:
     """`127.0.0.1:41234` or `[::1]:41234`: where they really listen."""
     host, port = listeners[0].socket.getsockname()[:2]
-    return format_address(host, port)
+    return join_address(host, port)
 
 
 class HttpServer:

@@ -166,6 +166,21 @@ async def test_ttl_0_goes_to_those_connected_and_is_stored_nowhere(town: Town) -
     assert again.status_code == 201
 
 
+async def test_a_repeated_ttl_0_is_delivered_once(town: Town) -> None:
+    phone = await town.login("ada")
+    push_url = await phone.allow()
+    async with phone.connected() as socket:
+        await socket.synced()
+        answers = [await town.push(push_url["url"], {"body": "now"}, TTL="0", Idempotency_Key="k") for _ in range(3)]
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.headers["Location"] for answer in answers}) == 1
+        await socket.until("message")
+        assert await socket.silent()
+        # A stored message is another request: TTL 0 must not answer for it.
+        stored = await town.push(push_url["url"], {"body": "now"}, TTL="60", Idempotency_Key="k")
+        assert stored.status_code == 422
+
+
 async def test_the_newest_connection_of_a_device_wins_wherever_the_older_is(town: Town) -> None:
     phone = await town.login("ada")
     for first, second in (("s1", "s2"), ("s1", "s1")):

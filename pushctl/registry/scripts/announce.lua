@@ -7,12 +7,8 @@
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by fingerprint idem_ms mark
 local meta = read_meta()
 if not meta then return absent() end
-local push_url = redis.call('HGET', K.push_urls, A.push_url)
-if not push_url then
-  if tonumber(redis.call('HGET', K.meta, 'push_url_count')) >= tonumber(A.number) then return {'gone'} end
-  return {'unknown'}
-end
-if takes_only(push_url, A.signed_by) then return {'unsigned'} end
+local push_url, refusal = named_push_url()
+if not push_url then return refusal end
 local now = now_ms()
 open_log(meta)
 if A.fingerprint ~= '' then

@@ -115,7 +115,7 @@ def test_every_mistake_of_every_source_is_reported_at_once(tmp_path: Path) -> No
         f"{said}: sockets: unknown table; did you mean socket?",
         f"{tmp_path / 'missing.toml'}: No such file or directory",
         "PUSHCTL_API__LISEN: unknown variable; did you mean PUSHCTL_API__LISTEN?",
-        "PUSHCTL_GC__BATCH: gc.batch: expected a whole number, at least 1, got 0",
+        "PUSHCTL_GC__BATCH: gc.batch: expected a whole number from 1 to 10000, got 0",
         "--set: gc.bach: unknown key; did you mean gc.batch?",
         "--set: nonsense: expected KEY=VALUE, such as socket.id=s1",
         "--set: gc: is a table; set one of its keys, such as gc.admin_listen",

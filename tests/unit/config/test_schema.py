@@ -38,10 +38,10 @@ def test_every_table_says_what_it_is_for(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        ("gc.batch", True, "a whole number, at least 1, got true"),
-        ("gc.batch", 1.5, "a whole number, at least 1, got 1.5"),
-        ("gc.batch", "3", "a whole number, at least 1, got '3'"),
-        ("router.batch", 10_001, "a whole number from 1 to 10000, got 10001"),
+        ("gc.batch", True, "a whole number from 1 to 10000, got true"),
+        ("gc.batch", 1.5, "a whole number from 1 to 10000, got 1.5"),
+        ("gc.batch", "3", "a whole number from 1 to 10000, got '3'"),
+        ("router.batch", 1001, "a whole number from 1 to 1000, got 1001"),
         ("gc.tick_seconds", float("nan"), "a number, at least 0.1, got nan"),
         ("gc.tick_seconds", float("inf"), "a number, at least 0.1, got inf"),
         ("log.level", "inf", "one of debug, info, warning, error, got 'inf'"),

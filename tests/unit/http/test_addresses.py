@@ -3,7 +3,7 @@
 import pytest
 
 from pushctl.errors import ConfigError
-from pushctl.http.addresses import TrustedProxies, format_address, parse_listen, plain_host
+from pushctl.http.addresses import TrustedProxies, plain_host
 
 PROXY = ("10.0.0.1", 4711)
 PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48"])
@@ -11,11 +11,6 @@ PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48"])
 
 def client(*headers: tuple[str, str]) -> tuple[tuple[str, int], str]:
     return PROXIES.client_of(PROXY, "http", [(name.encode(), value.encode()) for name, value in headers])
-
-
-def test_listen_addresses_are_read_and_written_the_same() -> None:
-    for text in ("127.0.0.1:80", "localhost:0", "[::1]:8080", "0.0.0.0:65535"):
-        assert format_address(*parse_listen(text)) == text
 
 
 def test_one_host_has_one_spelling() -> None:

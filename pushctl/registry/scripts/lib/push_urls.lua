@@ -1,10 +1,17 @@
 -- Push URLs at rest.  record = '<number> <created ms> <key id> <site> <vapid key or ->\n<icon>'
 local PUSH_URL = '^(%d+) (%d+) (%S+) (%S+) (%S+)\n(.*)$'
 
--- Whether a push URL is bound to a key, and this is not it ('' = not signed at all).
-local function takes_only(record, signed_by)
+-- The push URL that a sender names (A.push_url, A.number), or nil and why it takes nothing. It is gone for certain only
+-- if its number was given out before; else its creation may have been lost. A.signed_by: '' = not signed at all.
+local function named_push_url()
+  local record = redis.call('HGET', K.push_urls, A.push_url)
+  if not record then
+    local given = tonumber(redis.call('HGET', K.meta, 'push_url_count')) >= tonumber(A.number)
+    return nil, {given and 'gone' or 'unknown'}
+  end
   local vapid = string.match(record, '^%S+ %S+ %S+ %S+ (%S+)')
-  return vapid ~= '-' and vapid ~= signed_by
+  if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned'} end
+  return record
 end
 
 -- What a revoked push URL leaves behind while the log names it: all but a picture.
