@@ -95,7 +95,7 @@ def encode(value: Job | Batch | Probe) -> bytes:
 def decode_job(raw: bytes) -> Job:
     try:
         job: Job = _job_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JobInvalid(str(error)) from None
     return job
 
@@ -103,6 +103,6 @@ def decode_job(raw: bytes) -> Job:
 def decode_hint(raw: bytes) -> Batch | Probe:
     try:
         hint: Batch | Probe = _hint_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JobInvalid(str(error)) from None
     return hint

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushctl.ids import (
@@ -58,6 +58,7 @@ def test_nesting_without_end_is_the_one_error() -> None:
 
 
 @given(st.binary(max_size=100))
+@example(b"\x91\xa4\x00\x00\x00\x80")  # a tag that is not UTF-8
 def test_any_bytes_are_a_job_or_the_one_error(raw: bytes) -> None:
     for decode in (jobs.decode_job, jobs.decode_hint):
         with suppress(jobs.JobInvalid):
