@@ -81,6 +81,8 @@ class RouterRole:
         reader = await registry.jobs.reader(self._consumer)
         try:
             while not self._draining.is_set():
+                # The reader's connection may be back before the link is: what it takes now could not be delivered.
+                await registry.link.wait_connected()
                 taken = await reader.take(self._config.router.batch)
                 if taken is None:
                     await registry.jobs.join(self._consumer)

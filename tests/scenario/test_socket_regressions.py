@@ -104,7 +104,7 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
     quick = replace(
         Config(),
         redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=0.3),
-        socket=replace(Config().socket, ping_seconds=0.3, pong_seconds=0.3),
+        socket=replace(Config().socket, ping_seconds=0.3, pong_seconds=0.3, reconcile_seconds=1),
     )
     async with running(quick, sockets=1) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
