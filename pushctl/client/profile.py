@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from pushctl.errors import ConfigError, Failed
 
-DEFAULT_PROFILE: Final = "default"
 DIRECTORY_VARIABLE: Final = "PUSHCTL_CLIENT_DIR"
 
 BUSY_SECONDS: Final = 5.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
-from pushctl.ids import Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
+from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
@@ -228,7 +228,7 @@ class Messages:
         `place` None or a cursor begins (or continues a delta); a SnapshotPlace continues a snapshot, and raises
         SnapshotLost when its log is no more.
         """
-        pin = place.pin if isinstance(place, SnapshotPlace) else place or Cursor("", Position(0, 0))
+        pin = place.pin if isinstance(place, SnapshotPlace) else place or Cursor("", START)
         reply = await self._store.run(
             SYNC,
             user,

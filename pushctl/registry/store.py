@@ -88,11 +88,3 @@ class Store:
     ) -> Reply:
         """Run a script whose keys are no user's."""
         return await self.link.run_script(script, keys, script.arguments(self._common(script) | given, rest))
-
-
-def text(raw: bytes) -> str:
-    return raw.decode()
-
-
-def texts(raw: Sequence[bytes]) -> list[str]:
-    return [item.decode() for item in raw]
