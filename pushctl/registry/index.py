@@ -1,7 +1,7 @@
 """The gc index and the census: hints of where something expires, and counts for screens.
 
-Owns: keys gc, census, lease; scripts gc_due and gc_settle. Promises: the index is a hint; a user leaves it only when
-nothing expires at two visits a minute apart and nobody set it anew meanwhile. Must not know: what expires.
+Owns: keys due, idle, census, lease; scripts gc_due and gc_settle. Promises: the index is a hint; a user leaves it only
+when nothing expires at two visits a minute apart and nobody set it anew meanwhile. Must not know: what expires.
 """
 
 from collections.abc import Sequence
@@ -43,17 +43,17 @@ class Index:
 
     def expires(self, user: UserId, at_ms: int) -> None:
         """Something of the user's expires at this moment: an earlier entry stays. A hint."""
-        self._store.link.post("ZADD", self._store.keys.gc(shard_of(user)), "LT", at_ms, user)
+        self._store.link.post("ZADD", self._store.keys.shard(shard_of(user), "due"), "LT", at_ms, user)
 
     async def due(self, shard: int, limit: int) -> tuple[int, list[Due]]:
         """(how many users of this shard are due, at most `limit` of them)"""
-        reply = await self._store.run_on(GC_DUE, [self._store.keys.gc(shard)], limit=limit)
+        reply = await self._store.run_on(GC_DUE, [self._store.keys.shard(shard, "due")], limit=limit)
         flat = iter(reply[2:])
         return int(reply[1]), [Due(UserId(user.decode()), score) for user, score in zip(flat, flat, strict=True)]
 
     async def settle(self, shard: int, due: Due, next_ms: int | None) -> None:
         """A due user was swept; its next expiry, None when it has none."""
-        keys = [self._store.keys.gc(shard), self._store.keys.gc_idle(shard)]
+        keys = [self._store.keys.shard(shard, "due"), self._store.keys.shard(shard, "idle")]
         await self._store.run_on(
             GC_SETTLE, keys, user=due.user, score=due.score, next="" if next_ms is None else next_ms
         )

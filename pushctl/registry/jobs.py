@@ -61,9 +61,12 @@ class Jobs:
         """`routing.partitions`; 0 = one per master, of which there is one."""
         return self._store.config.routing.partitions or 1
 
+    def _stream(self, partition: int) -> str:
+        return self._store.keys.route(partition, self.partitions)
+
     def put(self, user: UserId, payload: bytes) -> bool:
         """Write a job, and drop those too old to be delivered. A hint: not waited for; False when it was dropped."""
-        keys = [self._store.keys.route(shard_of(user, self.partitions))]
+        keys = [self._stream(shard_of(user, self.partitions))]
         config = self._store.config
         return self._store.link.post_script(
             PUT_JOB, keys, [config.routing.max_jobs, int(config.socket.reconcile_seconds * 1000), payload]
@@ -71,17 +74,17 @@ class Jobs:
 
     async def hand_over(self, partition: int, ids: list[bytes]) -> None:
         """These jobs are done: acknowledge and delete them in one step."""
-        await self._store.run_on(HAND_OVER, [self._store.keys.route(partition)], rest=ids, group=GROUP)
+        await self._store.run_on(HAND_OVER, [self._stream(partition)], rest=ids, group=GROUP)
 
     async def join(self, consumer: str) -> None:
         """A router shares the work from now on (or again, when Redis lost the group)."""
         for partition in range(self.partitions):
-            await self._store.run_on(JOIN_GROUP, [self._store.keys.route(partition)], group=GROUP, consumer=consumer)
+            await self._store.run_on(JOIN_GROUP, [self._stream(partition)], group=GROUP, consumer=consumer)
 
     async def reader(self, consumer: str) -> "JobReader":
         """A connection of its own for blocking reads."""
         redis = self._store.config.redis
-        streams = [self._store.keys.route(partition) for partition in range(self.partitions)]
+        streams = [self._stream(partition) for partition in range(self.partitions)]
         connection = await Connection.open(
             Address.parse(redis.url), name=f"pushctl-jobs-{consumer}", seconds=redis.timeout_seconds
         )
@@ -92,7 +95,7 @@ class Jobs:
         again: list[Taken] = []
         hopeless: list[Taken] = []
         for partition in range(self.partitions):
-            stream = self._store.keys.route(partition)
+            stream = self._stream(partition)
             pending = await self._store.link.ask("XPENDING", stream, GROUP, "IDLE", IDLE_MS, "-", "+", count)
             if not pending:
                 continue
@@ -110,7 +113,7 @@ class Jobs:
     async def leave(self, consumer: str) -> None:
         """This consumer takes no more: its name goes, unless jobs are pending under it (they are taken over first)."""
         for partition in range(self.partitions):
-            stream = self._store.keys.route(partition)
+            stream = self._stream(partition)
             summary = await self._store.link.ask("XPENDING", stream, GROUP, "-", "+", 1, consumer)
             if not summary:
                 await self._store.link.ask("XGROUP", "DELCONSUMER", stream, GROUP, consumer)
@@ -119,7 +122,7 @@ class Jobs:
         """Per partition: jobs in the stream, taken and not handed over, consumers."""
         result = []
         for partition in range(self.partitions):
-            stream = self._store.keys.route(partition)
+            stream = self._stream(partition)
             if not await self._store.link.ask("EXISTS", stream):
                 result.append(Backlog(partition, 0, 0, 0))
                 continue

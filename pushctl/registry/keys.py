@@ -31,22 +31,30 @@ touches one slot of a Cluster.
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:judges         hash    whoever judges   an hour after the last use   roles that judge
   P:{route:*}                stream  api, socket      handed over, or 60 s         routing.max_jobs
-  P:{gc:*}                   zset    append, sweep    until swept                  users with something that expires
-  P:{gc:*}:idle              hash    sweep            until the second look        as {gc:*}
-  P:users:*                  set     login            until the account goes       users
+  P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
+  P:{shard:*}:idle           hash    sweep            until the second look        as due
+  P:{shard:*}:users          set     login            until the account goes       users
   P:census                   string  gc               for good                     one row
   P:lease:*                  string  gc               seconds                      gc tasks
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 
+On a Cluster the slots fall into as many equal ranges as there are job streams (or shards), and a stream (a shard) lies
+in the same range as its users: with one range per master, a master that is away takes nobody else's stream with it.
+
 Owns: the names. Must not know: what is done with them.
 """
 
-import zlib
+import binascii
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
 
 from pushctl.ids import ServerId, SessionHash, UserId
 from pushctl.registry.script import Script
+
+SLOTS = 16_384
+"""Of a Redis Cluster."""
 
 SHARDS = 16
 """Of the gc index and of the index of users."""
@@ -80,17 +88,12 @@ class Keys:
     def servers(self, noun: str) -> str:
         return f"{self.prefix}:{{servers}}:{noun}"
 
-    def route(self, partition: int) -> str:
-        return f"{self.prefix}:{{route:{partition}}}"
+    def route(self, partition: int, partitions: int) -> str:
+        return f"{self.prefix}:{{{_tag_in_range('route', partition, partitions)}}}"
 
-    def gc(self, shard: int) -> str:
-        return f"{self.prefix}:{{gc:{shard}}}"
-
-    def gc_idle(self, shard: int) -> str:
-        return f"{self.prefix}:{{gc:{shard}}}:idle"
-
-    def users(self, shard: int) -> str:
-        return f"{self.prefix}:users:{shard}"
+    def shard(self, shard: int, noun: str) -> str:
+        """`noun`: due, idle or users."""
+        return f"{self.prefix}:{{{_tag_in_range('shard', shard, SHARDS)}}}:{noun}"
 
     @property
     def census(self) -> str:
@@ -104,5 +107,21 @@ class Keys:
         return f"{self.prefix}:server:{server}"
 
 
+def slot_of(key: str | bytes) -> int:
+    """The slot of a Redis Cluster that holds this key: CRC16 of its hash tag, or of all of it if it has none."""
+    raw = key.encode() if isinstance(key, str) else key
+    _, opened, rest = raw.partition(b"{")
+    tag, closed, _ = rest.partition(b"}")
+    return binascii.crc_hqx(tag if opened and closed and tag else raw, 0) % SLOTS
+
+
 def shard_of(user: UserId, shards: int = SHARDS) -> int:
-    return zlib.crc32(user.encode()) % shards
+    """Which of so many equal ranges of slots holds this user's keys."""
+    return slot_of(f"u:{user}") * shards // SLOTS
+
+
+@lru_cache(maxsize=4096)
+def _tag_in_range(noun: str, part: int, parts: int) -> str:
+    """A hash tag whose slot lies in the `part`th of so many equal ranges."""
+    tags = (f"{noun}:{parts}.{part}.{n}" for n in count())
+    return next(tag for tag in tags if slot_of(tag) * parts // SLOTS == part)

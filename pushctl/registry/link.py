@@ -116,6 +116,16 @@ class Link:
                 (reply,) = await self._exchange(("EVAL", script.source, len(keys), *keys, *arguments))
         return self._checked(script.name, reply)
 
+    async def ask_masters(self, *command: Argument) -> dict[str, Reply]:
+        """A command without a key (INFO, TIME, SCAN, CONFIG GET) to every master: replies by address. As `ask`."""
+        return {str(self._address): await self.ask(*command)}
+
+    async def ask_master(self, address: str, *command: Argument) -> Reply:
+        """A command without a key to one master, named as `ask_masters` does. Raises as `ask`."""
+        if address != str(self._address):
+            raise StoreUnavailable(f"{address} is no master any more")
+        return await self.ask(*command)
+
     def post(self, *command: Argument) -> bool:
         """Send a hint without waiting. False when it was dropped (no Redis, full queue): a lost hint costs latency."""
         packed = pack(command)

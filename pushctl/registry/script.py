@@ -1,10 +1,11 @@
 """Lua scripts: files of their own, read once, with their keys and arguments by name.
 
-A script begins with what it promises, as comments, and up to three directives:
+A script begins with what it promises, as comments, and up to four directives:
 
     --!use base log          fragments of scripts/lib that go in front
     --!keys meta log ...     becomes  local K = {meta = KEYS[1], log = KEYS[2], ...}
     --!args shift_ms tag     becomes  local A = {shift_ms = ARGV[1], ...}; what follows them is ARGV[REST], ...
+    --!lane sure             its way: `sure` (a promise: replicas confirm it), `bulk` (a large answer), else quick
 
 Owns: reading, composing and hashing. Must not know: how a script reaches Redis.
 """
@@ -14,10 +15,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any, Literal, get_args
 
 from pushctl.registry.connection import Argument
 
-_DIRECTIVE = re.compile(r"^--!(use|keys|args) +(.*)$", re.MULTILINE)
+Lane = Literal["quick", "sure", "bulk"]
+
+_DIRECTIVE = re.compile(r"^--!(use|keys|args|lane) +(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ class Script:
     args: tuple[str, ...]
     source: str
     sha1: str
+    lane: Lane
 
     @classmethod
     def load(cls, name: str) -> "Script":
         folder = files("pushctl.registry") / "scripts"
         text = (folder / f"{name}.lua").read_text(encoding="utf-8")
-        words: dict[str, tuple[str, ...]] = {"use": (), "keys": (), "args": ()}
+        words: dict[str, tuple[str, ...]] = {"use": (), "keys": (), "args": (), "lane": ()}
         for directive, names in _DIRECTIVE.findall(text):
             words[directive] += tuple(names.split())
         head = [
@@ -43,7 +48,10 @@ class Script:
         fragments = [(folder / "lib" / f"{part}.lua").read_text(encoding="utf-8") for part in words["use"]]
         source = _without_comments("\n".join([*head, *fragments, text]))
         digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        return cls(name, words["keys"], words["args"], source, digest)
+        lane: Any = words["lane"][0] if words["lane"] else "quick"
+        if lane not in get_args(Lane):
+            raise ValueError(f"{name}: no lane {lane!r}")
+        return cls(name, words["keys"], words["args"], source, digest, lane)
 
     def arguments(self, given: dict[str, Argument], rest: Sequence[Argument] = ()) -> list[Argument]:
         """The values in the script's order. A missing or unknown name is a KeyError here, not a nil in Lua."""

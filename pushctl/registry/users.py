@@ -100,7 +100,7 @@ class Users:
             raise LimitReached(f"a user may have {limit} devices; remove one first")
         new_user = reply[2] == 1
         if new_user:
-            await self._store.link.ask("SADD", self._store.keys.users(shard_of(user)), user)
+            await self._store.link.ask("SADD", self._store.keys.shard(shard_of(user), "users"), user)
         older = [SessionHash(raw.decode()) for raw in reply[3]]
         return Registered(DeviceId(reply[1].decode()), older, new_user)
 
@@ -128,7 +128,7 @@ class Users:
         keys = self._store.keys
         leftovers = [keys.session(session) for session in deleted.sessions] + [keys.identity(deleted.identity)]
         await self._store.link.ask_all(
-            [*(("DEL", key) for key in leftovers), ("SREM", keys.users(shard_of(user)), user)]
+            [*(("DEL", key) for key in leftovers), ("SREM", keys.shard(shard_of(user), "users"), user)]
         )
 
     async def count(self, user: UserId) -> Counts | None:
@@ -148,5 +148,5 @@ class Users:
 
     async def some(self, shard: int, cursor: int, count: int) -> tuple[int, Iterable[UserId]]:
         """A step through all users of one shard; (next cursor, 0 at the end; users)."""
-        reply = await self._store.link.ask("SSCAN", self._store.keys.users(shard), cursor, "COUNT", count)
+        reply = await self._store.link.ask("SSCAN", self._store.keys.shard(shard, "users"), cursor, "COUNT", count)
         return int(reply[0]), [UserId(raw.decode()) for raw in reply[1]]

@@ -54,7 +54,7 @@ async def test_jobs_of_a_silent_router_are_tried_once_more_and_then_given_up(
 
 async def test_a_stream_without_routers_is_bounded(registry: Registry) -> None:
     bound = registry.jobs._store.config.routing.max_jobs
-    key = registry.jobs._store.keys.route(0)
+    key = registry.jobs._store.keys.route(0, 1)
     await registry.link.ask_all([("XADD", key, "MAXLEN", "=", 100, "*", "j", b"x") for _ in range(300)])
     assert await registry.link.ask("XLEN", key) == 100
     registry.jobs.put(ADA, b"new")

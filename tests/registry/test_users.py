@@ -66,7 +66,7 @@ async def test_gc_removes_what_expired_and_leaves_the_index_after_two_visits(reg
     shift.ms = 2000
     assert await sweeps.sweep(registry, limit=1000) == sweeps.Swept(1, 1, 0)
     assert await sweeps.sweep(registry, limit=1000) == sweeps.Swept(0, 0, 0)
-    index = registry.users._store.keys.gc(shard_of(ADA))
+    index = registry.users._store.keys.shard(shard_of(ADA), "due")
     assert await registry.link.ask("ZCARD", index) == 1
     shift.ms = 70_000
     assert await sweeps.sweep(registry, limit=1000) == sweeps.Swept(1, 0, 0)

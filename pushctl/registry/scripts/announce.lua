@@ -5,6 +5,7 @@
 --!use base messages log push_urls
 --!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by fingerprint idem_ms mark
+--!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local push_url, refusal = named_push_url()

@@ -9,6 +9,7 @@
 --!use base messages log push_urls
 --!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url
+--!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local push_url, refusal = named_push_url()

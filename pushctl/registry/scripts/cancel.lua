@@ -3,6 +3,7 @@
 --!use base messages log
 --!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs seq message_tag
+--!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()

@@ -5,6 +5,7 @@
 --!use base
 --!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
 --!args shift_ms tombstone_ms
+--!lane sure
 if not read_meta() then return absent() end
 local result = {'done', redis.call('HGET', K.meta, 'identity')}
 for _, raw in ipairs(redis.call('HVALS', K.devices)) do

@@ -2,6 +2,7 @@
 --!use base
 --!keys meta gone devices
 --!args shift_ms device
+--!lane sure
 if not read_meta() then return absent() end
 local raw = redis.call('HGET', K.devices, A.device)
 if not raw then return {'none'} end

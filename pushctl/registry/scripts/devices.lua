@@ -3,5 +3,6 @@
 --!use base
 --!keys meta gone devices presence
 --!args shift_ms
+--!lane bulk
 if not read_meta() then return absent() end
 return {'done', redis.call('HGETALL', K.devices), redis.call('HVALS', K.presence)}

@@ -5,6 +5,7 @@
 --!use base messages log
 --!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs epoch upto_seq upto_tag
+--!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()

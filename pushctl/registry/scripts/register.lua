@@ -6,6 +6,7 @@
 --!use base
 --!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
 --!args shift_ms device new_device name session epoch identity max_devices
+--!lane sure
 local now = now_ms()
 local known = redis.call('EXISTS', K.meta) == 1
 if not known and A.device ~= '' then return {'no_device'} end

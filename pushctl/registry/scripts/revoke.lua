@@ -3,6 +3,7 @@
 --!use base push_urls log
 --!keys meta gone push_urls push_url_order sites log ghosts presence
 --!args shift_ms tag keep_ms volatile_ms max_log id
+--!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local record = redis.call('HGET', K.push_urls, A.id)

@@ -10,6 +10,7 @@
 --!use base messages
 --!keys meta gone log ghosts messages unread push_urls push_url_order
 --!args shift_ms mode epoch seq tag phase after min_rank page_bytes page_count
+--!lane bulk
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()

@@ -3,6 +3,7 @@
 --!use base messages
 --!keys meta gone messages unread
 --!args shift_ms after limit
+--!lane bulk
 if not read_meta() then return absent() end
 local now = now_ms()
 local found, result = 0, {'done'}
