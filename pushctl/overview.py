@@ -105,7 +105,7 @@ async def gather(registry: Registry, config: Config) -> Overview:
         for server in await registry.servers.picture("")
     ]
     census = await registry.index.census()
-    info = await registry.info()
+    info = next(iter((await registry.infos()).values()))
     users = messages = None
     if census is not None:
         counted_at, began_at = rfc3339(census.finished_ms), rfc3339(census.started_ms)

@@ -20,10 +20,6 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
     mistakes = _check_public(config, role) if alone else []
     if role in ("api", "socket") and not config.identity.keys_file:
         mistakes.append("identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it")
-    if config.redis.wait_replicas:
-        mistakes.append(
-            "redis.wait_replicas: this version does not wait for replicas, so it must not promise to; set 0"
-        )
     return mistakes + _check_dev_idp(config, role)
 
 

@@ -34,12 +34,17 @@ class Redis:
     """The registry: where all roles meet."""
 
     url: str = key(
-        "redis://127.0.0.1:6379/0", "redis://, rediss:// or unix:// URL; may hold user and password", secret=True
+        "redis://127.0.0.1:6379/0",
+        "redis://, rediss:// (TLS), unix:// or redis+sentinel://host,host/service; of a Cluster any nodes, with commas",
+        secret=True,
     )
     prefix: str = key("pushctl", "in front of every key, so that installations can share one Redis")
     connect_seconds: float = key(10, "how long a role waits for Redis at start before it gives up", minimum=0)
     timeout_seconds: float = key(2, "how long one question may take before the answer is 503", minimum=0.01)
     wait_replicas: int = key(0, "replicas that must confirm a write before it is promised (WAIT)", minimum=0)
+    adopt_empty: bool = key(
+        True, "a registry that nobody has used yet becomes ours at start; else: pushctl doctor --adopt"
+    )
     queue_commands: int = key(10_000, "commands that may wait for a connection; more are refused", minimum=1)
     queue_bytes: int = key(16 * 1024 * 1024, "bytes of commands that may wait; more are refused", minimum=1024)
 

@@ -173,6 +173,11 @@ def _parse(path: Path, tables: Mapping[str, object]) -> Keys:
     return keys
 
 
+def installation_of(keys_file: str) -> str | None:
+    """The installation that a keys file names; None without a file. Raises as `Keys.load`."""
+    return Keys.load(Path(keys_file)).installation if keys_file else None
+
+
 class _Reader:
     """Goes through the whole file and collects every mistake; values after a mistake mean nothing."""
 

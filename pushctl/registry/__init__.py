@@ -1,7 +1,8 @@
 """The registry: all state that roles share, in Redis. The only floor that says "redis" (with embedded.py).
 
 `open_registry` gives the nouns; each answers one question per method, in one round trip. keys.py draws the key space,
-scripts/ holds what must be atomic, link.py is how it all travels.
+scripts/ holds what must be atomic. How it travels: link.py (one question), masters.py (which Redis), topology.py (where
+they are), node.py and lane.py (the connections), installation.py (whether a Redis is ours).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,8 +12,10 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.ids import UserId
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
+from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
 from pushctl.registry.link import Link
@@ -28,8 +31,8 @@ from pushctl.registry.users import Users
 class Registry:
     """The nouns. Each raises StoreUnavailable (503) when Redis does not answer in time."""
 
-    def __init__(self, link: Link, config: Config, shift_ms: Callable[[], int] = lambda: 0) -> None:
-        store = Store(link, Keys(config.redis.prefix), config, shift_ms)
+    def __init__(self, link: Link, keys: Keys, config: Config, shift_ms: Callable[[], int] = lambda: 0) -> None:
+        store = Store(link, keys, config, shift_ms)
         self.link = link
         self.users = Users(store)
         self.push_urls = PushUrls(store)
@@ -40,26 +43,48 @@ class Registry:
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.channels = Channels(store)
+        self._keys = keys
 
     @property
     def connected(self) -> bool:
+        """Every master can be asked."""
         return self.link.connected
 
-    async def check(self) -> list[str]:
-        """Why a role that needs the registry is not ready; empty when it can be used."""
-        try:
-            await self.link.ask("PING")
-            memory = await self.link.ask("INFO", "memory")
-        except StoreUnavailable as error:
-            return [error.detail]
-        policy = _info(memory).get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            return [f"Redis evicts keys (maxmemory-policy {policy}): it would lose messages; set it to noeviction"]
-        return []
+    async def wait_for(self, user: UserId) -> None:
+        """Returns once the master that holds this user can be asked."""
+        await self.link.wait_connected(self._keys.user(user, "meta"))
 
-    async def info(self) -> dict[str, str]:
-        """What Redis says of itself (INFO)."""
-        return _info(await self.link.ask("INFO"))
+    async def check(self) -> list[str]:
+        """Why a role that needs the registry is not ready; empty when it can be used: by some users at least, if one of
+        several masters is away."""
+        reasons = self.link.why_not()
+        if reasons:
+            return reasons
+        policies: list[str] = []
+        silent: list[str] = []
+
+        async def look(address: str) -> None:
+            try:
+                memory = _info(await self.link.ask_master(address, "INFO", "memory"))
+            except StoreUnavailable as error:
+                silent.append(error.detail)
+                return
+            policy = memory.get("maxmemory_policy", "noeviction")
+            if policy != "noeviction":
+                policies.append(
+                    f"Redis at {address} evicts keys (maxmemory-policy {policy}): it would lose messages; set it to "
+                    "noeviction"
+                )
+
+        masters = self.link.masters
+        async with trio.open_nursery() as nursery:
+            for address in masters:
+                nursery.start_soon(look, address)
+        return policies or (list(dict.fromkeys(silent)) if len(silent) == len(masters) else [])
+
+    async def infos(self) -> dict[str, dict[str, str]]:
+        """What each master says of itself (INFO), by address."""
+        return {address: _info(raw) for address, raw in (await self.link.ask_masters("INFO")).items()}
 
     async def now_ms(self) -> int:
         """Redis TIME: the clock that everything stored is judged by."""
@@ -74,14 +99,17 @@ def _info(raw: bytes) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_registry(
-    config: Config, *, name: str, shift_ms: Callable[[], int] = lambda: 0
+    config: Config, *, name: str, installation: str | None = None, shift_ms: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 
-    Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`. `name` is shown in CLIENT LIST.
+    `installation`: of the keys file; a Redis that does not hold its marker is not used. None (tools): any.
+    Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`, or is not this installation's.
+    `name` is shown in CLIENT LIST.
     """
-    link = Link(config.redis, name=name)
+    keys = Keys(config.redis.prefix)
+    link = Link(config.redis, name=name, installation=Installation(installation, keys) if installation else None)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
-        yield Registry(link, config, shift_ms)
+        yield Registry(link, keys, config, shift_ms)
         nursery.cancel_scope.cancel()

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ServerId
-from pushctl.registry.connection import Address, Connection, ErrorReply
+from pushctl.ids import ServerId, UserId
+from pushctl.registry.connection import Connection, ErrorReply
 from pushctl.registry.store import Store
 
 
@@ -19,18 +19,23 @@ class Channels:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def publish(self, messages: Sequence[tuple[ServerId, bytes]]) -> list[int]:
-        """Publish to servers' channels, all in one round trip. How many listened to each."""
-        channel = self._store.keys.channel
-        return await self._store.link.ask_all([("PUBLISH", channel(server), payload) for server, payload in messages])
+    async def publish(self, messages: Sequence[tuple[ServerId, bytes]], *, near: UserId | None = None) -> list[int]:
+        """Publish to servers' channels, all in one round trip. How many listened to each, as far as that master sees.
+
+        `near`: through this user's master. A Cluster passes on what any of its nodes is given, so that a master that is
+        away delays only its own users.
+        """
+        keys = self._store.keys
+        return await self._store.link.ask_all(
+            [("PUBLISH", keys.channel(server), payload) for server, payload in messages],
+            near=None if near is None else keys.user(near, "presence"),
+        )
 
     @asynccontextmanager
     async def listen(self, server: ServerId) -> "AsyncIterator[Listener]":
         """Listen to a server's channel, over a connection of its own."""
         redis = self._store.config.redis
-        connection = await Connection.open(
-            Address.parse(redis.url), name=f"pushctl-hear-{server}", seconds=redis.timeout_seconds
-        )
+        connection = await self._store.link.open_connection(None, name=f"hear-{server}")
         try:
             confirmed = None
             with trio.move_on_after(redis.timeout_seconds):

@@ -128,6 +128,12 @@ class Connection:
         await self.send(pack(command))
         return await self.receive()
 
+    async def ask_within(self, seconds: float, *command: Argument) -> Reply:
+        """As `ask`; ConnectionLost after `seconds`."""
+        with trio.move_on_after(seconds):
+            return await self.ask(*command)
+        raise ConnectionLost(f"Redis does not answer {command[0]!s}")
+
     async def send(self, data: bytes) -> None:
         try:
             await self._stream.send_all(data)

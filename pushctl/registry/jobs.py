@@ -5,12 +5,13 @@ covers them); acknowledged and deleted together; a dead router's jobs are taken 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import trio
 
 from pushctl.ids import UserId
-from pushctl.registry.connection import Address, Connection, ConnectionLost, ErrorReply, Reply
+from pushctl.registry.connection import Connection, ConnectionLost, ErrorReply, Reply
 from pushctl.registry.keys import shard_of
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
@@ -56,10 +57,10 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @property
+    @cached_property
     def partitions(self) -> int:
-        """`routing.partitions`; 0 = one per master, of which there is one."""
-        return self._store.config.routing.partitions or 1
+        """`routing.partitions`; 0 = one per master, as many as there were when first asked."""
+        return self._store.config.routing.partitions or len(self._store.link.masters)
 
     def _stream(self, partition: int) -> str:
         return self._store.keys.route(partition, self.partitions)
@@ -76,47 +77,48 @@ class Jobs:
         """These jobs are done: acknowledge and delete them in one step."""
         await self._store.run_on(HAND_OVER, [self._stream(partition)], rest=ids, group=GROUP)
 
-    async def join(self, consumer: str) -> None:
+    async def join(self, consumer: str, partition: int) -> None:
         """A router shares the work from now on (or again, when Redis lost the group)."""
-        for partition in range(self.partitions):
-            await self._store.run_on(JOIN_GROUP, [self._stream(partition)], group=GROUP, consumer=consumer)
+        await self._store.run_on(JOIN_GROUP, [self._stream(partition)], group=GROUP, consumer=consumer)
 
-    async def reader(self, consumer: str) -> "JobReader":
-        """A connection of its own for blocking reads."""
+    async def reader(self, consumer: str, partition: int) -> "JobReader":
+        """A connection of its own for blocking reads. Raises StoreUnavailable."""
         redis = self._store.config.redis
-        streams = [self._stream(partition) for partition in range(self.partitions)]
-        connection = await Connection.open(
-            Address.parse(redis.url), name=f"pushctl-jobs-{consumer}", seconds=redis.timeout_seconds
-        )
-        return JobReader(connection, streams, consumer, patience_seconds=BLOCK_MS / 1000 + redis.timeout_seconds)
+        stream = self._stream(partition)
+        connection = await self._store.link.open_connection(stream, name=f"jobs-{consumer}")
+        return JobReader(connection, stream, partition, consumer, BLOCK_MS / 1000 + redis.timeout_seconds)
 
-    async def take_over(self, consumer: str, count: int) -> tuple[list[Taken], list[Taken]]:
+    async def wait_connected(self, partition: int) -> None:
+        """Returns once the master that holds this partition and its users can be asked."""
+        await self._store.link.wait_connected(self._stream(partition))
+
+    async def now_ms(self, partition: int) -> int:
+        """The time of the master that holds this partition and its users."""
+        seconds, microseconds = await self._store.link.ask("TIME", near=self._stream(partition))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def take_over(self, consumer: str, partition: int, count: int) -> tuple[list[Taken], list[Taken]]:
         """Jobs whose router has been silent for IDLE_MS: (now this consumer's to try, tried twice already)."""
-        again: list[Taken] = []
-        hopeless: list[Taken] = []
-        for partition in range(self.partitions):
-            stream = self._stream(partition)
-            pending = await self._store.link.ask("XPENDING", stream, GROUP, "IDLE", IDLE_MS, "-", "+", count)
-            if not pending:
-                continue
-            tries = {id_: times for id_, _, _, times in pending}
-            # Only what is still idle is claimed: two routers that look at once share it between them.
-            claimed = _taken(partition, await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries))
-            for taken in claimed:
-                (again if tries[taken.id] < MAX_TRIES else hopeless).append(taken)
-            # What nobody can claim was trimmed: Redis 6.2 would keep it pending for ever.
-            trimmed = tries.keys() - {taken.id for taken in claimed}
-            if trimmed:
-                await self._store.link.ask("XACK", stream, GROUP, *trimmed)
-        return again, hopeless
+        stream = self._stream(partition)
+        pending = await self._store.link.ask("XPENDING", stream, GROUP, "IDLE", IDLE_MS, "-", "+", count)
+        if not pending:
+            return [], []
+        tries = {id_: times for id_, _, _, times in pending}
+        # Only what is still idle is claimed: two routers that look at once share it between them.
+        claimed = _taken(partition, await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries))
+        # What nobody can claim was trimmed: Redis 6.2 would keep it pending for ever.
+        trimmed = tries.keys() - {taken.id for taken in claimed}
+        if trimmed:
+            await self._store.link.ask("XACK", stream, GROUP, *trimmed)
+        again = [taken for taken in claimed if tries[taken.id] < MAX_TRIES]
+        return again, [taken for taken in claimed if tries[taken.id] >= MAX_TRIES]
 
-    async def leave(self, consumer: str) -> None:
+    async def leave(self, consumer: str, partition: int) -> None:
         """This consumer takes no more: its name goes, unless jobs are pending under it (they are taken over first)."""
-        for partition in range(self.partitions):
-            stream = self._stream(partition)
-            summary = await self._store.link.ask("XPENDING", stream, GROUP, "-", "+", 1, consumer)
-            if not summary:
-                await self._store.link.ask("XGROUP", "DELCONSUMER", stream, GROUP, consumer)
+        stream = self._stream(partition)
+        summary = await self._store.link.ask("XPENDING", stream, GROUP, "-", "+", 1, consumer)
+        if not summary:
+            await self._store.link.ask("XGROUP", "DELCONSUMER", stream, GROUP, consumer)
 
     async def backlog(self) -> list[Backlog]:
         """Per partition: jobs in the stream, taken and not handed over, consumers."""
@@ -134,31 +136,35 @@ class Jobs:
 
 
 class JobReader:
-    """Blocking reads of all partitions, over a connection of their own. One reader task at a time."""
+    """Blocking reads of one partition, over a connection of their own. One reader task at a time."""
 
-    def __init__(self, connection: Connection, streams: list[str], consumer: str, *, patience_seconds: float) -> None:
-        self._patience_seconds = patience_seconds
+    def __init__(
+        self, connection: Connection, stream: str, partition: int, consumer: str, patience_seconds: float
+    ) -> None:
         self._connection = connection
-        self._streams = streams
+        self._stream = stream
+        self._partition = partition
         self._consumer = consumer
+        self._patience_seconds = patience_seconds
 
     async def take(self, count: int) -> list[Taken] | None:
-        """Up to `count` new jobs per partition; [] when there was none for BLOCK_MS; None when the group is gone (Redis
-        lost it). Raises ConnectionLost, also when Redis keeps silent for longer than it was asked to."""
+        """Up to `count` new jobs; [] when there was none for BLOCK_MS; None when the group is gone (Redis lost it).
+
+        Raises ConnectionLost, also when Redis keeps silent for longer than it was asked to, or the stream has moved.
+        """
         reply: Reply = SILENCE
         with trio.move_on_after(self._patience_seconds):
             reply = await self._connection.ask(
                 *("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", BLOCK_MS),
-                *("STREAMS", *self._streams, *(">" for _ in self._streams)),
+                *("STREAMS", self._stream, ">"),
             )
         if reply is SILENCE:
             raise ConnectionLost("Redis does not answer the reader of jobs")
         if isinstance(reply, ErrorReply):
-            return None
-        taken: list[Taken] = []
-        for stream, entries in reply or []:
-            taken += _taken(self._streams.index(stream.decode()), entries)
-        return taken
+            if str(reply).startswith(("NOGROUP", "UNBLOCKED")):
+                return None
+            raise ConnectionLost(f"Redis refuses the reader of jobs: {reply}")
+        return [taken for _, entries in reply or [] for taken in _taken(self._partition, entries)]
 
     async def aclose(self) -> None:
         await self._connection.aclose()

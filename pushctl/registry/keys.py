@@ -35,6 +35,7 @@ touches one slot of a Cluster.
   P:{shard:*}:idle           hash    sweep            until the second look        as due
   P:{shard:*}:users          set     login            until the account goes       users
   P:census                   string  gc               for good                     one row
+  P:{marker:*}               string  first start      for good                     64: whose registry this is
   P:lease:*                  string  gc               seconds                      gc tasks
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
@@ -90,6 +91,9 @@ class Keys:
 
     def route(self, partition: int, partitions: int) -> str:
         return f"{self.prefix}:{{{_tag_in_range('route', partition, partitions)}}}"
+
+    def marker(self, part: int, parts: int) -> str:
+        return f"{self.prefix}:{{{_tag_in_range('marker', part, parts)}}}"
 
     def shard(self, shard: int, noun: str) -> str:
         """`noun`: due, idle or users."""

@@ -1,143 +1,218 @@
-"""The link: commands in, replies out, over one multiplexed connection with group commit.
+"""The link: commands in, replies out, whichever Redis they concern.
 
-Owns: the queue of commands that wait, the order in which replies are matched, reconnecting.
+Owns: choosing the lane, the deadline of a question, what may be repeated, and the installation marker's guard.
 Promises:
-- All that waits goes out in one write, replies are matched in order: a caller costs no thread and no connection.
-- Nothing whose outcome is unknown is ever sent again. Only NOSCRIPT is repeated (with the source): it proves that
-  nothing ran.
-- A command whose caller gave up before it was sent is not sent.
-- The queue is bounded in commands and bytes; beyond, callers get Overloaded at once (503 with Retry-After).
-- Without Redis, callers fail at once with StoreUnavailable; the link reconnects by itself with jitter.
+- Nothing whose outcome is unknown is ever sent again. Repeated are only commands answered by NOSCRIPT, MOVED, ASK,
+  TRYAGAIN, LOADING or CLUSTERDOWN, which prove that nothing ran; within the deadline.
+- A master that is away fails its own questions at once (StoreUnavailable) and nobody else's.
+- A full queue refuses at once (Overloaded: 503 with Retry-After).
+- A master that is not this installation's is away (installation.py).
 Must not know: what the commands mean.
 """
 
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
 
-import outcome
 import trio
 
 from pushctl.config.model import Redis
-from pushctl.errors import Overloaded, StoreUnavailable, Unreachable
+from pushctl.errors import Overloaded, StoreUnavailable
 from pushctl.log import get_logger
-from pushctl.registry.connection import Address, Argument, Connection, ErrorReply, Reply, pack
+from pushctl.registry.connection import Argument, Connection, ErrorReply, Reply, pack
+from pushctl.registry.installation import Installation
+from pushctl.registry.lane import Call, Lane, NotAdmitted, Statistics, Waiting
+from pushctl.registry.masters import Masters
+from pushctl.registry.node import Node
+from pushctl.registry.script import Lane as LaneName
 from pushctl.registry.script import Script
 
-MAX_IN_FLIGHT = 4096
-"""Commands sent and not yet answered. The rest waits here, where a caller that gives up can still take it back."""
+MARKER_SECONDS = 5.0
+"""Between two looks at the installation marker."""
 
-RECONNECT_SECONDS = (0.05, 2.0)
-"""First and longest pause between attempts to connect, before jitter."""
+PAUSE_SECONDS = (0.02, 0.1)
+"""Before a question is repeated because a slot or a Cluster was not ready for it."""
 
+_ONLY_LATER = ("TRYAGAIN", "LOADING", "CLUSTERDOWN")
 
-@dataclass(frozen=True)
-class LinkStatistics:
-    commands: int = 0
-    batches: int = 0
-    refused: int = 0
-    abandoned: int = 0
-    hints_dropped: int = 0
-    reconnects: int = 0
+_KEY_IS_AT = {b"EVAL": 3, b"EVALSHA": 3, b"XINFO": 2, b"XGROUP": 2, b"OBJECT": 2, b"MEMORY": 2}
 
 
-class _Waiting:
-    """A command on its way: its bytes, and the task that waits for the reply (None: a hint, or nobody any more)."""
+def key_of(command: Sequence[Argument]) -> str | bytes | None:
+    """The key that decides which master a command is for; None: any."""
+    name = command[0].encode() if isinstance(command[0], str) else command[0]
+    assert isinstance(name, bytes)
+    at = _KEY_IS_AT.get(name.upper(), 1)
+    key = command[at] if len(command) > at else None
+    return key if isinstance(key, str | bytes) else None
 
-    __slots__ = ("abandoned", "packed", "reply", "sent_at", "task")
 
-    def __init__(self, packed: bytes, task: trio.lowlevel.Task | None) -> None:
-        self.packed = packed
-        self.task = task
-        self.abandoned = False
-        self.sent_at = 0.0
-        self.reply: Reply = None
+@dataclass(slots=True)
+class _Question:
+    command: Sequence[Argument]
+    key: str | bytes | None
+    lane: LaneName = "quick"
+    script: Script | None = None
+    node: Node | None = None
+    """Where it goes, if not where the map says."""
+    asking: bool = False
+    """The node takes it only behind ASKING: the slot is on its way there."""
 
 
 class Link:
-    """One multiplexed connection to one Redis. Run `run` in a nursery; then `ask`, `run_script` and `post`."""
+    """Run `run` in a nursery; then `ask`, `run_script` and `post`."""
 
-    def __init__(self, settings: Redis, *, name: str) -> None:
+    def __init__(self, settings: Redis, *, name: str, installation: Installation | None = None) -> None:
         self._settings = settings
-        self._address = Address.parse(settings.url)
-        self._name = f"pushctl-{name}"
+        self._masters = Masters(settings, name=name, admit=self._admit)
+        self._installation = installation
+        self._settled = False
+        """The marker was looked at: from now on no master without it is admitted."""
         self._log = get_logger(part="link", name=name)
-        self._queue: deque[_Waiting] = deque()
-        self._queued_bytes = 0
-        self._in_flight: deque[_Waiting] = deque()
-        self._work = trio.Event()
-        self._room = trio.Event()
-        self._connected = False
-        self._statistics = LinkStatistics()
-        self._back = trio.Event()
-        self.when_back: list[Callable[[], None]] = []
-        """Called when the connection is back after a loss: what was missed meanwhile must be looked up."""
+        self._own = Statistics()
+
+    # --- who is there ------------------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
-        return self._connected
+        """Every master can be asked."""
+        return self._masters.connected
 
-    async def wait_connected(self) -> None:
-        """Returns at once while connected, else when the connection is back."""
-        while not self._connected:
-            await self._back.wait()
+    @property
+    def is_cluster(self) -> bool:
+        return self._masters.is_cluster
 
-    def statistics(self) -> LinkStatistics:
-        return self._statistics
+    @property
+    def masters(self) -> list[str]:
+        """Their addresses, as `ask_master` takes them."""
+        return [str(node) for node in self._masters.nodes]
 
-    def _count(self, **more: int) -> None:
-        now = self._statistics
-        self._statistics = replace(now, **{name: getattr(now, name) + n for name, n in more.items()})
+    @property
+    def when_back(self) -> list[Callable[[], None]]:
+        """Called when a connection is back after a loss: what was missed meanwhile must be looked up."""
+        return self._masters.when_back
+
+    async def wait_connected(self, key: str | bytes | None = None) -> None:
+        """Returns at once while the master of this key (None: any master) is connected, else when it is back."""
+        if key is None:
+            await self._masters.wait_for_any()
+        else:
+            await self._masters.of_key(key).wait_connected()
+
+    def why_not(self) -> list[str]:
+        """Why this registry cannot be used: no master answers, or one must not be used. One of several that is away
+        takes only its own users with it."""
+        nodes = self._masters.nodes
+        refused = [node.problem for node in nodes if node.refused]
+        if refused or any(node.connected for node in nodes):
+            return refused
+        return list(dict.fromkeys(node.problem for node in nodes))
+
+    def statistics(self) -> Statistics:
+        lanes = [lane.statistics for node in self._masters.nodes for lane in node.lanes]
+        return reduce(Statistics.__add__, lanes, self._own)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    async def ask(self, *command: Argument) -> Reply:
-        """One command, its reply. Raises StoreUnavailable after `redis.timeout_seconds`, or at once without Redis, and
-        for every error reply: none of ours is the peer's fault."""
-        with self._deadline():
-            (reply,) = await self._exchange(command)
+    async def ask(self, *command: Argument, lane: LaneName = "quick", near: str | None = None) -> Reply:
+        """One command, its reply; `near`: to the master of this key.
+
+        Raises StoreUnavailable after `redis.timeout_seconds`, or at once without Redis, and for every error reply: none
+        of ours is the peer's fault.
+        """
+        (reply,) = await self._answer([_Question(command, near or key_of(command), lane)])
         return self._checked(command[0], reply)
 
-    async def ask_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
-        """Independent commands in one round trip, their replies in order. Raises as `ask`."""
+    async def ask_all(
+        self, commands: Sequence[Sequence[Argument]], *, lane: LaneName = "quick", near: str | None = None
+    ) -> list[Reply]:
+        """Independent commands in one round trip, their replies in order; `near`: all to the master of this key. Raises
+        as `ask`."""
         if not commands:
             return []
-        with self._deadline():
-            replies = await self._exchange(*commands)
+        replies = await self._answer([_Question(command, near or key_of(command), lane) for command in commands])
         return [self._checked(command[0], reply) for command, reply in zip(commands, replies, strict=True)]
 
     async def run_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
-        """Run a script by its hash; by its source when Redis has lost it (NOSCRIPT proves that nothing ran)."""
-        with self._deadline():
-            (reply,) = await self._exchange(("EVALSHA", script.sha1, len(keys), *keys, *arguments))
-            if isinstance(reply, ErrorReply) and str(reply).startswith("NOSCRIPT"):
-                (reply,) = await self._exchange(("EVAL", script.source, len(keys), *keys, *arguments))
+        """Run a script by its hash; by its source when Redis has lost it."""
+        command = ("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+        (reply,) = await self._answer([_Question(command, keys[0], script.lane, script)])
         return self._checked(script.name, reply)
 
     async def ask_masters(self, *command: Argument) -> dict[str, Reply]:
         """A command without a key (INFO, TIME, SCAN, CONFIG GET) to every master: replies by address. As `ask`."""
-        return {str(self._address): await self.ask(*command)}
+        nodes = self._masters.nodes
+        replies = await self._answer([_Question(command, None, node=node) for node in nodes])
+        return {str(node): self._checked(command[0], reply) for node, reply in zip(nodes, replies, strict=True)}
 
     async def ask_master(self, address: str, *command: Argument) -> Reply:
-        """A command without a key to one master, named as `ask_masters` does. Raises as `ask`."""
-        if address != str(self._address):
+        """A command without a key to one master, named as in `masters`. Raises as `ask`."""
+        node = next((node for node in self._masters.nodes if str(node) == address), None)
+        if node is None:
             raise StoreUnavailable(f"{address} is no master any more")
-        return await self.ask(*command)
+        (reply,) = await self._answer([_Question(command, None, node=node)])
+        return self._checked(command[0], reply)
 
     def post(self, *command: Argument) -> bool:
         """Send a hint without waiting. False when it was dropped (no Redis, full queue): a lost hint costs latency."""
         packed = pack(command)
-        if not self._connected or self._is_full(len(packed)):
-            self._count(hints_dropped=1)
+        lane = self._masters.of_key(key_of(command)).lane("quick")
+        if not lane.connected or lane.is_full(len(packed)):
+            self._own.hints_dropped += 1
             return False
-        self._enqueue(_Waiting(packed, None))
+        lane.put(Waiting(packed, None))
         return True
 
     def post_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
         """As `post`, for a script. By source: there is nobody to repeat it after NOSCRIPT. Keep such scripts short."""
         return self.post("EVAL", script.source, len(keys), *keys, *arguments)
+
+    async def open_connection(self, key: str | None, *, name: str) -> Connection:
+        """A connection of the caller's own to the master of a key (None: any), for what blocks or listens. Raises
+        StoreUnavailable."""
+        node = self._masters.of_key(key)
+        if node.refused:
+            raise StoreUnavailable(node.problem)
+        address = await self._masters.locate(node)
+        return await Connection.open(address, name=f"pushctl-{name}", seconds=self._settings.timeout_seconds)
+
+    async def prove_ours(self, key: str) -> None:
+        """Asked after `key` was not found: is that the truth, or was its master emptied? Raises StoreUnavailable."""
+        if self._installation is None:
+            return
+        value = await self.ask("GET", self._installation.near(key))
+        node = self._masters.of_key(key)
+        problem = self._installation.verdict([value], str(node))
+        self._leave_if_foreign(node, problem)
+        if problem:
+            raise StoreUnavailable(problem)
+
+    async def adopt(self) -> None:
+        """Mark every master as ours, whatever was lost there."""
+        assert self._installation is not None
+        await self.ask_all(self._installation.marks(), lane="sure")
+
+    # --- one question ------------------------------------------------------------------------------------------------
+
+    async def _answer(self, questions: list[_Question]) -> list[Reply]:
+        """Their replies, in order; redirections followed, within one deadline."""
+        with self._deadline():
+            replies = await self._send(questions)
+            while again := [n for n, reply in enumerate(replies) if isinstance(reply, ErrorReply)]:
+                later = [self._prepare_again(questions[n], str(replies[n])) for n in again]
+                again = [n for n, verdict in zip(again, later, strict=True) if verdict is not None]
+                if not again:
+                    break
+                if "later" in later:
+                    await trio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - jitter is no secret
+                for n in again:
+                    # A node that has just become a master may not be connected yet.
+                    await self._lane_of(questions[n]).wait_connected()
+                for n, reply in zip(again, await self._send([questions[n] for n in again]), strict=True):
+                    replies[n] = reply
+        return replies
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -148,37 +223,59 @@ class Link:
         except trio.TooSlowError:
             raise StoreUnavailable(f"Redis did not answer within {seconds:g} s") from None
 
-    async def _exchange(self, *commands: Sequence[Argument]) -> list[Reply]:
-        """Send commands together; the last one's reply means that all have come."""
-        if not self._connected:
-            raise StoreUnavailable("Redis is not connected")
-        together = [_Waiting(pack(command), None) for command in commands]
-        if self._is_full(sum(len(waiting.packed) for waiting in together)):
-            self._count(refused=1)
-            raise Overloaded("too many requests wait for Redis")
-        together[-1].task = trio.lowlevel.current_task()
-        for waiting in together:
-            self._enqueue(waiting)
+    def _prepare_again(self, question: _Question, error: str) -> str | None:
+        """What to do about an error reply that proves that nothing ran: now, later; None: it is no such reply."""
+        word, _, rest = error.partition(" ")
+        question.asking = False
+        if word == "NOSCRIPT" and question.script is not None:
+            question.command = ("EVAL", question.script.source, *question.command[2:])
+            return "now"
+        if word in ("MOVED", "ASK"):
+            question.node = self._masters.at(rest.split()[-1])
+            question.asking = word == "ASK"
+            return "now"
+        if word in _ONLY_LATER:
+            if question.key is not None:
+                question.node = None
+            return "later"
+        return None
+
+    async def _send(self, questions: Sequence[_Question]) -> list[Reply]:
+        """Send commands together, wait until all have come, and say what each was answered."""
+        ways: list[tuple[Lane, list[bytes]]] = []
+        sizes: dict[Lane, int] = {}
+        for question in questions:
+            lane = self._lane_of(question)
+            if not lane.connected:
+                raise StoreUnavailable(lane.problem)
+            packed = [pack(("ASKING",)), pack(question.command)] if question.asking else [pack(question.command)]
+            sizes[lane] = sizes.get(lane, 0) + sum(map(len, packed))
+            if lane.is_full(sizes[lane]):
+                self._own.refused += 1
+                raise Overloaded("too many requests wait for Redis")
+            ways.append((lane, packed))
+        call = Call(trio.lowlevel.current_task(), sum(len(packed) for _, packed in ways))
+        together: list[Waiting] = []
+        for lane, packed in ways:
+            for each in packed:
+                together.append(waiting := Waiting(each, call))
+                lane.put(waiting)
+            # Of ASKING and its command, the command's reply is the answer.
+            together[-len(packed) :] = together[-1:]
 
         def give_up(_: object) -> trio.lowlevel.Abort:
             # Not sent yet: the writer will skip it. Sent: its reply is still matched, and thrown away.
-            together[-1].task = None
-            for waiting in together:
-                waiting.abandoned = True
-            self._count(abandoned=len(together))
+            call.task = None
+            self._own.abandoned += len(together)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(give_up)
+        if call.failure is not None:
+            raise call.failure
         return [waiting.reply for waiting in together]
 
-    def _is_full(self, size: int) -> bool:
-        settings = self._settings
-        return len(self._queue) >= settings.queue_commands or self._queued_bytes + size > settings.queue_bytes
-
-    def _enqueue(self, waiting: _Waiting) -> None:
-        self._queue.append(waiting)
-        self._queued_bytes += len(waiting.packed)
-        self._work.set()
+    def _lane_of(self, question: _Question) -> Lane:
+        return (question.node or self._masters.of_key(question.key)).lane(question.lane)
 
     def _checked(self, what: Argument, reply: Reply) -> Reply:
         if isinstance(reply, ErrorReply):
@@ -186,148 +283,78 @@ class Link:
             raise StoreUnavailable("Redis refused")
         return reply
 
-    # --- the connection ----------------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, report started, and keep connected until cancelled.
 
-        Raises Unreachable when the first connection does not come about within `redis.connect_seconds`.
+        Raises Unreachable when nothing that may be used is found within `redis.connect_seconds`.
         """
-        connection = await self._first_connection()
-        while True:
-            self._connected = True
-            self._back.set()
-            task_status.started()
-            task_status = trio.TASK_STATUS_IGNORED
-            try:
-                await self._converse(connection)
-            finally:
-                self._connected = False
-                self._back = trio.Event()
-                self._fail_all()
-                with trio.CancelScope(shield=True):
-                    await connection.aclose()
-            self._log.warning("redis_lost")
-            connection = await self._connect_again()
-            self._count(reconnects=1)
-            self._log.info("redis_back")
-            for look_up in self.when_back:
-                look_up()
-
-    async def _first_connection(self) -> Connection:
-        problem = "no answer"
-        with trio.move_on_after(self._settings.connect_seconds):
-            for pause in _pauses():
-                result = await self._connect()
-                if isinstance(result, Connection):
-                    return result
-                problem = result
-                await trio.sleep(pause)
-        raise Unreachable(
-            f"Redis at {self._address} cannot be used: {problem}. Start it, or set [redis] url (gave up after "
-            f"{self._settings.connect_seconds:g} s, redis.connect_seconds)"
-        )
-
-    async def _connect_again(self) -> Connection:
-        for pause in _pauses():
-            connection = await self._connect()
-            if isinstance(connection, Connection):
-                return connection
-            await trio.sleep(pause)
-        raise AssertionError("the pauses never end")
-
-    async def _connect(self) -> Connection | str:
-        """A connection that answers PING, or why there is none."""
-        with trio.move_on_after(self._settings.timeout_seconds):
-            try:
-                connection = await Connection.open(
-                    self._address, name=self._name, seconds=self._settings.timeout_seconds
-                )
-            except StoreUnavailable as error:
-                return error.detail
-            try:
-                pong = await connection.ask("PING")
-            except BaseException as error:
-                with trio.CancelScope(shield=True):
-                    await connection.aclose()
-                if isinstance(error, StoreUnavailable):
-                    return error.detail
-                raise
-            if not isinstance(pong, ErrorReply):
-                return connection
-            await connection.aclose()  # LOADING, for instance
-            return str(pong)
-        return "it accepts connections but does not answer"
-
-    async def _converse(self, connection: Connection) -> None:
-        """Write and read until the connection is lost."""
         async with trio.open_nursery() as nursery:
+            await self._masters.begin(nursery)
+            if self._installation is not None:
+                await self._settle(self._installation)
+                nursery.start_soon(self._watch_markers, self._installation)
+            nursery.start_soon(self._masters.keep_map)
+            task_status.started()
 
-            async def until_lost(work: Callable[[Connection], Awaitable[None]]) -> None:
-                try:
-                    await work(connection)
-                except StoreUnavailable as error:
-                    self._log.warning("redis_connection", detail=error.detail)
-                    nursery.cancel_scope.cancel()
+    # --- the installation marker -------------------------------------------------------------------------------------
 
-            nursery.start_soon(until_lost, self._write)
-            nursery.start_soon(until_lost, self._read)
+    async def _settle(self, installation: Installation) -> None:
+        """Find out whether this registry is ours; adopt it if nobody has used it. Raises Unreachable when nothing of it
+        may be used."""
+        with trio.move_on_after(self._settings.connect_seconds):
+            # Perhaps another role is just adopting it: nobody tells us when it has.
+            while not await self._is_settled(installation):  # noqa: ASYNC110
+                await trio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - jitter is no secret
+        self._settled = True
+        await self._look_at_markers(installation)
+        if not any(node.connected for node in self._masters.nodes):
+            raise self._masters.unreachable(self._masters.nodes[0].problem)
 
-    async def _write(self, connection: Connection) -> None:
+    async def _is_settled(self, installation: Installation) -> bool:
+        try:
+            values = await self.ask_all([("GET", key) for key in installation.keys])
+            if any(value is not None for value in values):
+                return installation.verdict(values, "") is None
+            if not self._settings.adopt_empty or any(await self.ask_all(installation.signs_of_life())):
+                return False
+            await self.adopt()
+        except StoreUnavailable as error:
+            self._log.warning("marker_unknown", detail=error.detail)
+            return not self.connected  # a Cluster that is partly away: each master that answers is looked at
+        self._log.info("registry_adopted", installation=installation.name)
+        return True
+
+    def _markers_of(self, node: Node, installation: Installation) -> list[str]:
+        return installation.held_by(lambda slot: self._masters.holds(node, slot))
+
+    async def _admit(self, node: Node, connection: Connection) -> None:
+        """A connection is used only if its master is ours. Raises NotAdmitted."""
+        if self._installation is None or not self._settled:
+            return
+        replies = [await connection.ask("GET", key) for key in self._markers_of(node, self._installation)]
+        # An error says that the slot is just moving elsewhere.
+        values = [reply for reply in replies if not isinstance(reply, ErrorReply)]
+        problem = self._installation.verdict(values, str(node))
+        if problem:
+            raise NotAdmitted(problem)
+
+    async def _look_at_markers(self, installation: Installation) -> None:
+        """Leave every master that does not hold the marker (any more)."""
+        for node in self._masters.nodes:
+            try:
+                values = await self.ask_all([("GET", key) for key in self._markers_of(node, installation)])
+            except StoreUnavailable:
+                continue
+            self._leave_if_foreign(node, installation.verdict(values, str(node)))
+
+    def _leave_if_foreign(self, node: Node, problem: str | None) -> None:
+        if problem:
+            self._log.error("registry_not_ours", detail=problem)
+            node.expel(problem, refused=True)
+
+    async def _watch_markers(self, installation: Installation) -> None:
         while True:
-            while not self._queue:
-                self._work = trio.Event()
-                await self._work.wait()
-            while len(self._in_flight) >= MAX_IN_FLIGHT:
-                self._room = trio.Event()
-                await self._room.wait()
-            batch: list[bytes] = []
-            now = trio.current_time()
-            while self._queue and len(self._in_flight) < MAX_IN_FLIGHT:
-                waiting = self._queue.popleft()
-                self._queued_bytes -= len(waiting.packed)
-                if waiting.abandoned:
-                    continue
-                waiting.sent_at = now
-                batch.append(waiting.packed)
-                waiting.packed = b""
-                self._in_flight.append(waiting)
-            if batch:
-                self._count(commands=len(batch), batches=1)
-                await connection.send(b"".join(batch))
-
-    async def _read(self, connection: Connection) -> None:
-        """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost."""
-        while True:
-            while (reply := connection.parsed()) is not False:
-                waiting = self._in_flight.popleft()
-                waiting.reply = reply
-                if waiting.task is not None:
-                    trio.lowlevel.reschedule(waiting.task, outcome.Value(reply))
-                    waiting.task = None
-            self._room.set()
-            with trio.move_on_after(2 * self._settings.timeout_seconds) as silence:
-                await connection.more()
-            if silence.cancelled_caught and self._in_flight:
-                oldest = self._in_flight[0].sent_at
-                if trio.current_time() - oldest >= self._settings.timeout_seconds:
-                    raise StoreUnavailable("Redis does not answer")
-
-    def _fail_all(self) -> None:
-        """Everybody who waits learns that nothing is known of the outcome."""
-        for waiting in (*self._in_flight, *self._queue):
-            if waiting.task is not None:
-                lost = StoreUnavailable("the connection to Redis was lost; what was asked may or may not have happened")
-                trio.lowlevel.reschedule(waiting.task, outcome.Error(lost))
-                waiting.task = None
-        self._in_flight.clear()
-        self._queue.clear()
-        self._queued_bytes = 0
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between attempts to connect: doubling, jittered so that a fleet does not knock in step."""
-    pause, longest = RECONNECT_SECONDS
-    while True:
-        yield random.uniform(pause / 2, pause)  # noqa: S311 - jitter is no secret
-        pause = min(pause * 2, longest)
+            await trio.sleep(MARKER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+            await self._look_at_markers(installation)

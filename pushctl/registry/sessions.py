@@ -30,23 +30,34 @@ class Sessions:
         self, session: SessionHash, user: UserId, device: DeviceId, *, expires_at_ms: int, lasts_ms: int
     ) -> None:
         record = msgspec.msgpack.encode(SessionRecord(user, device, expires_at_ms))
-        await self._store.link.ask("SET", self._key(session), record, "PX", lasts_ms)
+        await self._store.link.ask("SET", self._key(session), record, "PX", lasts_ms, lane="sure")
 
     async def find(self, session: SessionHash) -> SessionRecord | None:
+        """None: proved to be unknown, ended or expired. Raises StoreUnavailable without that proof."""
         raw = await self._store.link.ask("GET", self._key(session))
-        return None if raw is None else _decoder.decode(raw)
+        if raw is not None:
+            return _decoder.decode(raw)
+        await self._store.link.prove_ours(self._key(session))
+        return None
 
     async def live(self, sessions: list[SessionHash]) -> list[bool]:
-        """Which of these sessions are there: a session that ended (signed out, expired) is not."""
+        """Which of these sessions are there: a session that ended (signed out, expired) is not.
+
+        Raises StoreUnavailable, also when one is missing without proof that it ended.
+        """
         # One EXISTS each, not one MGET: on a Cluster they live in different slots.
-        return [n == 1 for n in await self._store.link.ask_all([("EXISTS", self._key(each)) for each in sessions])]
+        there = await self._store.link.ask_all([("EXISTS", self._key(session)) for session in sessions])
+        for session, found in zip(sessions, there, strict=True):
+            if not found:
+                await self._store.link.prove_ours(self._key(session))
+        return [n == 1 for n in there]
 
     async def end(self, *sessions: SessionHash) -> None:
-        await self._store.link.ask_all([("DEL", self._key(session)) for session in sessions])
+        await self._store.link.ask_all([("DEL", self._key(session)) for session in sessions], lane="sure")
 
     async def end_in(self, session: SessionHash, ms: int) -> None:
         """The session ends in `ms` at the latest."""
-        await self._store.link.ask("PEXPIRE", self._key(session), ms)
+        await self._store.link.ask("PEXPIRE", self._key(session), ms, lane="sure")
 
     async def user_of(self, entry: str, offered: UserId) -> UserId:
         """The user of a principal's index entry; `offered` becomes it when there is none."""
@@ -56,4 +67,4 @@ class Sessions:
     async def first_use(self, digest: str, keep_ms: int) -> bool:
         """True once per assertion: a second use is a replay."""
         key = self._store.keys.replay(digest)
-        return await self._store.link.ask("SET", key, "1", "NX", "PX", max(1, keep_ms)) is not None
+        return await self._store.link.ask("SET", key, "1", "NX", "PX", max(1, keep_ms), lane="sure") is not None

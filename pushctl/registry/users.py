@@ -100,6 +100,8 @@ class Users:
             raise LimitReached(f"a user may have {limit} devices; remove one first")
         new_user = reply[2] == 1
         if new_user:
+            # Not before: a user made in a registry that was just emptied must not count push URLs from 0 again.
+            await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
             await self._store.link.ask("SADD", self._store.keys.shard(shard_of(user), "users"), user)
         older = [SessionHash(raw.decode()) for raw in reply[3]]
         return Registered(DeviceId(reply[1].decode()), older, new_user)

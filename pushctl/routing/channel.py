@@ -49,7 +49,7 @@ class ChannelStrategy:
         ]
         heard: list[int] = []
         for some in _slices(messages):
-            heard += await self._registry.channels.publish(some)
+            heard += await self._registry.channels.publish(some, near=users[0])
         return Delivered(
             hints=len(messages),
             nobody=nobody,

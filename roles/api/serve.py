@@ -72,7 +72,7 @@ class ApiRole:
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
-        async with open_registry(config, name="api") as registry:
+        async with open_registry(config, name="api", installation=self._keys.installation) as registry:
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)

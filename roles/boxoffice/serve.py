@@ -16,6 +16,7 @@ from pushctl.config.check import check_role
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError, StoreUnavailable
 from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
 from pushctl.metrics import Metrics
@@ -64,7 +65,9 @@ class BoxOfficeRole:
 
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
-        async with open_registry(config, name="boxoffice") as registry:
+        async with open_registry(
+            config, name="boxoffice", installation=installation_of(config.identity.keys_file)
+        ) as registry:
             self._registry = registry
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)

@@ -10,6 +10,7 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.identity.keys import installation_of
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
@@ -33,7 +34,9 @@ class GcRole:
         self._done = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
-        async with open_registry(self._config, name="gc") as registry:
+        async with open_registry(
+            self._config, name="gc", installation=installation_of(self._config.identity.keys_file)
+        ) as registry:
             self._registry = registry
             task_status.started(Ready("gc", self.label, None, None))
             while not self._draining.is_set():
@@ -71,7 +74,9 @@ class GcRole:
 
 async def run_once(config: Config) -> sweeps.Swept:
     """Sweep until nothing is due, count, and return what was done: for cron."""
-    async with open_registry(config, name="gc-once") as registry:
+    async with open_registry(
+        config, name="gc-once", installation=installation_of(config.identity.keys_file)
+    ) as registry:
         total = sweeps.Swept()
         while True:
             swept = await sweeps.sweep(registry, limit=config.gc.batch)

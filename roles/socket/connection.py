@@ -325,7 +325,7 @@ class Connection:
                     if error.close_code != StoreUnavailable.close_code:
                         raise
                     self._waits_for_redis = True
-                    await self._role.registry.link.wait_connected()
+                    await self._role.registry.wait_for(self.user)
                     await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
         finally:
             self._waits_for_redis = False

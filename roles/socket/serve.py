@@ -69,9 +69,11 @@ class SocketRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
-        sealer = Sealer(Keys.load(Path(self.config.identity.keys_file)))
-        async with open_registry(self.config, name=f"socket-{self.id}") as self.registry:
-            self.inbox = Inbox(self.registry, sealer, self.config.api.public_url, count=self.metrics.stage)
+        keys = Keys.load(Path(self.config.identity.keys_file))
+        async with open_registry(
+            self.config, name=f"socket-{self.id}", installation=keys.installation
+        ) as self.registry:
+            self.inbox = Inbox(self.registry, Sealer(keys), self.config.api.public_url, count=self.metrics.stage)
             self.accounts = Accounts(self.registry, self.config)
             self.generation = await self.registry.servers.new_generation(self.id)
             try:

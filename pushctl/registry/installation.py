@@ -1,0 +1,53 @@
+"""The installation marker: whose registry a Redis holds.
+
+Owns: the keys that hold it, and the verdict. The marker is the `installation` of the keys file. It stands in MARKERS
+keys spread evenly over the slots, so that each master of a Cluster holds some, and they move with their slots.
+Promises: a master that was emptied, or that is another installation's, is told apart from ours; so what is missing
+there is never taken for proof that it is gone (404, 410). Only a registry that is empty on all masters is adopted.
+Must not know: lanes, what else is stored.
+"""
+
+from collections.abc import Callable, Sequence
+
+from pushctl.registry.keys import SHARDS, Keys, slot_of
+
+MARKERS = 64
+
+LOOKS = 4
+"""Markers looked at on one master: one would do, if it were not just moving elsewhere."""
+
+
+class Installation:
+    def __init__(self, name: str, keys: Keys) -> None:
+        self.name = name
+        self.keys = [keys.marker(part, MARKERS) for part in range(MARKERS)]
+        self._used = [*(keys.shard(shard, "users") for shard in range(SHARDS)), keys.servers("generations")]
+
+    def near(self, key: str | bytes) -> str:
+        """The marker in the same range of slots as this key: whoever lost the key lost the marker."""
+        return self.keys[slot_of(key) * MARKERS // 16_384]
+
+    def held_by(self, holds: Callable[[int], bool]) -> list[str]:
+        """Some of the markers on the master that holds the slots for which `holds` is true. May be empty."""
+        return [key for key in self.keys if holds(slot_of(key))][:LOOKS]
+
+    def verdict(self, values: Sequence[bytes | None], address: str) -> str | None:
+        """Why the Redis that holds these markers is not ours; None: it is."""
+        if all(value == self.name.encode() for value in values):
+            return None
+        if any(value is not None and value != self.name.encode() for value in values):
+            return (
+                f"Redis at {address} is another installation's: set redis.prefix, or redis.url, or identity.keys_file"
+            )
+        return (
+            f"Redis at {address} does not hold what installation {self.name} stored there: it was emptied, or is a new "
+            "one. Restore its data; or accept the loss with `pushctl doctor --adopt`"
+        )
+
+    def signs_of_life(self) -> list[tuple[str, str]]:
+        """Commands whose replies are all 0 in a registry that nobody has used yet."""
+        return [("EXISTS", key) for key in self._used]
+
+    def marks(self) -> list[tuple[str, str, str]]:
+        """Commands that make this registry ours."""
+        return [("SET", key, self.name) for key in self.keys]

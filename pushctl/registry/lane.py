@@ -1,0 +1,314 @@
+"""A lane: one multiplexed connection to one Redis, with group commit.
+
+Owns: the queue of commands that wait, the order in which replies are matched, WAIT, reconnecting.
+Promises:
+- All that waits goes out in one write, replies are matched in order: a caller costs no thread and no connection.
+- Nothing is ever sent twice. A command whose caller gave up before it was sent is not sent.
+- With `replicas`, a batch is followed by one WAIT, and nobody hears an answer that so many replicas have not confirmed.
+- The queue is bounded in commands and bytes; whoever puts something in asks `is_full` first.
+- Without Redis, or while this Redis is not admitted, it is not `connected` and says why; it reconnects with jitter.
+Must not know: what the commands mean; which other Redis there are.
+"""
+
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import outcome
+import trio
+
+from pushctl.config.model import Redis
+from pushctl.errors import StoreUnavailable
+from pushctl.log import get_logger
+from pushctl.registry.connection import Address, Connection, ErrorReply, Reply, pack
+
+MAX_IN_FLIGHT = 4096
+"""Commands sent and not yet answered. The rest waits here, where a caller that gives up can still take it back."""
+
+RECONNECT_SECONDS = (0.05, 2.0)
+"""First and longest pause between attempts to connect, before jitter."""
+
+
+class NotAdmitted(StoreUnavailable):
+    """A Redis answers, but it must not be used: it is a replica, or another installation's."""
+
+
+class NotConfirmed(StoreUnavailable):
+    """The write happened, but too few replicas have it: a failover could still take it back."""
+
+
+@dataclass
+class Statistics:
+    commands: int = 0
+    batches: int = 0
+    refused: int = 0
+    abandoned: int = 0
+    hints_dropped: int = 0
+    reconnects: int = 0
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        return Statistics(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+class Call:
+    """One question, perhaps of several commands: how many replies are missing, and the task that waits for them all."""
+
+    __slots__ = ("failure", "missing", "task")
+
+    def __init__(self, task: trio.lowlevel.Task, missing: int) -> None:
+        self.task: trio.lowlevel.Task | None = task
+        self.missing = missing
+        self.failure: StoreUnavailable | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        return self.task is None and self.missing > 0
+
+    def one_done(self, failure: StoreUnavailable | None) -> None:
+        self.failure = self.failure or failure
+        self.missing -= 1
+        if not self.missing and self.task is not None:
+            trio.lowlevel.reschedule(self.task, outcome.Value(None))
+            self.task = None
+
+
+class Waiting:
+    """A command on its way: its bytes, its reply once it is there, and the question it belongs to (None: a hint)."""
+
+    __slots__ = ("call", "confirms", "finished", "packed", "reply", "sent_at")
+
+    def __init__(self, packed: bytes, call: Call | None, confirms: "Sequence[Waiting]" = ()) -> None:
+        self.packed = packed
+        self.call = call
+        self.confirms = confirms
+        """The commands before it, if this is a WAIT."""
+        self.finished = False
+        self.sent_at = 0.0
+        self.reply: Reply = None
+
+    def finish(self, failure: StoreUnavailable | None = None) -> None:
+        if not self.finished:
+            self.finished = True
+            if self.call is not None:
+                self.call.one_done(failure)
+
+
+class Lane:
+    """Run `run` in a nursery; put commands in with `put` while `connected`."""
+
+    def __init__(
+        self,
+        settings: Redis,
+        *,
+        name: str,
+        locate: Callable[[], Awaitable[Address]],
+        admit: Callable[[Connection], Awaitable[None]],
+        on_error: Callable[[str], None],
+        on_back: Callable[[], None],
+        replicas: int = 0,
+    ) -> None:
+        """`locate`: where Redis is right now; `admit`: raises NotAdmitted; `on_error`: told of every error reply;
+        `on_back`: called when the connection is back after a loss."""
+        self._settings = settings
+        self._name = f"pushctl-{name}"
+        self._locate = locate
+        self._admit = admit
+        self._on_error = on_error
+        self._on_back = on_back
+        self._replicas = replicas
+        self._log = get_logger(part="lane", name=name)
+        self._queue: deque[Waiting] = deque()
+        self._queued_bytes = 0
+        self._in_flight: deque[Waiting] = deque()
+        self._work = trio.Event()
+        self._room = trio.Event()
+        self._conversation = trio.CancelScope()
+        self._connected = trio.Event()
+        self.statistics = Statistics()
+        self.problem: str = "Redis is not connected"
+        """Why it is not connected, while it is not."""
+        self.refused = False
+        """It is not connected because that Redis was not admitted."""
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        """Returns at once while connected, else when the connection is back."""
+        while not self.connected:
+            await self._connected.wait()
+
+    def is_full(self, size: int) -> bool:
+        settings = self._settings
+        return len(self._queue) >= settings.queue_commands or self._queued_bytes + size > settings.queue_bytes
+
+    def put(self, waiting: Waiting) -> None:
+        self._queue.append(waiting)
+        self._queued_bytes += len(waiting.packed)
+        self._work.set()
+
+    def expel(self, reason: str, *, refused: bool) -> None:
+        """Leave this connection at once; the next one has to be admitted anew. `refused`: this one should not have
+        been."""
+        self.problem, self.refused = reason, refused
+        self._connected = trio.Event()
+        self._conversation.cancel()
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, and keep connected until cancelled."""
+        first = True
+        while True:
+            connection = await self._connect()
+            self.refused = False
+            self._connected.set()
+            if not first:
+                self.statistics.reconnects += 1
+                self._log.info("redis_back")
+                self._on_back()
+            first = False
+            try:
+                with trio.CancelScope() as self._conversation:
+                    await self._converse(connection)
+            finally:
+                self._connected = trio.Event()
+                self._fail_all()
+                with trio.CancelScope(shield=True):
+                    await connection.aclose()
+            self._log.warning("redis_lost", detail=self.problem)
+
+    async def _connect(self) -> Connection:
+        for pause in _pauses():
+            try:
+                return await self._try_to_connect()
+            except NotAdmitted as error:
+                if not self.refused:
+                    self._log.error("redis_not_admitted", detail=error.detail)
+                self.problem, self.refused = error.detail, True
+            except StoreUnavailable as error:
+                self.problem, self.refused = error.detail, False
+            await trio.sleep(pause)
+        raise AssertionError("the pauses never end")
+
+    async def _try_to_connect(self) -> Connection:
+        """A connection that answers and is admitted. Raises StoreUnavailable."""
+        seconds = self._settings.timeout_seconds
+        with trio.move_on_after(2 * seconds):
+            connection = await Connection.open(await self._locate(), name=self._name, seconds=seconds)
+            try:
+                pong = await connection.ask("PING")
+                if isinstance(pong, ErrorReply):
+                    raise StoreUnavailable(str(pong))  # LOADING, for instance
+                await self._admit(connection)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await connection.aclose()
+                raise
+            return connection
+        raise StoreUnavailable("it accepts connections but does not answer")
+
+    async def _converse(self, connection: Connection) -> None:
+        """Write and read until the connection is lost."""
+        async with trio.open_nursery() as nursery:
+
+            async def until_lost(work: Callable[[Connection], Awaitable[None]]) -> None:
+                try:
+                    await work(connection)
+                except StoreUnavailable as error:
+                    self.problem = error.detail
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_lost, self._write)
+            nursery.start_soon(until_lost, self._read)
+
+    async def _write(self, connection: Connection) -> None:
+        while True:
+            while not self._queue:
+                self._work = trio.Event()
+                await self._work.wait()
+            # A WAIT blocks the connection: what comes meanwhile gathers here, and shares the next one.
+            while self._in_flight if self._replicas else len(self._in_flight) >= MAX_IN_FLIGHT:
+                self._room = trio.Event()
+                await self._room.wait()
+            batch = self._take_batch()
+            if batch:
+                self.statistics.commands += len(batch)
+                self.statistics.batches += 1
+                if self._replicas:
+                    batch.append(Waiting(pack(("WAIT", self._replicas, self._wait_ms())), None, batch[:]))
+                self._in_flight += batch
+                await connection.send(b"".join(waiting.packed for waiting in batch))
+                for waiting in batch:
+                    waiting.packed = b""
+
+    def _wait_ms(self) -> int:
+        """Half the deadline: whoever waits behind a replica that does not confirm still gets its turn."""
+        return max(1, int(self._settings.timeout_seconds * 500))
+
+    def _take_batch(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        now = trio.current_time()
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        while self._queue and len(batch) < room:
+            waiting = self._queue.popleft()
+            self._queued_bytes -= len(waiting.packed)
+            if waiting.call is not None and waiting.call.abandoned:
+                continue
+            waiting.sent_at = now
+            batch.append(waiting)
+        return batch
+
+    async def _read(self, connection: Connection) -> None:
+        """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost."""
+        while True:
+            while (reply := connection.parsed()) is not False:
+                self._answered(self._in_flight.popleft(), reply)
+            self._room.set()
+            with trio.move_on_after(2 * self._settings.timeout_seconds) as silence:
+                await connection.more()
+            if silence.cancelled_caught and self._in_flight:
+                oldest = self._in_flight[0].sent_at
+                if trio.current_time() - oldest >= self._settings.timeout_seconds:
+                    raise StoreUnavailable("Redis does not answer")
+
+    def _answered(self, waiting: Waiting, reply: Reply) -> None:
+        waiting.reply = reply
+        if isinstance(reply, ErrorReply):
+            self._on_error(str(reply))
+        if waiting.confirms:
+            self._confirmed(waiting)
+        elif not self._replicas or isinstance(reply, ErrorReply):
+            waiting.finish()
+
+    def _confirmed(self, wait: Waiting) -> None:
+        """WAIT has said how many replicas have everything before it."""
+        failure = None
+        if isinstance(wait.reply, ErrorReply) or wait.reply < self._replicas:
+            have = 0 if isinstance(wait.reply, ErrorReply) else wait.reply
+            failure = NotConfirmed(
+                f"only {have} of {self._replicas} replicas confirmed this in time: it is not promised, though it may "
+                "have happened"
+            )
+        for waiting in wait.confirms:
+            waiting.finish(failure)
+
+    def _fail_all(self) -> None:
+        """Everybody who waits learns that nothing is known of the outcome."""
+        for waiting in (*self._in_flight, *self._queue):
+            waiting.finish(
+                StoreUnavailable("the connection to Redis was lost; what was asked may or may not have happened")
+            )
+        self._in_flight.clear()
+        self._queue.clear()
+        self._queued_bytes = 0
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between attempts to connect: doubling, jittered so that a fleet does not knock in step."""
+    pause, longest = RECONNECT_SECONDS
+    while True:
+        yield random.uniform(pause / 2, pause)  # noqa: S311 - jitter is no secret
+        pause = min(pause * 2, longest)

@@ -1,0 +1,89 @@
+"""One master and the lanes to it.
+
+Owns: which lanes there are. `quick`: small questions; `bulk`: large answers, so that no small one waits behind them;
+`sure`: changes that are promised, confirmed by `redis.wait_replicas` replicas (without any, it is the quick lane).
+Must not know: other masters; what travels.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from pushctl.config.model import Redis
+from pushctl.registry.connection import Address, Connection
+from pushctl.registry.lane import Lane
+from pushctl.registry.script import Lane as LaneName
+
+
+class Node:
+    def __init__(
+        self,
+        address: Address,
+        settings: Redis,
+        *,
+        name: str,
+        locate: Callable[["Node"], Awaitable[Address]],
+        admit: Callable[["Node", Connection], Awaitable[None]],
+        on_error: Callable[[str], None],
+        on_back: Callable[[], None],
+    ) -> None:
+        self.address = address
+
+        def lane(name: str, replicas: int = 0) -> Lane:
+            return Lane(
+                settings,
+                name=name,
+                locate=lambda: locate(self),
+                admit=lambda connection: admit(self, connection),
+                on_error=on_error,
+                on_back=on_back,
+                replicas=replicas,
+            )
+
+        quick = lane(name)
+        sure = lane(f"{name}-sure", settings.wait_replicas) if settings.wait_replicas else quick
+        self._lanes: dict[LaneName, Lane] = {"quick": quick, "sure": sure, "bulk": lane(f"{name}-bulk")}
+        self._running = trio.CancelScope()
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def lane(self, name: LaneName) -> Lane:
+        return self._lanes[name]
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return list(dict.fromkeys(self._lanes.values()))
+
+    @property
+    def connected(self) -> bool:
+        return all(lane.connected for lane in self.lanes)
+
+    @property
+    def problem(self) -> str:
+        """Why it is not connected, while it is not."""
+        return next((lane.problem for lane in self.lanes if not lane.connected), "")
+
+    @property
+    def refused(self) -> bool:
+        """It answers, and must not be used."""
+        return any(lane.refused for lane in self.lanes)
+
+    async def wait_connected(self) -> None:
+        for lane in self.lanes:
+            await lane.wait_connected()
+
+    def expel(self, reason: str, *, refused: bool = False) -> None:
+        """See Lane.expel."""
+        for lane in self.lanes:
+            lane.expel(reason, refused=refused)
+
+    async def run(self) -> None:
+        """Keep all lanes connected, until cancelled or `stop`."""
+        with self._running:
+            async with trio.open_nursery() as nursery:
+                for lane in self.lanes:
+                    nursery.start_soon(lane.run)
+
+    def stop(self) -> None:
+        self._running.cancel()
