@@ -1,11 +1,6 @@
 """Fixtures every test may use: a real Redis for the session, and a configuration with a prefix of its own per test."""
 
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,49 +10,15 @@ from hypothesis import HealthCheck, settings
 
 from pushctl.config.model import Config, Redis
 from pushctl.ids import new_id
+from tests.redises.cluster import RedisCluster, redis_cluster
+from tests.redises.process import RedisProcess, redis_binary
+from tests.redises.replication import Replicas, replicas
+
+__all__ = ["RedisProcess", "redis_binary"]
 
 # How fast this machine draws examples is no property of the code; how long a test may take is bounded elsewhere.
 settings.register_profile("everywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("everywhere")
-
-
-def redis_binary() -> str:
-    """PUSHCTL_REDIS_SERVER, else the wheel's server beside this Python, else what is on PATH."""
-    wheel = Path(sys.executable).parent / "redis-server"
-    chosen = os.environ.get("PUSHCTL_REDIS_SERVER") or (str(wheel) if wheel.exists() else shutil.which("redis-server"))
-    assert chosen, "no redis-server: run `make install`, or install redis-server"
-    return chosen
-
-
-class RedisProcess:
-    """A Redis of the tests' own, on a Unix socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.path = folder / "redis.sock"
-        self.url = f"unix://{self.path}"
-        self.start()
-
-    def start(self) -> None:
-        """Start it (again). Everything it promised is on disk: `appendfsync always`."""
-        self.path.unlink(missing_ok=True)
-        persistence = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir", str(self._folder)]
-        self._process = subprocess.Popen(
-            [redis_binary(), "--port", "0", "--unixsocket", str(self.path), *persistence], stdout=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 10
-        while not self.path.exists():  # the only sign of life it gives before it listens
-            assert time.monotonic() < deadline, "redis-server did not start"
-            assert self._process.poll() is None, "redis-server ended at once"
-            time.sleep(0.01)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +26,7 @@ def redis_process() -> Iterator[RedisProcess]:
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         process = RedisProcess(Path(folder))
         yield process
-        process.stop()
+        process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +34,50 @@ def redis_url(redis_process: RedisProcess) -> str:
     return redis_process.url
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """Three masters that nobody may harm: no replicas, and patient with a busy machine."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pushctl-") as folder,
+        redis_cluster(Path(folder), node_timeout_ms=15_000) as three_masters,
+    ):
+        yield three_masters
+
+
 @pytest.fixture
-def own_redis() -> Iterator[RedisProcess]:
-    """A Redis for one test alone, which may freeze or kill it."""
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a Unix socket's path has room for a hundred bytes."""
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
-        process = RedisProcess(Path(folder))
-        yield process
-        process.stop()
+        yield Path(folder)
+
+
+@pytest.fixture
+def own_redis(folder: Path) -> Iterator[RedisProcess]:
+    """A Redis for one test alone, which may freeze or kill it."""
+    process = RedisProcess(folder)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def own_replicas(folder: Path) -> Iterator[Replicas]:
+    """A master with one replica in sync, for one test alone."""
+    with replicas(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def own_cluster(folder: Path) -> Iterator[RedisCluster]:
+    """Three masters for one test alone."""
+    with redis_cluster(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def own_cluster_with_replicas(folder: Path) -> Iterator[RedisCluster]:
+    """Three masters with one replica each, which fail over after a second of silence, for one test alone."""
+    with redis_cluster(folder, with_replicas=True, node_timeout_ms=1000) as running:
+        yield running
 
 
 @pytest.fixture

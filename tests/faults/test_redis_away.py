@@ -104,7 +104,7 @@ async def test_a_redis_that_was_killed_and_restarted_costs_no_message_and_no_con
         await on_laptop.synced()
         await town.push(push_url["url"], {"body": "before"})
         assert await bodies_until(on_phone, "before") == ["before"]
-        own_redis.stop()
+        own_redis.kill()
         assert (await town.push(push_url["url"], {"body": "refused"})).status_code == 503
         unready = await town.http.get(town.service.admin["api"] + "/readyz")
         assert unready.status_code == 503

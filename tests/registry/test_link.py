@@ -70,7 +70,7 @@ async def test_an_append_is_never_stored_twice_because_redis_was_slow(own_redis:
 
 async def test_without_redis_callers_fail_at_once_and_it_recovers_by_itself(own_redis: RedisProcess) -> None:
     async with open_registry(quick(own_redis, timeout_seconds=5), name="test") as registry:
-        own_redis.stop()
+        own_redis.kill()
         with trio.fail_after(5):
             while registry.connected:  # noqa: ASYNC110 - the kernel tells the link, the link tells nobody
                 await trio.sleep(0.01)

@@ -113,7 +113,7 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
         await town.push(push_url["url"], {"body": "one"})
         async with phone.connected() as socket:
             (sync,) = await socket.synced()
-            own_redis.stop()
+            own_redis.kill()
             ids = [message["id"] for message in sync["messages"]]
             for _ in range(4):
                 await socket.send({"type": "read", "ids": ids})
