@@ -19,17 +19,19 @@ class Channels:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def publish(self, messages: Sequence[tuple[ServerId, bytes]], *, near: UserId | None = None) -> list[int]:
-        """Publish to servers' channels, all in one round trip. How many listened to each, as far as that master sees.
+    async def publish(self, messages: Sequence[tuple[ServerId, bytes]], *, near: UserId | None = None) -> int:
+        """Publish to servers' channels, all in one round trip. How many of them nobody heard; 0 on a Cluster, where a
+        master knows only who listens to itself.
 
         `near`: through this user's master. A Cluster passes on what any of its nodes is given, so that a master that is
         away delays only its own users.
         """
         keys = self._store.keys
-        return await self._store.link.ask_all(
+        heard = await self._store.link.ask_all(
             [("PUBLISH", keys.channel(server), payload) for server, payload in messages],
             near=None if near is None else keys.user(near, "presence"),
         )
+        return 0 if self._store.link.is_cluster else heard.count(0)
 
     @asynccontextmanager
     async def listen(self, server: ServerId) -> "AsyncIterator[Listener]":

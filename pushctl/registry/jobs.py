@@ -65,9 +65,12 @@ class Jobs:
     def _stream(self, partition: int) -> str:
         return self._store.keys.route(partition, self.partitions)
 
+    def partition_of(self, user: UserId) -> int:
+        return shard_of(user, self.partitions)
+
     def put(self, user: UserId, payload: bytes) -> bool:
         """Write a job, and drop those too old to be delivered. A hint: not waited for; False when it was dropped."""
-        keys = [self._stream(shard_of(user, self.partitions))]
+        keys = [self._stream(self.partition_of(user))]
         config = self._store.config
         return self._store.link.post_script(
             PUT_JOB, keys, [config.routing.max_jobs, int(config.socket.reconcile_seconds * 1000), payload]

@@ -47,14 +47,14 @@ class ChannelStrategy:
             for server, theirs in by_server.items()
             for first in range(0, len(theirs), BATCH_JOBS)
         ]
-        heard: list[int] = []
+        unheard = 0
         for some in _slices(messages):
-            heard += await self._registry.channels.publish(some, near=users[0])
+            unheard += await self._registry.channels.publish(some, near=users[0])
         return Delivered(
             hints=len(messages),
             nobody=nobody,
             pruned=pruned,
-            unheard=sum(count == 0 for count in heard),
+            unheard=unheard,
         )
 
 

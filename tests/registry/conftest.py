@@ -1,10 +1,13 @@
-"""A registry on the session's Redis, under a prefix of its own, with a clock that tests can move."""
+"""A registry under a prefix of its own, with a clock that tests can move: on one Redis and on a Cluster, each test on
+both."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from pushctl.config.model import Config
+from pushctl.config.model import Config, Redis
+from pushctl.ids import new_id
 from pushctl.registry import Registry, open_registry
 
 
@@ -17,6 +20,13 @@ class Shift:
 @pytest.fixture
 def shift() -> Shift:
     return Shift()
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def config(request: pytest.FixtureRequest) -> Config:
+    """Defaults, on the session's Redis or Cluster, under a prefix that no other test has."""
+    url = request.getfixturevalue("redis_url") if request.param == "redis" else request.getfixturevalue("cluster").url
+    return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5))
 
 
 @pytest.fixture
