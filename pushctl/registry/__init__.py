@@ -82,6 +82,14 @@ class Registry:
                 nursery.start_soon(look, address)
         return policies or (list(dict.fromkeys(silent)) if len(silent) == len(masters) else [])
 
+    async def verdicts(self, installation: str) -> dict[str, str | None]:
+        """Of each master that answers: why it is not this installation's; None: it is."""
+        return await self.link.verdicts(Installation(installation, self._keys))
+
+    async def adopt(self, installation: str) -> None:
+        """From now on this registry is this installation's, whatever was lost in it."""
+        await self.link.adopt(Installation(installation, self._keys))
+
     async def infos(self) -> dict[str, dict[str, str]]:
         """What each master says of itself (INFO), by address."""
         return {address: _info(raw) for address, raw in (await self.link.ask_masters("INFO")).items()}
