@@ -13,6 +13,7 @@ from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
+from pushctl.registry.inspection import Inspection
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
 from pushctl.registry.link import Link
@@ -39,6 +40,7 @@ class Registry:
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)
+        self.inspection = Inspection(store)
         self.channels = Channels(store)
 
     @property
