@@ -6,11 +6,13 @@ Must not know: what a report says (pushctl/inspection), how it looks (inspect_vi
 """
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from pushctl import cli
 from pushctl.cli.values import first_line_of
@@ -33,6 +35,19 @@ app = typer.Typer(
     ),
 )
 
+_DASHED_ID: Final = re.compile(r"-[A-Za-z0-9_-]{11,}(/[A-Za-z0-9_-]+)?")
+
+
+class _Look(TyperCommand):
+    """Takes an id that begins with a dash, as one in 64 does, for what it is. No option here is so long."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ids = [] if "--" in args else [arg for arg in args if _DASHED_ID.fullmatch(arg)]
+        if ids:
+            args = [*(arg for arg in args if arg not in ids), "--", *ids]
+        return super().parse_args(ctx, args)
+
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object, on one line.")]
 
 
@@ -46,10 +61,11 @@ def _inspect() -> None:
 
 
 @app.command(
+    cls=_Look,
     epilog=cli.examples(
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA",
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --json | jq '.devices[] | {name, behind_events}'",
-    )
+    ),
 )
 def user(
     user_id: Annotated[str, typer.Argument(metavar="ID", help="The user's id, as in the logs.")],
@@ -68,6 +84,7 @@ def user(
 
 @app.command(
     "push-url",
+    cls=_Look,
     epilog=cli.examples(
         "pushctl inspect push-url @push_url.txt",
         "pushctl inspect push-url 6fGZ0uMe7nqv1rkDyq0hvA/1hG8kkB0yXzQ   # USER/ID",
@@ -100,10 +117,11 @@ def push_url(
 
 
 @app.command(
+    cls=_Look,
     epilog=cli.examples(
         "pushctl inspect message 6fGZ0uMe7nqv1rkDyq0hvA/17       # user and seq, as in the logs of api",
         "pushctl send @push_url.txt Hello --json | jq -r .location | pushctl inspect message @-",
-    )
+    ),
 )
 def message(
     id_: Annotated[
@@ -128,7 +146,9 @@ def message(
     _show(loaded, as_json, message_view, lambda registry, _: inspect_message(registry, target))
 
 
-@app.command(epilog=cli.examples("pushctl inspect server s1", "pushctl inspect server s1 --json | jq .seen_ms_ago"))
+@app.command(
+    cls=_Look, epilog=cli.examples("pushctl inspect server s1", "pushctl inspect server s1 --json | jq .seen_ms_ago")
+)
 def server(
     server_id: Annotated[str, typer.Argument(metavar="ID", help="The socket server's id (socket.id).")],
     config: cli.ConfigPaths = None,
@@ -183,7 +203,7 @@ def _show(
     """Ask once and print the report; it is returned, too."""
     import trio
 
-    from pushctl.cli.inspect_view import print_report
+    from pushctl.cli.layout import print_report
     from pushctl.registry import open_registry
 
     async def look() -> T:

@@ -9,7 +9,7 @@ from pushctl.clock import rfc3339
 from pushctl.config.model import Config
 from pushctl.ids import UserId
 from pushctl.inspection.devices import DeviceReport, Judged, LogPlace, device_report, judge
-from pushctl.inspection.words import ago, many, moment, nobody, span
+from pushctl.inspection.words import ago, many, moment, nobody
 from pushctl.registry import Registry
 from pushctl.registry.facts import IndexFacts, Nobody, UserFacts
 from pushctl.registry.records import MessageRecord
@@ -206,9 +206,6 @@ def _why(
         why.append(f"gc is late: due {ago(facts.now_ms - index.due_ms)}")
     if not index.listed:
         why.append("the list of all users lacks this one: it is not counted")
-    if not leases and facts.devices:
-        seen = max(device.seen for device in facts.devices.values())
-        why.append(
-            f"nobody is connected, for {span(facts.now_ms - seen)} or more: no job is written, devices sync at hello"
-        )
+    if not any(lease.connected for lease in leases) and facts.devices:
+        why.append("nobody is connected: no job is written, devices learn what they missed when they come")
     return why

@@ -14,11 +14,11 @@ _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s
 
 
 def span(ms: int) -> str:
-    """`3 d`, `2 h`, `5 min`, `12 s`: whole units, rounded down; `0 s` for less than a second."""
+    """`3 d`, `2 h`, `90 min`, `12 s`: whole units, rounded down, at least two of a larger one."""
     for size, unit in _UNITS:
-        if ms >= size:
+        if ms >= 2 * size:
             return f"{ms // size} {unit}"
-    return "0 s"
+    return f"{max(ms, 0) // 1000} s"
 
 
 def ago(ms: int) -> str:
