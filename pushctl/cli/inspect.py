@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="Look at one thing in full, with why it is where it is.",
     no_args_is_help=True,
     epilog=cli.examples(
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --config conf.d",

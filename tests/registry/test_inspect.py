@@ -30,6 +30,7 @@ from pushctl.inspection import (
 )
 from pushctl.inspection.targets import MessageTarget, PushUrlTarget
 from pushctl.registry import Registry, inspection
+from pushctl.registry.facts import MessageFacts, PushUrlFacts, UserFacts
 from pushctl.registry.messages import Stored
 from pushctl.registry.servers import Row, ServerState
 from tests.registry.conftest import Shift
@@ -175,6 +176,9 @@ async def test_leases_are_judged_as_routers_judge_them(
     assert report.devices[0].server is None
     assert "not connected: its lease is of s1, which is dead" in report.devices[0].why
     assert "a stale lease: s1 is dead; whoever meets it removes it" in report.why
+    await beat(registry, generation=1)
+    shift.ms = 16_000  # what is silent is not the start that the lease is of
+    assert await states() == ["unheard"]
     await beat(registry, generation=3)
     assert await states() == ["replaced"]
 
@@ -248,7 +252,9 @@ async def test_each_device_says_whether_it_has_the_message(inbox: Inbox, registr
     before = await inbox.here()
     await registry.messages.acknowledge(ADA, [(phone, before), (watch, before)])
     stored = await inbox.append(b"one")
-    await registry.messages.acknowledge(ADA, [(inbox.device, stored_at(stored)), (watch, stored_at(stored))])
+    await registry.messages.acknowledge(ADA, [(watch, stored_at(stored))])
+    assert (await inspect_message(registry, of_message(stored))).state == "stored"  # the watch was not shown it
+    await registry.messages.acknowledge(ADA, [(inbox.device, stored_at(stored))])
     report = await inspect_message(registry, of_message(stored))
     assert {device.id: (device.status, device.server) for device in report.devices} == {
         inbox.device: ("acknowledged", None),
@@ -269,10 +275,15 @@ def stored_at(stored: Stored) -> Cursor:
 async def test_a_message_whose_log_was_taken_back_is_never_taken_for_another(inbox: Inbox, registry: Registry) -> None:
     stored = await inbox.append(b"one")
     target = of_message(stored)
+    other = replace(target, tag=stored.ref.tag ^ 1)
     with pytest.raises(Failed, match=r"how it ended is not known any more.*404"):
-        await inspect_message(registry, replace(target, tag=target.tag ^ 1 if target.tag else 1))
-    with pytest.raises(Failed, match=r"above the end of the log, 2: Redis has lost it.*404"):
-        await inspect_message(registry, replace(target, seq=3))
+        await inspect_message(registry, other)
+    await registry.messages.read(ADA, [stored.ref])
+    assert (await inspect_message(registry, target)).state == "read"
+    with pytest.raises(Failed, match=r"how it ended is not known any more.*404"):
+        await inspect_message(registry, other)
+    with pytest.raises(Failed, match=r"above the end of the log, 3: Redis has lost it.*404"):
+        await inspect_message(registry, replace(target, seq=4))
     with pytest.raises(Failed, match="entry 1 of the log is a push URL"):
         await inspect_message(registry, MessageTarget(ADA, 1, None, None))
     with pytest.raises(Failed, match="TTL 0"):
@@ -341,6 +352,23 @@ async def test_a_push_url_is_found_by_its_id_alone_as_far_as_that_goes(
     await registry.push_urls.revoke(ADA, inbox.url)
     report = await inspect_push_url(registry, config, PushUrlTarget(ADA, inbox.url, None))
     assert (report.state, report.sender_gets) == ("revoked", 410)
+
+
+async def test_a_push_url_is_not_taken_for_its_neighbours(inbox: Inbox, registry: Registry, config: Config) -> None:
+    ids = [PushUrlId(name) for name in ("a", "b", "c")]
+    for id_ in ids:
+        _, record, _ = await registry.push_urls.allow(
+            ADA, new_id=id_, site=f"https://{id_}.example", vapid_key=None, icon=None, key_id="k1"
+        )
+        await inbox.append(id_.encode(), push_url=id_, number=record.number)
+    for id_ in ids:
+        report = await inspect_push_url(registry, config, PushUrlTarget(ADA, id_, None))
+        assert (report.site, report.unread, len(report.messages), len(report.events)) == (
+            f"https://{id_}.example",
+            1,
+            1,
+            1,
+        )
 
 
 async def test_the_messages_that_wait_say_who_has_them(inbox: Inbox, registry: Registry, config: Config) -> None:
@@ -448,6 +476,24 @@ async def test_a_look_leaves_nothing_behind_and_shows_no_body(inbox: Inbox, regi
     said = await look_at_all(registry, config, inbox, stored, ADA)
     assert "the account was deleted; its tombstone stays until" in said[0]
     assert await everything(registry) == before
+
+
+async def test_no_body_and_no_picture_leaves_redis(inbox: Inbox, registry: Registry) -> None:
+    await inbox.allow(SITE, "data:image/png;base64,AAAA")
+    stored = await inbox.append(b"between the two of us")
+    user = await registry.inspection.user(ADA)
+    message = await registry.inspection.message(ADA, stored.ref.seq, None, None)
+    push_url = await registry.inspection.push_url(ADA, inbox.url)
+    assert isinstance(user, UserFacts)
+    assert isinstance(message, MessageFacts)
+    assert isinstance(push_url, PushUrlFacts)
+    assert message.message is not None
+    for record in (*user.messages, message.message, *push_url.messages):
+        assert (record.body, record.size) == (b"", len(b"between the two of us"))
+    for url in (*user.push_urls, message.push_url, push_url.record):
+        assert url is not None
+        assert url.icon is None
+    assert push_url.icon_bytes == len("data:image/png;base64,AAAA")
 
 
 async def test_a_user_without_meta_is_not_known_whatever_else_is_left(

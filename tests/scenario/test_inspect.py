@@ -166,6 +166,8 @@ async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> Non
             assert max(len(line) for line in text.splitlines()) <= 80
             assert "\x1b" not in text
             assert "\u202e" not in text
+            if plain is user or plain is message:
+                assert ada.device in text  # names give way, ids do not
     assert ada.user in on_screen(user_view(user))
 
 

@@ -10,7 +10,7 @@ from pushctl.ids import PushUrlId, UserId, new_id
 from tests.unit.cli.commands import run
 
 USER = new_id(16)
-NOWHERE = ("--set", "redis.url=unix:///nowhere.sock", "--set", "redis.connect_seconds=0.2")
+NOWHERE = ("--set", "redis.url=unix:///nowhere.sock", "--set", "redis.connect_seconds=0.01")
 
 
 @pytest.mark.parametrize(
