@@ -33,7 +33,7 @@ INSPECT_MESSAGE = Script.load("inspect_message")
 INSPECT_PUSH_URL = Script.load("inspect_push_url")
 INSPECT_SERVER = Script.load("inspect_server")
 
-MAX_MESSAGES = 5000
+MAX_MESSAGES = 2000
 """Unread messages looked at, the newest: what is behind them is only counted."""
 
 MAX_EVENTS = 1000
