@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from pushctl.config.model import Config
+from pushctl.config.model import Config, Redis
 from pushctl.errors import Failed, PushUrlGone, StoreUnavailable
 from pushctl.ids import (
     START,
@@ -29,10 +29,11 @@ from pushctl.inspection import (
     inspect_user,
 )
 from pushctl.inspection.targets import MessageTarget, PushUrlTarget
-from pushctl.registry import Registry, inspection
+from pushctl.registry import Registry, inspection, open_registry
 from pushctl.registry.facts import MessageFacts, PushUrlFacts, UserFacts
 from pushctl.registry.messages import Stored
 from pushctl.registry.servers import Row, ServerState
+from tests.conftest import RedisProcess
 from tests.registry.conftest import Shift
 from tests.registry.test_messages import ADA, SITE, Inbox
 
@@ -511,3 +512,12 @@ async def test_an_empty_log_is_whole(registry: Registry, config: Config) -> None
     report = await inspect_user(registry, config, ADA)
     assert (report.log.entries, report.log.last_seq, report.log.whole) == (0, START.seq, True)
     assert Position(report.log.last_seq, 0) == START
+
+
+async def test_a_redis_that_does_not_say_sizes_says_everything_else(own_redis: RedisProcess) -> None:
+    config = replace(Config(), redis=Redis(url=own_redis.url))
+    async with open_registry(config, name="test") as registry:
+        await device(registry, "laptop")
+        await registry.link.ask_masters("ACL", "SETUSER", "default", "-memory")
+        report = await inspect_user(registry, config, ADA)
+    assert (report.bytes, report.log.bytes, len(report.devices)) == (None, None, 1)
