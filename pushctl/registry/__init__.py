@@ -15,6 +15,7 @@ from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
+from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
@@ -42,6 +43,7 @@ class Registry:
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)
+        self.inspection = Inspection(store)
         self.channels = Channels(store)
         self._keys = keys
 
