@@ -28,6 +28,7 @@ COMMANDS = {
     "client": "Be a device: log in, allow sites, receive messages.",
     "send": "Be a third party: send a message to a push URL.",
     "stats": "See what the registry says: servers, users, messages, routing.",
+    "doctor": "Find out whether machine, configuration and Redis are fit for it.",
     "config": "Show, check or write the configuration.",
     "keys": "Make the secrets that the service needs.",
 }
@@ -149,15 +150,16 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 def _report(group: BaseExceptionGroup[PushctlError]) -> int:
     """One line on stderr per mistake; the exit code of the first error."""
-    errors = list(_leaves(group))
+    errors = list(leaves(group))
     for error in errors:
         for line in str(error).splitlines():
             print(f"pushctl: {line}", file=sys.stderr)
     return errors[0].exit_code
 
 
-def _leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:
+def leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:
+    """The errors in a group, however deep."""
     found: list[PushctlError] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
