@@ -6,6 +6,7 @@ settings are never asked for.
 Must not know: what is good or bad.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,12 @@ SETTINGS = (
 ROUND_TRIPS = 50
 SECONDS = 3.0
 """For all round trips of one kind: a slow Redis gets fewer."""
+
+
+MAX_LAG_SECONDS = 3
+"""A replica reports every second."""
+
+_REPLICA = re.compile(r"slave[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,13 @@ class Master:
 
     @property
     def copies(self) -> int:
-        """Replicas that are in step and can confirm a write."""
-        return sum(
-            "state=online" in value
+        """Replicas that are in step and can confirm a write. One that is frozen stays `online`; only its lag tells."""
+        rows = [
+            dict(part.partition("=")[::2] for part in value.split(","))
             for name, value in self.info.items()
-            if name.startswith("slave") and name.removeprefix("slave").isdigit()
-        )
+            if _REPLICA.fullmatch(name)
+        ]
+        return sum(row.get("state") == "online" and int(row.get("lag", 0)) <= MAX_LAG_SECONDS for row in rows)
 
     @property
     def ahead_ms(self) -> float:

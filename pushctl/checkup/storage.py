@@ -96,7 +96,16 @@ async def check_disk(master: Master) -> Iterable[Finding]:
         )
         if master.info.get(name, "ok") != "ok"
     ]
-    return problems or [ok("no failed write")]
+    delayed = master.number("aof_delayed_fsync")
+    if delayed:
+        problems.append(
+            warn(
+                f"{delayed:,} times a sync of the append-only file took more than 2 s since Redis started",
+                "While the disk is that slow, a mere kill of Redis loses up to 2 s, a crash of the machine more.",
+                "A faster disk for Redis alone; or appendfsync always: slow, but nothing is lost.",
+            )
+        )
+    return problems or [ok("no failed and no slow write")]
 
 
 async def check_fork(master: Master) -> Iterable[Finding]:

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.text import Text
 
 from pushctl import cli
-from pushctl.cli import values
 from pushctl.checkup import (
     CHECKS,
     CONFIGURATION,
@@ -30,6 +29,7 @@ from pushctl.checkup import (
     mistaken,
     out_of_reach,
 )
+from pushctl.cli import values
 from pushctl.client.foreign import printable
 from pushctl.config.load import load
 from pushctl.config.model import Config

@@ -1,0 +1,322 @@
+"""What `pushctl doctor` finds out about a real Redis: each bad setting seen, and seen to be gone again."""
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+import trio
+
+from pushctl.checkup import Finding, examine_redis
+from pushctl.checkup.copies import check_replicas
+from pushctl.checkup.masters import Master, RoundTrip, meet_masters
+from pushctl.checkup.memory import check_clients, check_eviction
+from pushctl.checkup.storage import check_disk, check_fork, check_version
+from pushctl.checkup.times import check_clocks
+from pushctl.clock import system_clock
+from pushctl.config.model import Config
+from pushctl.config.model import Redis as Settings
+from pushctl.registry import Registry, open_registry
+from tests.conftest import RedisProcess, redis_binary
+
+PATIENCE_SECONDS = 20
+
+
+@pytest.fixture(autouse=True, params=["wheel", pytest.param("debian", marks=pytest.mark.debian)])
+def _server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything on the wheel's server (6.2) and on Debian's (7)."""
+    if request.param == "debian":
+        monkeypatch.setenv("PUSHCTL_REDIS_SERVER", "/usr/bin/redis-server")
+
+
+@pytest.fixture
+def client(own_redis: RedisProcess) -> Iterator[redis.Redis]:
+    with redis.Redis(unix_socket_path=str(own_redis.path), decode_responses=True) as client:
+        yield client
+
+
+def config_for(process: RedisProcess, wait_replicas: int = 0) -> Config:
+    return replace(Config(), redis=Settings(url=process.url, wait_replicas=wait_replicas, connect_seconds=5))
+
+
+async def found(process: RedisProcess, wait_replicas: int = 0, url: str | None = None) -> dict[str, Finding]:
+    """What is found now, by check."""
+    config = config_for(process, wait_replicas)
+    config = replace(config, redis=replace(config.redis, url=url or process.url))
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with open_registry(config, name="test") as registry:
+            return {finding.check: finding for finding in await examine_redis(registry, config)}
+
+
+async def test_a_redis_as_it_should_be_has_nothing_bad_and_nothing_unknown(own_redis: RedisProcess) -> None:
+    findings = await found(own_redis)
+    assert {finding.verdict for finding in findings.values()} == {"ok"}
+    assert all(finding.group == f"Redis unix://{own_redis.path}" for finding in findings.values())
+    assert "loses nothing" in findings["persistence"].found
+
+
+@pytest.mark.parametrize(
+    ("check", "setting", "value", "verdict", "says"),
+    [
+        ("eviction", "maxmemory-policy", "allkeys-lru", "bad", "lost messages"),
+        ("persistence", "appendonly", "no", "bad", "everything is gone"),
+        ("persistence", "appendfsync", "no", "warn", "half a minute"),
+        ("persistence", "appendfsync", "everysec", "ok", ""),
+        ("persistence", "no-appendfsync-on-rewrite", "yes", "warn", "as with appendfsync no"),
+        ("lone_master", "min-replicas-to-write", "1", "bad", "NOREPLICAS"),
+        ("idle_timeout", "timeout", "30", "warn", "503"),
+        ("idle_timeout", "timeout", "300", "ok", ""),
+        ("memory", "maxmemory", "1mb", "warn", "503"),
+        ("memory", "maxmemory", "1gb", "ok", ""),
+    ],
+)
+async def test_a_bad_setting_is_found_and_what_is_said_puts_it_right(
+    own_redis: RedisProcess, client: redis.Redis, check: str, setting: str, value: str, verdict: str, says: str
+) -> None:
+    client.config_set(setting, value)
+    finding = (await found(own_redis))[check]
+    assert finding.verdict == verdict
+    assert says in finding.means
+    line = next((line for line in finding.do if " CONFIG SET " in line), None)
+    if line is not None:
+        _, _, command = line.partition(" CONFIG SET ")
+        client.config_set(*command.split())
+        assert (await found(own_redis))[check].verdict == "ok"
+
+
+async def test_files_of_the_moment_alone_say_how_much_would_be_lost_now(
+    own_redis: RedisProcess, client: redis.Redis
+) -> None:
+    client.config_set("appendonly", "no")
+    client.config_set("save", "3600 1")
+    for number in range(3):
+        client.set(f"key{number}", "value")
+    finding = (await found(own_redis))["persistence"]
+    assert finding.verdict == "bad"
+    assert "3 changes right now" in finding.means
+
+
+async def test_a_file_that_cannot_be_written_is_bad(own_redis: RedisProcess, client: redis.Redis) -> None:
+    (own_redis.path.parent / "dump.rdb").mkdir()  # no file goes where a directory is
+    client.bgsave()
+    with trio.fail_after(PATIENCE_SECONDS):
+        while client.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110 - Redis tells nobody
+            await trio.sleep(0.02)
+    assert (await found(own_redis))["disk"].verdict == "bad"
+
+
+def free_port(most: int = 65_535) -> int:
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if port <= most:
+            return port
+
+
+@pytest.fixture
+def replica(own_redis: RedisProcess, client: redis.Redis) -> Iterator[RedisProcess]:
+    """A second Redis that follows `own_redis`."""
+    port = free_port()
+    client.config_set("port", port)
+    with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
+        process = RedisProcess(Path(folder))
+        with redis.Redis(unix_socket_path=str(process.path)) as follower:
+            follower.config_set("repl-diskless-sync-delay", 0)
+            client.config_set("repl-diskless-sync-delay", 0)
+            follower.replicaof("127.0.0.1", port)
+        yield process
+        process.stop()
+
+
+async def in_step(client: redis.Redis, replicas: int) -> None:
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:  # Redis tells nobody
+            info = client.info("replication")
+            if info["connected_slaves"] == replicas and (not replicas or info["slave0"]["state"] == "online"):
+                return
+            await trio.sleep(0.02)
+
+
+async def test_replicas_that_are_promised_must_be_there(
+    own_redis: RedisProcess, client: redis.Redis, replica: RedisProcess
+) -> None:
+    await in_step(client, 1)
+    promised = await found(own_redis, wait_replicas=1)
+    assert (promised["replicas"].verdict, promised["lone_master"].verdict) == ("ok", "warn")
+    client.config_set("min-replicas-to-write", 1)
+    assert (await found(own_redis, wait_replicas=1))["lone_master"].verdict == "ok"
+    assert (await found(own_redis))["replicas"].verdict == "warn"
+    assert (await found(own_redis, wait_replicas=2))["replicas"].verdict == "bad"
+    replica.stop()
+    await in_step(client, 0)
+    lonely = await found(own_redis, wait_replicas=1)
+    assert (lonely["replicas"].verdict, lonely["lone_master"].verdict) == ("bad", "bad")
+
+
+async def test_a_replica_in_place_of_its_master_is_bad_and_says_where_the_master_is(
+    client: redis.Redis, replica: RedisProcess
+) -> None:
+    await in_step(client, 1)
+    finding = (await found(replica))["role"]
+    assert finding.verdict == "bad"
+    assert finding.do == (f"redis.url: name 127.0.0.1:{client.config_get('port')['port']}",)
+
+
+class ClusterNode(RedisProcess):
+    """A Redis that is a Cluster of its own, without slots yet."""
+
+    def start(self) -> None:
+        port = free_port(most=65_535 - 10_000)  # Redis itself adds the 10,000 for the bus of the Cluster
+        arguments = ["--unixsocket", str(self.path), "--port", str(port), "--bind", "127.0.0.1"]
+        arguments += ["--cluster-enabled", "yes", "--appendonly", "yes", "--dir", str(self.path.parent)]
+        self._process = subprocess.Popen([redis_binary(), *arguments], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.path.exists():
+            assert time.monotonic() < deadline, "redis-server did not start"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def node() -> Iterator[RedisProcess]:
+    with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
+        process = ClusterNode(Path(folder))
+        yield process
+        process.stop()
+
+
+async def test_a_cluster_without_all_its_slots_is_bad_and_one_that_stops_as_a_whole_worth_a_word(
+    node: RedisProcess,
+) -> None:
+    with redis.Redis(unix_socket_path=str(node.path), decode_responses=True) as client:
+        client.cluster("addslots", *range(16_383))
+        findings = await found(node)
+        assert (findings["cluster"].verdict, findings["coverage"].verdict) == ("bad", "warn")
+        assert "16383 of 16384" in findings["cluster"].found
+        client.cluster("addslots", 16_383)
+        client.config_set("cluster-require-full-coverage", "no")
+        with trio.fail_after(PATIENCE_SECONDS):
+            while client.cluster("info")["cluster_state"] != "ok":  # noqa: ASYNC110 - Redis tells nobody
+                await trio.sleep(0.02)
+        findings = await found(node)
+        assert (findings["cluster"].verdict, findings["coverage"].verdict) == ("ok", "ok")
+
+
+def some_user(client: redis.Redis, *, without: str) -> None:
+    """A user `some` who may do everything but this."""
+    client.acl_setuser("some", True, False, ["+secret"], commands=[f"-{without}"], categories=["+@all"], keys=["*"])
+
+
+async def test_what_redis_refuses_to_tell_is_unknown_and_the_rest_is_checked(
+    own_redis: RedisProcess, client: redis.Redis
+) -> None:
+    some_user(client, without="config")
+    findings = await found(own_redis, url=f"unix://some:secret@{own_redis.path}")
+    unknown = {check for check, finding in findings.items() if finding.verdict == "unknown"}
+    assert unknown == {"persistence", "lone_master", "idle_timeout"}
+    assert {finding.verdict for finding in findings.values()} == {"ok", "unknown"}
+    assert "secret" not in str(findings)
+
+
+async def test_a_script_that_may_not_run_does_not_stop_the_other_checks(
+    own_redis: RedisProcess, client: redis.Redis
+) -> None:
+    some_user(client, without="eval")
+    findings = await found(own_redis, url=f"unix://some:secret@{own_redis.path}")
+    assert findings["scripts"].verdict == "unknown"
+    assert findings["clock"].verdict == "ok"
+
+
+# --- facts that no test can bring about ------------------------------------------------------------------------------
+
+
+async def master_of(registry: Registry, config: Config, info: Mapping[str, str]) -> Master:
+    """A real master, that says some things of itself otherwise."""
+    (master,) = await meet_masters(registry, config, system_clock)
+    return replace(master, info={**master.info, **info})
+
+
+@pytest.mark.parametrize(
+    ("info", "verdict", "says"),
+    [
+        ({"redis_version": "6.0.16"}, "bad", "Redis 6.0.16"),
+        ({"redis_version": "6.2.0"}, "ok", "Redis 6.2.0"),
+        ({"redis_version": "10.0.1"}, "ok", "Redis 10.0.1"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.0"}, "ok", "Valkey 8.1.0"),
+    ],
+)
+async def test_versions(registry: Registry, config: Config, info: dict[str, str], verdict: str, says: str) -> None:
+    (finding,) = await check_version(await master_of(registry, config, info))
+    assert (finding.verdict, finding.found) == (verdict, says)
+
+
+@pytest.mark.parametrize(
+    ("info", "verdict"),
+    [
+        ({"aof_last_write_status": "err"}, "bad"),
+        ({"aof_last_bgrewrite_status": "err"}, "bad"),
+        ({"aof_delayed_fsync": "3"}, "warn"),
+        ({}, "ok"),
+    ],
+)
+async def test_troubles_of_the_disk(registry: Registry, config: Config, info: dict[str, str], verdict: str) -> None:
+    (finding,) = await check_disk(await master_of(registry, config, info))
+    assert finding.verdict == verdict
+
+
+async def test_keys_that_were_thrown_away_are_not_forgotten(registry: Registry, config: Config) -> None:
+    (finding,) = await check_eviction(await master_of(registry, config, {"evicted_keys": "12"}))
+    assert finding.verdict == "warn"
+
+
+async def test_long_forks_and_full_doors(registry: Registry, config: Config) -> None:
+    for microseconds, verdict in (("250000", "ok"), ("251000", "warn")):
+        (fork,) = await check_fork(await master_of(registry, config, {"latest_fork_usec": microseconds}))
+        assert fork.verdict == verdict
+    for connected, verdict in (("80", "ok"), ("81", "warn")):
+        info = {"connected_clients": connected, "maxclients": "100"}
+        (clients,) = await check_clients(await master_of(registry, config, info))
+        assert clients.verdict == verdict
+
+
+async def test_a_replica_that_is_online_and_silent_confirms_nothing(registry: Registry, config: Config) -> None:
+    config = replace(config, redis=replace(config.redis, wait_replicas=1))
+    for row, verdict in (
+        ("ip=10.0.0.2,port=6379,state=online,offset=12,lag=1", "ok"),
+        ("ip=10.0.0.2,port=6379,state=online,offset=12,lag=9", "bad"),
+        ("ip=10.0.0.2,port=6379,state=wait_bgsave,offset=0,lag=0", "bad"),
+    ):
+        (finding,) = await check_replicas(await master_of(registry, config, {"slave0": row}))
+        assert finding.verdict == verdict, row
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "verdict", "says"),
+    [
+        (0, "ok", "this host"),
+        (400, "ok", "behind"),
+        (700, "warn", "behind"),
+        (-700, "warn", "ahead of"),
+        (31_000, "bad", "behind"),
+    ],
+)
+async def test_clocks_that_differ(registry: Registry, config: Config, ahead_ms: int, verdict: str, says: str) -> None:
+    """`ahead_ms`: this host's clock, of the true one that Redis here has."""
+    findings = await examine_redis(registry, config, lambda: system_clock() + ahead_ms)
+    finding = next(finding for finding in findings if finding.check == "clock")
+    assert (finding.verdict, says in finding.found) == (verdict, True)
+
+
+@pytest.mark.parametrize(("apart_ms", "verdict"), [(200, "ok"), (300, "warn"), (1100, "bad")])
+async def test_masters_whose_clocks_differ(registry: Registry, config: Config, apart_ms: float, verdict: str) -> None:
+    master = await master_of(registry, config, {})
+    masters = [
+        replace(master, round_trips=[RoundTrip(ms=1, ahead_ms=ahead), RoundTrip(ms=40, ahead_ms=ahead + 5000)])
+        for ahead in (10, 10 + apart_ms)
+    ]
+    (finding,) = await check_clocks(masters)
+    assert finding.verdict == verdict
