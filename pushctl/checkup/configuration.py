@@ -83,7 +83,7 @@ async def check_public_urls(here: Here) -> Iterable[Finding]:
         warn(
             ", ".join(bare),
             "Sessions and messages travel in the clear, and browsers insist on https:// and wss://.",
-            "Put a proxy that speaks TLS in front, name it in trusted_proxies, and set the URL that clients see.",
+            "a proxy that speaks TLS in front, named in trusted_proxies",
         )
     ]
 

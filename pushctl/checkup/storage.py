@@ -68,7 +68,7 @@ async def check_persistence(master: Master) -> Iterable[Finding]:
             )
         ]
     loses = "nothing" if fsync == "always" else "about 1 s"
-    return [ok(f"appendonly yes, appendfsync {fsync}: a crash of the machine loses {loses}")]
+    return [ok(f"appendfsync {fsync}: a crash of the machine loses {loses}")]
 
 
 def _without_aof(master: Master) -> Finding:
