@@ -143,7 +143,7 @@ def replica(own_redis: RedisProcess, client: redis.Redis) -> Iterator[RedisProce
             client.config_set("repl-diskless-sync-delay", 0)
             follower.replicaof("127.0.0.1", port)
         yield process
-        process.stop()
+        process.kill()
 
 
 async def in_step(client: redis.Redis, replicas: int) -> None:
@@ -187,7 +187,7 @@ async def test_replicas_that_are_promised_must_be_there(
     assert (await found(own_redis, wait_replicas=1))["lone_master"].verdict == "ok"
     assert (await found(own_redis))["replicas"].verdict == "warn"
     assert (await found(own_redis, wait_replicas=2))["replicas"].verdict == "bad"
-    replica.stop()
+    replica.kill()
     await in_step(client, 0)
     lonely = await found(own_redis, wait_replicas=1)
     assert (lonely["replicas"].verdict, lonely["lone_master"].verdict) == ("bad", "bad")
@@ -226,7 +226,7 @@ def node() -> Iterator[RedisProcess]:
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         process = ClusterNode(Path(folder))
         yield process
-        process.stop()
+        process.kill()
 
 
 async def test_a_cluster_without_all_its_slots_is_bad_and_one_that_stops_as_a_whole_worth_a_word(
