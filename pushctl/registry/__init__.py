@@ -15,6 +15,7 @@ from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
+from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
 from pushctl.registry.presence import Presence
@@ -39,6 +40,7 @@ class Registry:
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)
+        self.keyspace = KeySpace(store)
         self.channels = Channels(store)
 
     @property
