@@ -4,6 +4,8 @@ Owns: the order. Promises: it ends with 0 only if it found nothing due any more 
 keys. Must not know: what each part does.
 """
 
+from dataclasses import replace
+
 import trio
 
 from pushctl.config.model import Config
@@ -47,8 +49,8 @@ async def run_once(config: Config) -> sweeps.Swept:
 
 
 async def sweep_all(registry: Registry, *, limit: int, patience_seconds: float = PATIENCE_SECONDS) -> sweeps.Swept:
-    """Sweep until every shard was found with nothing due, once. Raises NotGood when other daemons hold some for longer
-    than a dead one can."""
+    """Sweep until every shard was found with nothing due, once: no backlog is left then. Raises NotGood when other
+    daemons hold some for longer than a dead one can."""
     daemon = new_id()
     parts: list[sweeps.Swept] = []
     left = set(registry.index.shards)
@@ -64,4 +66,4 @@ async def sweep_all(registry: Registry, *, limit: int, patience_seconds: float =
             raise NotGood(f"other gc daemons held {len(left)} of {len(found)} shards all the time: run it again")
         else:
             await trio.sleep(0.2)
-    return sweeps.total(parts)
+    return replace(sweeps.total(parts), backlog=0)

@@ -241,7 +241,9 @@ async def test_what_waits_is_measured(registry: Registry) -> None:
 async def test_once_sweeps_everything_that_is_due(registry: Registry) -> None:
     for n in range(100):
         registry.index.expires(UserId(f"u{n}"), 1)
-    assert (await once.sweep_all(registry, limit=SHARDS)).users == 100
+    swept = await once.sweep_all(registry, limit=SHARDS)
+    assert (swept.users, swept.backlog) == (100, 0)
+    assert await overdue(registry) == 0
 
 
 async def test_once_is_not_good_if_others_hold_a_shard_all_the_time(registry: Registry) -> None:
