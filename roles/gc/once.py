@@ -17,7 +17,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry.index import LEASE_MS
 from roles.gc import sweeps
 from roles.gc.census import take_census
-from roles.gc.repair import Repaired, Walk
+from roles.gc.repair import Repaired, repair_all
 
 PATIENCE_SECONDS = LEASE_MS / 1000 + 1
 """A daemon that died in a shard holds it for this long at most; one that lives gives it back much sooner."""
@@ -32,7 +32,7 @@ async def run_once(config: Config) -> sweeps.Swept:
         _, done = await take_census(registry, accounts, idle_device_days=config.gc.idle_device_days)
         repaired = Repaired()
         if config.gc.repair_seconds:
-            repaired = await (await Walk.begin(registry)).to_the_end()
+            repaired = await repair_all(registry)
         get_logger(role="gc").info(
             "once",
             users=swept.users,
@@ -63,7 +63,10 @@ async def sweep_all(registry: Registry, *, limit: int, patience_seconds: float =
         if visited:
             progress = trio.current_time()
         elif trio.current_time() - progress > patience_seconds:
-            raise NotGood(f"other gc daemons held {len(left)} of {len(found)} shards all the time: run it again")
+            raise NotGood(
+                f"{len(left)} of {len(registry.index.shards)} shards could not be visited: other gc daemons were in them "
+                "all the time, or their Redis does not answer; run it again"
+            )
         else:
             await trio.sleep(0.2)
     return replace(sweeps.total(parts), backlog=0)

@@ -64,19 +64,16 @@ class Walk:
     """One round, step by step, master by master."""
 
     def __init__(self, registry: Registry, masters: dict[str, int]) -> None:
+        self.masters = masters.keys()
         self._registry = registry
-        self._masters = list(masters)
+        self._left = list(masters)
         self._cursor = 0
         self._taken = 0
         self._of = sum(masters.values()) / COUNT
 
-    @classmethod
-    async def begin(cls, registry: Registry) -> "Walk":
-        return cls(registry, await registry.keyspace.masters())
-
     @property
     def finished(self) -> bool:
-        return not self._masters
+        return not self._left
 
     @property
     def share(self) -> float:
@@ -85,20 +82,22 @@ class Walk:
 
     async def step(self) -> Repaired:
         """Raises StoreUnavailable; the step may then be taken again."""
-        cursor, found = await self._registry.keyspace.step(self._masters[0], self._cursor)
+        cursor, found = await self._registry.keyspace.step(self._left[0], self._cursor)
         repaired = await repair(self._registry, found)
         self._cursor, self._taken = cursor, self._taken + 1
         if not cursor:
-            self._masters.pop(0)
+            self._left.pop(0)
         return repaired
 
-    async def to_the_end(self) -> Repaired:
-        """All steps that are left."""
-        repaired = Repaired()
-        while not self.finished:
-            async with sharing():
-                repaired += await self.step()
-        return repaired
+
+async def repair_all(registry: Registry) -> Repaired:
+    """A whole round, now."""
+    walk = Walk(registry, await registry.keyspace.masters())
+    repaired = Repaired()
+    while not walk.finished:
+        async with sharing():
+            repaired += await walk.step()
+    return repaired
 
 
 class Rounds:
@@ -115,16 +114,18 @@ class Rounds:
         self._walk = None
 
     async def catch_up(self) -> Repaired:
-        """Take the steps that are due by now, at most STEPS. After StoreUnavailable the round begins anew."""
-        walk, self._walk = self._walk, None
+        """Take the steps that are due by now, at most STEPS. After StoreUnavailable it goes on where it was, unless the
+        masters are others by then: a cursor is good for the one that gave it."""
+        masters = await self._registry.keyspace.masters()
         passed = trio.current_time() - self._began
-        if walk is None or (walk.finished and passed >= self._seconds):
-            walk, self._began, passed = await Walk.begin(self._registry), trio.current_time(), 0.0
+        walk = self._walk
+        if walk is None or walk.masters != masters.keys() or (walk.finished and passed >= self._seconds):
+            walk = self._walk = Walk(self._registry, masters)
+            self._began, passed = trio.current_time(), 0.0
         repaired = Repaired()
         for _ in range(STEPS):
             if walk.finished or walk.share > passed / self._seconds:
                 break
             async with sharing():
                 repaired += await walk.step()
-        self._walk = walk
         return repaired

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from pushctl.errors import StoreUnavailable
 from pushctl.registry import Registry
 from pushctl.registry.keys import SHARDS
 from roles.gc.pace import sharing
@@ -39,13 +40,23 @@ async def sweep(
     enough: Callable[[], bool] = lambda: False,
 ) -> dict[int, Swept | None]:
     """One round: about `limit` users that are due, these shards in random order, until it is `enough`. None for a shard
-    that another daemon is in."""
+    that another daemon is in, or that does not answer: one master that is away must not keep gc from the others.
+
+    Raises StoreUnavailable when no shard answers.
+    """
     found: dict[int, Swept | None] = {}
+    silent: list[StoreUnavailable] = []
     for shard in random.sample(list(shards), len(shards)):
         if enough():
             break
         async with sharing():
-            found[shard] = await visit(registry, daemon, shard, limit=max(1, limit // SHARDS))
+            try:
+                found[shard] = await visit(registry, daemon, shard, limit=max(1, limit // SHARDS))
+            except StoreUnavailable as error:
+                found[shard] = None
+                silent.append(error)
+    if silent and len(silent) == len(found):
+        raise silent[0]
     return found
 
 

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from pushctl.config.model import Config
-from pushctl.errors import NotGood
+from pushctl.errors import NotGood, StoreUnavailable
 from pushctl.ids import UserId
 from pushctl.registry import Registry
 from pushctl.registry.index import LEASE_MS
@@ -189,6 +189,20 @@ async def test_a_dead_daemons_shard_is_skipped_and_taken_over(registry: Registry
     assert (await sweep(registry, "alive")).users == 1
 
 
+async def test_a_shard_that_does_not_answer_keeps_nobody_from_the_others(registry: Registry) -> None:
+    keys, other = registry.users._store.keys, (SHARD + 1) % SHARDS
+    user = next(user for n in range(1000) if shard_of(user := UserId(f"u{n}")) == other)
+    registry.index.expires(user, 1)
+    await registry.link.ask("SET", keys.shard(SHARD, "lease"), "of another kind")  # every question of it fails
+    for _ in range(2):
+        found = await sweeps.sweep(registry, "daemon", limit=1000)
+        assert found.pop(SHARD) is None
+        assert all(swept is not None for swept in found.values())
+    assert await overdue(registry) == 0
+    with pytest.raises(StoreUnavailable):
+        await sweeps.sweep(registry, "daemon", limit=1000, shards=[SHARD])
+
+
 # --- the pace --------------------------------------------------------------------------------------------------------
 
 
@@ -248,5 +262,5 @@ async def test_once_sweeps_everything_that_is_due(registry: Registry) -> None:
 
 async def test_once_is_not_good_if_others_hold_a_shard_all_the_time(registry: Registry) -> None:
     assert await registry.index.take(SHARD, "stubborn")
-    with pytest.raises(NotGood, match="1 of 1 shards"):
+    with pytest.raises(NotGood, match="1 of 16 shards"):
         await once.sweep_all(registry, limit=1000, patience_seconds=0)

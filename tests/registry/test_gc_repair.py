@@ -7,16 +7,17 @@ import pytest
 import trio
 
 from pushctl.config.model import Config
+from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, DeviceId, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
 from pushctl.protocol import jobs
-from pushctl.registry import Registry
+from pushctl.registry import Registry, open_registry
 from pushctl.registry.index import Census
 from pushctl.registry.keys import Keys, shard_of
 from pushctl.registry.store import DAY_MS
 from roles.gc import repair, run_once
 from roles.gc.census import Done, take_census
-from roles.gc.repair import Repaired, Rounds, Walk
+from roles.gc.repair import Repaired, Rounds, Walk, repair_all
 from roles.gc.serve import GcRole
 from tests.registry.conftest import Shift
 from tests.registry.test_gc import sweep
@@ -40,10 +41,6 @@ def keys(config: Config) -> Keys:
 
 async def count(registry: Registry, config: Config, idle_device_days: float = 0) -> tuple[Census, Done]:
     return await take_census(registry, Accounts(registry, config), idle_device_days=idle_device_days)
-
-
-async def mend(registry: Registry) -> Repaired:
-    return await (await Walk.begin(registry)).to_the_end()
 
 
 async def listed(registry: Registry) -> Sequence[UserId]:
@@ -106,7 +103,7 @@ async def test_an_identity_that_leads_to_another_user_is_left_alone(
 ) -> None:
     await registry.users.register(UserId("bob"), device=None, name="b", session=SessionHash("s2"), identity="j")
     await registry.link.ask("SET", keys.identity("i"), "bob")  # linked, after the keys were rotated
-    assert (await mend(registry)).identities == 0
+    assert (await repair_all(registry)).identities == 0
     deleted = await registry.users.delete(ADA)
     await registry.users.finish_deletion(ADA, deleted)
     assert await registry.link.ask("GET", keys.identity("i")) == b"bob"
@@ -116,18 +113,18 @@ async def test_an_identity_that_leads_to_another_user_is_left_alone(
 
 
 async def test_a_user_whom_no_index_names_is_found(registry: Registry, inbox: Inbox, keys: Keys) -> None:
-    assert await mend(registry) == Repaired()
+    assert await repair_all(registry) == Repaired()
     await registry.link.ask("SREM", keys.shard(shard_of(ADA), "users"), ADA)
     await registry.link.ask("DEL", keys.identity("i"))
-    assert await mend(registry) == Repaired(users=1, identities=1)
+    assert await repair_all(registry) == Repaired(users=1, identities=1)
     assert await listed(registry) == [ADA]
     assert await registry.sessions.user_of("i", UserId("another")) == ADA
-    assert await mend(registry) == Repaired()
+    assert await repair_all(registry) == Repaired()
 
 
 async def test_an_identity_that_leads_to_nobody_goes(registry: Registry, inbox: Inbox, keys: Keys) -> None:
     await registry.sessions.user_of("j", UserId("bob"))  # a log-in that went no further
-    assert await mend(registry) == Repaired(strays=1)
+    assert await repair_all(registry) == Repaired(strays=1)
     assert await registry.link.ask("EXISTS", keys.identity("j")) == 0
     assert await registry.link.ask("EXISTS", keys.identity("i")) == 1
 
@@ -139,11 +136,11 @@ async def test_keys_without_their_user_get_an_end_and_are_not_deleted(
     assert await registry.keyspace.fade([ADA]) == 0
     assert [await registry.link.ask("PTTL", key) for key in lasting] == [-1] * 4
     await registry.link.ask("DEL", keys.user(ADA, "meta"))
-    assert (await mend(registry)).faded == 4
+    assert (await repair_all(registry)).faded == 4
     longest = config.messages.max_lifetime_seconds * 1000 + 2 * DAY_MS
     left = [await registry.link.ask("PTTL", key) for key in lasting]
     assert all(DAY_MS < ms < longest for ms in left), left
-    assert (await mend(registry)).faded == 0
+    assert (await repair_all(registry)).faded == 0
     # Who comes back begins anew, with keys that last.
     await registry.users.register(ADA, device=None, name="b", session=SessionHash("s9"), identity="i")
     assert await registry.link.ask("PTTL", lasting[0]) == -1
@@ -157,7 +154,7 @@ async def test_other_installations_are_none_of_its_business(
     await registry.link.ask("SET", f"{config.redis.prefix}x:identity:k", "nobody")
     await registry.link.ask("HSET", f"{config.redis.prefix}x:{{u:bob}}:devices", "d", "x")
     await registry.link.ask("HSET", other.user(ADA, "devices"), "d", "x")
-    assert await mend(registry) == Repaired()
+    assert await repair_all(registry) == Repaired()
 
 
 async def test_a_round_is_spread_over_its_time(
@@ -165,8 +162,7 @@ async def test_a_round_is_spread_over_its_time(
 ) -> None:
     for n in range(3000):
         registry.link.post("SET", f"{keys.prefix}:session:{n}", "x", "PX", 60_000)
-    await registry.link.ask("SREM", keys.shard(shard_of(ADA), "users"), ADA)
-    walk = await Walk.begin(registry)
+    walk = Walk(registry, await registry.keyspace.masters())
     await walk.step()
     assert 0 < walk.share < 1
     assert not walk.finished
@@ -178,14 +174,48 @@ async def test_a_round_is_spread_over_its_time(
     monkeypatch.setattr(repair, "STEPS", 2)
     await slow.catch_up()
     assert slow._walk.share == pytest.approx(walk.share, rel=0.2)
+    await registry.link.ask("SREM", keys.shard(shard_of(ADA), "users"), ADA)
     quick = Rounds(registry, 0.001)
     repaired = Repaired()
-    for _ in range(100):
+    took = 0
+    while quick._walk is None or not quick._walk.finished:
         repaired += await quick.catch_up()
-        assert quick._walk is not None
-        if quick._walk.finished:
-            break
+        took += 1
+        assert took < 100
     assert repaired == Repaired(users=1)
+    assert took >= 3
+
+
+async def test_a_round_that_redis_interrupted_goes_on_where_it_was(
+    registry: Registry, inbox: Inbox, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3000):
+        registry.link.post("SET", f"{keys.prefix}:session:{n}", "x", "PX", 60_000)
+    monkeypatch.setattr(repair, "STEPS", 1)
+    rounds = Rounds(registry, 0.001)
+    await rounds.catch_up()
+    walk = rounds._walk
+    assert walk is not None
+    with monkeypatch.context() as cut:
+        cut.setattr(registry.link, "_connected", False)
+        with pytest.raises(StoreUnavailable):
+            await rounds.catch_up()
+    before = walk.share
+    await rounds.catch_up()
+    assert rounds._walk is walk
+    assert walk.share > before
+    # On another master the cursor means nothing.
+    walk.masters = {"elsewhere": 1}.keys()
+    await rounds.catch_up()
+    assert rounds._walk is not walk
+
+
+async def test_a_prefix_is_taken_word_by_word(config: Config) -> None:
+    odd = replace(config, redis=replace(config.redis, prefix=f"{config.redis.prefix}[*?]\\"))
+    async with open_registry(odd, name="test") as registry:
+        await Inbox(registry).prepare()
+        await registry.link.ask("SREM", Keys(odd.redis.prefix).shard(shard_of(ADA), "users"), ADA)
+        assert (await repair_all(registry)).users == 1
 
 
 # --- idle devices ----------------------------------------------------------------------------------------------------

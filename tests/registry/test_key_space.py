@@ -21,7 +21,7 @@ from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
 from roles.gc import sweeps
 from roles.gc.census import take_census
-from roles.gc.repair import Walk
+from roles.gc.repair import repair_all
 from tests.registry.test_messages import ADA, Inbox
 
 # --- the walker ------------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ async def test_a_deletion_killed_after_any_step_is_finished_by_gc(
         if done < 3:
             # As if the write into the index of users had been lost: only the walk over all keys finds the tombstone.
             await registry.link.ask("SREM", registry.users._store.keys.shard(shard_of(ADA), "users"), ADA)
-        await (await Walk.begin(registry)).to_the_end()
+        await repair_all(registry)
     if by == "count" or done >= 3:
         await take_census(registry, Accounts(registry, config))
     assert but_leases(await of_ada(registry, config)) == {GONE}
