@@ -64,8 +64,8 @@ async def sweep_all(registry: Registry, *, limit: int, patience_seconds: float =
             progress = trio.current_time()
         elif trio.current_time() - progress > patience_seconds:
             raise NotGood(
-                f"{len(left)} of {len(registry.index.shards)} shards could not be visited: other gc daemons were in them "
-                "all the time, or their Redis does not answer; run it again"
+                f"{len(left)} of {len(registry.index.shards)} shards could not be visited: other gc daemons were in "
+                "them all the time, or their Redis does not answer; run it again"
             )
         else:
             await trio.sleep(0.2)

@@ -129,6 +129,14 @@ async def test_an_identity_that_leads_to_nobody_goes(registry: Registry, inbox: 
     assert await registry.link.ask("EXISTS", keys.identity("i")) == 1
 
 
+async def test_the_identity_of_an_unfinished_deletion_waits_for_its_turn(registry: Registry, inbox: Inbox) -> None:
+    """Else the index of users would forget a user whose sessions have not ended."""
+    await registry.users.delete(ADA)
+    assert await registry.users.listing.stray(["i"]) == []
+    assert (await repair_all(registry)).deletions == 1
+    assert await registry.users.listing.stray(["i"]) == []
+
+
 async def test_keys_without_their_user_get_an_end_and_are_not_deleted(
     registry: Registry, config: Config, inbox: Inbox, keys: Keys
 ) -> None:
@@ -270,7 +278,9 @@ async def test_once_does_all_of_it(registry: Registry, config: Config, inbox: In
     await registry.users.delete(bob)
     await registry.link.ask("SREM", keys.shard(shard_of(ADA), "users"), ADA)
     registry.index.expires(ADA, 1)
+    await registry.link.ask("HSET", keys.servers("seen"), "long dead", 1)
     assert (await run_once(config)).users == 1
+    assert await registry.link.ask("EXISTS", keys.servers("seen")) == 0
     assert await listed(registry) == [ADA]
     assert await registry.users.unfinished_deletion(bob) is None
     assert await registry.link.ask("EXISTS", keys.identity("j")) == 0
