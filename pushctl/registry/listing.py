@@ -86,13 +86,14 @@ class Listing:
         ]
 
     async def stray(self, entries: Sequence[str]) -> list[tuple[UserId, str]]:
-        """(user, entry) of those identity entries whose user neither is there nor waits for a deletion to be finished.
+        """(user, entry) of those identity entries whose user is proved to be no more, by a tombstone of a finished
+        deletion (which no user who is there has). A put-back that met a deletion and was killed leaves them.
 
-        What was cut off leaves them: a log-in before it made the user, a put-back that met a deletion.
+        An entry whose user is merely not there stays, as nothing is proved: perhaps a log-in is about to make the user,
+        perhaps the user was lost and comes back with a backup, and must be found under the same id.
         """
         ask_all, keys = self._store.link.ask_all, self._store.keys
         replies = await ask_all([("GET", keys.identity(entry)) for entry in entries])
         pairs = [(UserId(raw.decode()), entry) for raw, entry in zip(replies, entries, strict=True) if raw is not None]
-        there = await ask_all([("EXISTS", self._meta(user)) for user, _ in pairs])
-        waits = await ask_all([("HEXISTS", keys.user(user, "gone"), "identity") for user, _ in pairs])
-        return [pair for pair, *known in zip(pairs, there, waits, strict=True) if not any(known)]
+        gone = await ask_all([("HKEYS", keys.user(user, "gone")) for user, _ in pairs])
+        return [pair for pair, tombstone in zip(pairs, gone, strict=True) if tombstone and b"identity" not in tombstone]

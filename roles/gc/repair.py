@@ -1,7 +1,7 @@
 """The slow repair: a round over every key there is, for what no index leads to.
 
 Finds users that the index of users or the identity index does not name (the write after the log-in was lost), deletions
-that were cut off, entries of the identity index that lead to nobody, and keys whose user is gone without a trace.
+that were cut off, entries of the identity index whose user is no more, and keys whose user is gone without a trace.
 Owns: the place in the round and its pace. Promises: bounded work at a time; every repair can be done twice, by two
 daemons at once, and be cut off anywhere, so a daemon that is killed costs a round begun anew and nothing else.
 Must not know: who else repairs.
@@ -23,7 +23,7 @@ STEPS = 20
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """`users`, `identities`: entries put back into the two indexes; `deletions`: finished; `strays`: identity entries
-    that led to nobody; `faded`: keys without a user that were given an end."""
+    of deleted users; `faded`: keys without a user that were given an end."""
 
     users: int = 0
     identities: int = 0

@@ -122,11 +122,16 @@ async def test_a_user_whom_no_index_names_is_found(registry: Registry, inbox: In
     assert await repair_all(registry) == Repaired()
 
 
-async def test_an_identity_that_leads_to_nobody_goes(registry: Registry, inbox: Inbox, keys: Keys) -> None:
-    await registry.sessions.user_of("j", UserId("bob"))  # a log-in that went no further
+async def test_an_identity_goes_only_when_its_user_is_proved_to_be_no_more(
+    registry: Registry, config: Config, inbox: Inbox, keys: Keys
+) -> None:
+    await registry.sessions.user_of("j", UserId("bob"))  # a log-in that went no further, or a user who was lost
+    assert await repair_all(registry) == Repaired()
+    await Accounts(registry, config).delete_account(ADA)
+    await registry.sessions.user_of("i", ADA)
     assert await repair_all(registry) == Repaired(strays=1)
-    assert await registry.link.ask("EXISTS", keys.identity("j")) == 0
-    assert await registry.link.ask("EXISTS", keys.identity("i")) == 1
+    assert await registry.link.ask("EXISTS", keys.identity("i")) == 0
+    assert await registry.link.ask("EXISTS", keys.identity("j")) == 1
 
 
 async def test_the_identity_of_an_unfinished_deletion_waits_for_its_turn(registry: Registry, inbox: Inbox) -> None:
