@@ -14,6 +14,8 @@ from pushctl.ids import UserId, new_id
 from pushctl.inbox.accounts import Accounts, SignedIn
 from pushctl.registry import Registry
 from pushctl.registry.script import Script
+from pushctl.registry.store import AccountGone
+from roles.gc.census import take_census
 
 KEYS = Keys.generate()
 ALICE = Principal(BROWSERID, "", "alice@idp.example")
@@ -88,3 +90,18 @@ async def test_a_log_in_that_is_refused_leaves_no_session(registry: Registry, co
     with pytest.raises(NotFound):
         await sign_in(accounts, "nobody's")
     assert await sessions(registry, config) == []
+
+
+async def test_a_deletion_is_confirmed_before_all_of_it_is_tidied(registry: Registry, config: Config) -> None:
+    accounts = Accounts(registry, config)
+    await sign_in(accounts)
+    entry = registry.users._store.keys.identity(KEYS.index_entry(ALICE))
+    await registry.link.ask("DEL", entry)
+    await registry.link.ask("HSET", entry, "of", "another kind")  # every question of it fails
+    await accounts.delete_account(USER)
+    with pytest.raises(AccountGone):
+        await registry.users.devices(USER)
+    assert await registry.users.unfinished_deletion(USER) is not None
+    await registry.link.ask("DEL", entry)
+    await take_census(registry, accounts)
+    assert await registry.users.unfinished_deletion(USER) is None
