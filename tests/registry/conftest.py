@@ -1,11 +1,15 @@
-"""A registry on the session's Redis, under a prefix of its own, with a clock that tests can move."""
+"""A registry on the session's Redis and again on its Cluster, with a prefix of its own and a clock that tests move."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from pushctl.config.model import Config
+from pushctl.config.model import Config, Redis
+from pushctl.ids import new_id
 from pushctl.registry import Registry, open_registry
+from tests.redises.cluster import RedisCluster
+from tests.redises.process import RedisProcess
 
 
 class Shift:
@@ -17,6 +21,14 @@ class Shift:
 @pytest.fixture
 def shift() -> Shift:
     return Shift()
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def config(request: pytest.FixtureRequest) -> Config:
+    """As everywhere, on one Redis and on a Cluster of three masters: what a registry promises, it promises on both."""
+    fixture = {"redis": "redis_process", "cluster": "cluster"}[request.param]
+    installation: RedisProcess | RedisCluster = request.getfixturevalue(fixture)
+    return replace(Config(), redis=Redis(url=installation.url, prefix=f"t-{new_id()}", connect_seconds=5))
 
 
 @pytest.fixture
