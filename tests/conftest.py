@@ -13,6 +13,8 @@ from pushctl.ids import new_id
 from tests.redises.cluster import RedisCluster, redis_cluster
 from tests.redises.process import RedisProcess, redis_binary
 from tests.redises.replication import Replicas, replicas
+from tests.redises.sentinels import SentinelSet, sentinel_set
+from tests.redises.tls import TlsRedis, redis_with_tls
 
 __all__ = ["RedisProcess", "redis_binary"]
 
@@ -77,6 +79,20 @@ def own_cluster(folder: Path) -> Iterator[RedisCluster]:
 def own_cluster_with_replicas(folder: Path) -> Iterator[RedisCluster]:
     """Three masters with one replica each, which fail over after a second of silence, for one test alone."""
     with redis_cluster(folder, with_replicas=True, node_timeout_ms=1000) as running:
+        yield running
+
+
+@pytest.fixture
+def own_sentinels(folder: Path) -> Iterator[SentinelSet]:
+    """Three Sentinels, a master and a replica, for one test alone."""
+    with sentinel_set(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def tls_redis(folder: Path) -> Iterator[TlsRedis]:
+    """Debian's Redis with TLS and one named user, for one test alone."""
+    with redis_with_tls(folder) as running:
         yield running
 
 

@@ -1,13 +1,20 @@
 """The installations are what they claim to be: tests that break them prove nothing otherwise."""
 
+import errno
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from redis.exceptions import AskError, MovedError
+from redis import Redis
+from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError
 
 from tests.redises.cluster import RedisCluster
 from tests.redises.process import RedisProcess
 from tests.redises.replication import Replicas, is_in_sync
+from tests.redises.sentinels import SentinelSet
+from tests.redises.tls import TlsRedis, write_certificates
 from tests.redises.waiting import until
 
 
@@ -33,6 +40,31 @@ def test_a_frozen_redis_can_be_stopped_and_one_that_cannot_start_says_why(folder
     assert not process.alive
     with pytest.raises(AssertionError, match="nonsense"):
         RedisProcess(folder / "bad", "nonsense yes")
+
+
+def test_not_even_a_killed_test_run_leaves_a_frozen_redis_behind(folder: Path) -> None:
+    lines = [
+        "import time, pathlib",
+        "from tests.redises.process import RedisProcess",
+        f"process = RedisProcess(pathlib.Path({str(folder)!r}), listen='port')",
+        "process.freeze()",
+        "print(process.port, flush=True)",
+        "time.sleep(60)",
+    ]
+    run = subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout
+    with run, run.stdout as said:
+        port = int(said.readline())
+        socket.create_connection(("127.0.0.1", port)).close()  # the kernel takes it for the frozen Redis
+        run.kill()
+        run.wait()
+
+    def is_gone() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.1)
+            return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+    until(is_gone, "it is gone")
 
 
 def test_a_replica_misses_what_is_written_while_it_is_cut_off(own_replicas: Replicas) -> None:
@@ -108,3 +140,28 @@ def test_a_replica_that_was_cut_off_is_promoted_without_what_it_missed(
     master.start()
     until(lambda: is_in_sync(replica, master), "the old master follows the new one")
     assert sorted(master.ask("KEYS", "*")) == [b"{a}:after", b"{a}:before"]
+
+
+@pytest.mark.slow
+def test_sentinels_promote_the_replica_of_a_dead_master(own_sentinels: SentinelSet) -> None:
+    master, replica = own_sentinels.watched.master, own_sentinels.watched.replica
+    assert own_sentinels.master is master
+    master.ask("SET", "kept", "yes")
+    assert master.ask("WAIT", 1, 1000) == 1
+    master.kill()
+    own_sentinels.until_promoted(replica)
+    assert own_sentinels.master is replica
+    assert replica.ask("GET", "kept") == b"yes"
+
+
+@pytest.mark.debian
+def test_the_redis_with_tls_lets_in_its_user_and_nobody_else(tls_redis: TlsRedis, folder: Path) -> None:
+    stranger = write_certificates(folder / "stranger")
+    with Redis.from_url(tls_redis.url) as client:
+        assert client.ping()
+    with Redis.from_url(tls_redis.url_with(user="default")) as client, pytest.raises(AuthenticationError):
+        client.ping()
+    fooled = Redis.from_url(tls_redis.url_with(authority=stranger))
+    with fooled, pytest.raises(RedisError, match="certificate verify failed"):
+        fooled.ping()
+    assert tls_redis.process.info("server")["tcp_port"] == str(tls_redis.process.port)
