@@ -343,8 +343,12 @@ class Link:
         if self._installation is None or not self._settled:
             return
         replies = [await connection.ask("GET", key) for key in self._markers_of(node, self._installation)]
-        # An error says that the slot is just moving elsewhere.
-        values = [reply for reply in replies if not isinstance(reply, ErrorReply)]
+        values = []
+        for reply in replies:
+            if not isinstance(reply, ErrorReply):
+                values.append(reply)
+            elif not str(reply).startswith(("MOVED", "ASK")):  # those: the slot is just moving elsewhere
+                raise StoreUnavailable(f"Redis at {node} does not say whose it is: {reply}")
         problem = self._installation.verdict(values, str(node))
         if problem:
             raise NotAdmitted(problem)

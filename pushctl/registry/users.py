@@ -83,6 +83,8 @@ class Users:
         Raises NotFound for a device that is not this user's, LimitReached for one too many.
         """
         limit = self._store.config.limits.devices_per_user
+        # A user who is made in a registry that was just emptied would count push URLs from 0 again.
+        await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
         reply = await self._store.run_uncertain(
             REGISTER,
             user,
@@ -100,7 +102,7 @@ class Users:
             raise LimitReached(f"a user may have {limit} devices; remove one first")
         new_user = reply[2] == 1
         if new_user:
-            # Not before: a user made in a registry that was just emptied must not count push URLs from 0 again.
+            # Again: it may have been emptied in between.
             await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
             await self._store.link.ask("SADD", self._store.keys.shard(shard_of(user), "users"), user)
         older = [SessionHash(raw.decode()) for raw in reply[3]]
