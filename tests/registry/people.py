@@ -1,5 +1,6 @@
 """Users with a push URL each, for tests of what happens to their messages when Redis is in trouble."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from pushctl.registry import Registry
 from pushctl.registry.keys import shard_of
 from pushctl.registry.messages import NewMessage, Stored
 from pushctl.registry.records import PushUrlRecord
+
+in_thread = trio.to_thread.run_sync
 
 
 def impatient(url: str, **changes: object) -> Config:
@@ -56,6 +59,41 @@ class Person:
         return [record.body.decode() for record in await self.registry.messages.unread(self.user, 0, 5000)]
 
 
+class Writer:
+    """Posts one message after another for somebody, and remembers what was answered."""
+
+    def __init__(self, person: Person, name: str) -> None:
+        self.person = person
+        self.name = name
+        self.answered: list[str] = []
+        self.refused: list[str] = []
+        self.reasons: Counter[str] = Counter()
+        self.seconds: list[float] = []
+
+    async def write(self, *, pause: float = 0.002) -> None:
+        """Until cancelled. A post that is cancelled on its way may have arrived."""
+        while True:
+            body = f"{self.name}-{len(self.answered) + len(self.refused)}"
+            self.refused.append(body)
+            began = trio.current_time()
+            try:
+                await self.person.post(body)
+            except StoreUnavailable as error:
+                self.reasons[error.detail] += 1
+            else:
+                self.answered.append(self.refused.pop())
+                self.seconds.append(trio.current_time() - began)
+            await trio.sleep(pause)
+
+    def check(self, bodies: list[str]) -> None:
+        """Hold what is stored against what was answered."""
+        stored = [body for body in bodies if body.startswith(f"{self.name}-")]
+        assert len(stored) == len(set(stored)), "stored twice"
+        assert [body for body in stored if body in set(self.answered)] == self.answered, "lost, or out of order"
+        assert set(stored) <= {*self.answered, *self.refused}
+        assert self.reasons["Redis refused"] == 0, "a script ran into an error"
+
+
 def user_in(part: int, parts: int) -> UserId:
     """Somebody new whose keys lie in the `part`th of so many equal ranges of slots: on that master of a new Cluster."""
     while True:
@@ -75,3 +113,9 @@ async def patiently(ask: Callable[[], Awaitable[object]], *, seconds: float = 20
                 await trio.sleep(0.05)
             else:
                 return trio.current_time() - began
+
+
+async def until(truth: Callable[[], bool]) -> None:
+    with trio.fail_after(10):
+        while not truth():  # noqa: ASYNC110 - nobody here can be told
+            await trio.sleep(0.01)

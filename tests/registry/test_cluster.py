@@ -17,44 +17,7 @@ from pushctl.registry.jobs import JobReader, Taken
 from pushctl.registry.keys import SHARDS, SLOTS, Keys, shard_of, slot_of
 from pushctl.registry.messages import Delta
 from tests.redises.cluster import RedisCluster
-from tests.registry.people import Person, impatient, patiently, user_in
-
-in_thread = trio.to_thread.run_sync
-
-
-class Writer:
-    """Posts one message after another for somebody, and remembers what was answered."""
-
-    def __init__(self, person: Person, name: str) -> None:
-        self.person = person
-        self.name = name
-        self.answered: list[str] = []
-        self.refused: list[str] = []
-        self.reasons: Counter[str] = Counter()
-        self.seconds: list[float] = []
-
-    async def write(self, *, pause: float = 0.002) -> None:
-        """Until cancelled. A post that is cancelled on its way may have arrived."""
-        while True:
-            body = f"{self.name}-{len(self.answered) + len(self.refused)}"
-            self.refused.append(body)
-            began = trio.current_time()
-            try:
-                await self.person.post(body)
-            except StoreUnavailable as error:
-                self.reasons[error.detail] += 1
-            else:
-                self.answered.append(self.refused.pop())
-                self.seconds.append(trio.current_time() - began)
-            await trio.sleep(pause)
-
-    def check(self, bodies: list[str]) -> None:
-        """Hold what is stored against what was answered."""
-        stored = [body for body in bodies if body.startswith(f"{self.name}-")]
-        assert len(stored) == len(set(stored)), "stored twice"
-        assert [body for body in stored if body in set(self.answered)] == self.answered, "lost, or out of order"
-        assert set(stored) <= {*self.answered, *self.refused}
-        assert self.reasons["Redis refused"] == 0, "a script ran into an error"
+from tests.registry.people import Person, Writer, impatient, in_thread, patiently, until, user_in
 
 
 class Tail:
@@ -164,12 +127,6 @@ async def test_a_job_stream_that_moves_takes_its_reader_along(own_cluster: Redis
         assert lost >= 1
         assert target.ask("EXISTS", stream) == 1
         print(f"the reader found the new owner after {seconds:.1f} s")
-
-
-async def until(truth: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not truth():  # noqa: ASYNC110 - nobody here can be told
-            await trio.sleep(0.01)
 
 
 @pytest.mark.slow
