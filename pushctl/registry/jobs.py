@@ -6,7 +6,6 @@ covers them); acknowledged and deleted together; a dead router's jobs are taken 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import trio
@@ -58,13 +57,12 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @cached_property
+    @property
     def partitions(self) -> int:
-        """`routing.partitions`; 0 = one per master, as many as there were when first asked."""
-        return self._store.config.routing.partitions or len(self._store.link.masters)
+        return self._store.partitions
 
     def _stream(self, partition: int) -> str:
-        return self._store.keys.route(partition, self.partitions)
+        return self._store.stream(partition)
 
     def partition_of(self, user: UserId) -> int:
         return shard_of(user, self.partitions)

@@ -83,6 +83,10 @@ class Link:
         """Every master can be asked."""
         return self._masters.connected
 
+    def is_connected(self, key: str | bytes) -> bool:
+        """The master of this key can be asked."""
+        return self._masters.of_key(key).connected
+
     @property
     def is_cluster(self) -> bool:
         return self._masters.is_cluster
@@ -174,9 +178,9 @@ class Link:
         """What an error reply on a connection of the caller's own says about the masters."""
         self._masters.heard_error(error)
 
-    async def open_connection(self, key: str | None, *, name: str) -> Connection:
-        """A connection of the caller's own to the master of a key (None: any), for what blocks or listens. Raises
-        StoreUnavailable."""
+    async def open_connection(self, key: str, *, name: str) -> Connection:
+        """A connection of the caller's own to the master of a key, for what blocks or listens. Raises StoreUnavailable.
+        It is broken off when the link loses that master."""
         node = self._masters.of_key(key)
         if node.refused:
             raise StoreUnavailable(node.problem)

@@ -9,8 +9,7 @@ import pytest
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import PushUrlId, ServerId, UserId, new_id
-from pushctl.protocol.jobs import Probe, encode
+from pushctl.ids import PushUrlId, UserId, new_id
 from pushctl.registry import open_registry
 from pushctl.registry.connection import ConnectionLost
 from pushctl.registry.jobs import JobReader, Taken
@@ -307,19 +306,6 @@ async def test_users_spread_evenly_and_their_streams_and_shards_lie_with_them(cl
         low, high = (SLOTS * n // SHARDS for n in (shard_of(user), shard_of(user) + 1))
         assert low <= slot_of(keys.shard(shard_of(user), "due")) < high
         assert low <= slot_of(keys.user(user, "meta")) < high
-
-
-async def test_a_hint_published_through_any_master_is_heard(cluster: RedisCluster) -> None:
-    server = ServerId(f"s-{new_id()}")
-    async with (
-        open_registry(impatient(cluster.url), name="test") as registry,
-        registry.channels.listen(server) as listener,
-    ):
-        for part in range(3):
-            await registry.channels.publish([(server, encode(Probe(f"{part}")))], near=user_in(part, 3))
-        with trio.fail_after(5):
-            heard = {await listener.hear() for _ in range(3)}
-        assert heard == {encode(Probe(f"{part}")) for part in range(3)}
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_r
     seconds = 0.3
     async with (
         open_registry(impatient(own_redis.url, timeout_seconds=seconds), name="test") as registry,
-        registry.channels.listen(ServerId("s1")) as listener,
+        registry.channels.listen(ServerId("s1"), 0) as listener,
     ):
         with own_redis.frozen():
             began = trio.current_time()

@@ -45,7 +45,7 @@ async def test_tls_with_a_named_user(tls_redis: TlsRedis) -> None:
 async def test_a_listener_over_tls_is_broken_off_with_its_master(tls_redis: TlsRedis) -> None:
     async with (
         open_registry(impatient(tls_redis.url), name="test") as registry,
-        registry.channels.listen(ServerId("s1")) as listener,
+        registry.channels.listen(ServerId("s1"), 0) as listener,
     ):
         with tls_redis.process.frozen(), pytest.raises(StoreUnavailable), trio.fail_after(10):
             await listener.hear()

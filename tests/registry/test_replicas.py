@@ -138,7 +138,7 @@ async def test_what_promises_nothing_is_answered_beside_a_frozen_replica(
         "heartbeat": partial(confirmed.servers.heartbeat, server, row),
         "picture": partial(confirmed.servers.picture, "judge"),
         "jobs": partial(confirmed.jobs.take_over, "router", 0, 10),
-        "publish": partial(confirmed.channels.publish, [(server, encode(Probe("p")))]),
+        "publish": partial(confirmed.channels.publish, 0, [(server, encode(Probe("p")))]),
     }
     with own_replicas.replica.frozen():
         async with trio.open_nursery() as nursery:
