@@ -28,8 +28,11 @@ LARGEST_TAG = 2**64 - 1
 
 
 def new_id(octets: int = 9) -> str:
-    """A fresh random id of `octets` bytes, as base64url without padding."""
-    return b64url(secrets.token_bytes(octets))
+    """A fresh random id of `octets` bytes, as base64url without padding. Never with a dash in front, which a command
+    line would take for an option."""
+    while (drawn := b64url(secrets.token_bytes(octets))).startswith("-"):
+        pass
+    return drawn
 
 
 def new_tag() -> int:

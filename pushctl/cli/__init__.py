@@ -28,6 +28,7 @@ COMMANDS = {
     "client": "Be a device: log in, allow sites, receive messages.",
     "send": "Be a third party: send a message to a push URL.",
     "stats": "See what the registry says: servers, users, messages, routing.",
+    "inspect": "See one user, push URL, message or server in full, and why it is so.",
     "config": "Show, check or write the configuration.",
     "keys": "Make the secrets that the service needs.",
 }

@@ -19,6 +19,7 @@ from pushctl.ids import (
     LARGEST_SEQ,
     LARGEST_TAG,
     Cursor,
+    DeviceId,
     MessageRef,
     Position,
     PushUrlId,
@@ -215,10 +216,15 @@ class Inbox:
         return page, str(records[limit - 1].ref.seq) if len(records) > limit else None
 
     async def sync(
-        self, user: UserId, cursor: str | None, next_page: str | None
+        self, user: UserId, device: DeviceId, cursor: str | None, next_page: str | None
     ) -> tuple[frames.DeltaFrame | frames.SnapshotFrame, str | None]:
-        """One page of what a device missed, and the token of the next page while there is one. Raises QueryInvalid."""
+        """One page of what a device missed, and the token of the next page while there is one. Raises QueryInvalid.
+
+        A device that comes with a cursor has everything up to there: that counts as an acknowledgement.
+        """
         place = _open_page(next_page) if next_page is not None else parse_cursor(cursor)
+        if next_page is None and isinstance(place, Cursor):
+            await self._registry.messages.acknowledge(user, [(device, place)], came_back=True)
         page = await self._registry.messages.sync(user, place, min_rank=0, page_bytes=HTTP_PAGE_BYTES)
         frame = self.render.page(user, page)
         if page.done:

@@ -15,6 +15,7 @@ from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
+from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
@@ -42,6 +43,7 @@ class Registry:
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)
+        self.inspection = Inspection(store)
         self.channels = Channels(store)
         self._keys = keys
 
@@ -81,6 +83,14 @@ class Registry:
             for address in masters:
                 nursery.start_soon(look, address)
         return policies or (list(dict.fromkeys(silent)) if len(silent) == len(masters) else [])
+
+    async def verdicts(self, installation: str) -> dict[str, str | None]:
+        """Of each master that answers: why it is not this installation's; None: it is."""
+        return await self.link.verdicts(Installation(installation, self._keys))
+
+    async def adopt(self, installation: str) -> None:
+        """From now on this registry is this installation's, whatever was lost in it."""
+        await self.link.adopt(Installation(installation, self._keys))
 
     async def infos(self) -> dict[str, dict[str, str]]:
         """What each master says of itself (INFO), by address."""

@@ -200,10 +200,13 @@ class Link:
         if problem:
             raise StoreUnavailable(problem)
 
-    async def adopt(self) -> None:
-        """Mark every master as ours, whatever was lost there."""
-        assert self._installation is not None
-        await self.ask_all(self._installation.marks(), lane="sure")
+    async def verdicts(self, installation: Installation) -> dict[str, str | None]:
+        """Of each master that answers: why it is not this installation's, None if it is."""
+        return {str(node): problem for node, problem in await self._verdicts(installation)}
+
+    async def adopt(self, installation: Installation) -> None:
+        """Mark every master as this installation's, whatever was lost there."""
+        await self.ask_all(installation.marks(), lane="sure")
 
     # --- one question ------------------------------------------------------------------------------------------------
 
@@ -332,7 +335,7 @@ class Link:
                 return installation.verdict(values, "") is None
             if not self._settings.adopt_empty or any(await self.ask_all(installation.signs_of_life())):
                 return False
-            await self.adopt()
+            await self.adopt(installation)
         except StoreUnavailable as error:
             self._log.warning("marker_unknown", detail=error.detail)
             return not self.connected  # a Cluster that is partly away: each master that answers is looked at
@@ -357,14 +360,20 @@ class Link:
         if problem:
             raise NotAdmitted(problem)
 
-    async def _look_at_markers(self, installation: Installation) -> None:
-        """Leave every master that does not hold the marker (any more)."""
+    async def _verdicts(self, installation: Installation) -> list[tuple[Node, str | None]]:
+        found = []
         for node in self._masters.nodes:
             try:
                 values = await self.ask_all([("GET", key) for key in self._markers_of(node, installation)])
             except StoreUnavailable:
                 continue
-            self._leave_if_foreign(node, installation.verdict(values, str(node)))
+            found.append((node, installation.verdict(values, str(node))))
+        return found
+
+    async def _look_at_markers(self, installation: Installation) -> None:
+        """Leave every master that does not hold the marker (any more)."""
+        for node, problem in await self._verdicts(installation):
+            self._leave_if_foreign(node, problem)
 
     def _leave_if_foreign(self, node: Node, problem: str | None) -> None:
         if problem:

@@ -255,7 +255,13 @@ class Messages:
             done=reply[4] == 1,
         )
 
-    async def acknowledge(self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]]) -> None:
-        """Devices of one user say how far they have everything safe."""
-        rest = [part for device, cursor in positions for part in (device, cursor.epoch, cursor.position.seq)]
-        await self._store.run(ACKNOWLEDGE, user, rest=rest)
+    async def acknowledge(
+        self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]], *, came_back: bool = False
+    ) -> None:
+        """Devices of one user say how far they have everything safe; `came_back`: by asking for what is behind."""
+        rest: list[str] = []
+        for device, cursor in positions:
+            at = cursor.position
+            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
+            rest += (device, cursor.epoch, str(at.seq), str(at.tag))
+        await self._store.run(ACKNOWLEDGE, user, rest=rest, came_back=int(came_back))

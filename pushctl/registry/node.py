@@ -69,7 +69,8 @@ class Node:
     @property
     def problem(self) -> str:
         """Why it is not connected, while it is not."""
-        return next((lane.problem for lane in self.lanes if not lane.connected), "")
+        apart = sorted((lane for lane in self.lanes if not lane.connected), key=lambda lane: not lane.refused)
+        return apart[0].problem if apart else ""
 
     @property
     def refused(self) -> bool:

@@ -14,7 +14,8 @@ DropReason = Literal["replaced", "cancelled", "evicted"]
 
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
-    """A message at rest. `body` is what the api stored, opaque here; `rank` the urgency, 0 (very-low) to 3 (high)."""
+    """A message at rest. `body` is what the api stored, opaque here; `rank` the urgency, 0 (very-low) to 3 (high);
+    `size` what the body counts for, also where it was left out."""
 
     ref: MessageRef
     rank: int
@@ -23,11 +24,12 @@ class MessageRecord:
     topic: str | None
     site: str
     body: bytes
+    size: int = 0
 
     @classmethod
     def parse(cls, seq: bytes, record: bytes) -> "MessageRecord":
         head, _, body = record.partition(b"\n")
-        tag, key_id, expires, rank, push_url, sent, _size, topic, site = head.decode().split(" ")
+        tag, key_id, expires, rank, push_url, sent, size, topic, site = head.decode().split(" ")
         return cls(
             MessageRef(int(seq), int(tag), key_id, int(expires)),
             int(rank),
@@ -36,6 +38,7 @@ class MessageRecord:
             topic[1:] or None,
             site,
             body,
+            int(size),
         )
 
 

@@ -97,6 +97,7 @@ class Users:
             max_devices=limit,
         )
         if reply[0] == b"no_device":
+            await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
             raise NotFound("this user has no such device; log in with id null for a new one", field="$.device.id")
         if reply[0] == b"limit":
             raise LimitReached(f"a user may have {limit} devices; remove one first")

@@ -220,7 +220,7 @@ async def sync(
     """One page; while `done` is false ask again with `next` alone."""
     if cursor is not None and following is not None:
         raise QueryInvalid("give cursor for the first page or next for the others, not both", field="next")
-    page, next_page = await request.services.inbox.sync(request.caller.user, cursor, following)
+    page, next_page = await request.services.inbox.sync(request.caller.user, request.caller.device, cursor, following)
     if isinstance(page, DeltaFrame):
         return DeltaOut("delta", page.events, page.cursor, page.done, next_page)
     return SnapshotOut("snapshot", page.push_urls, page.messages, page.cursor, page.done, next_page)

@@ -20,6 +20,7 @@ from pushctl.config.schema import keys
 from pushctl.errors import Problem
 from pushctl.http.problem import TYPE_URL
 from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
+from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.metrics import Metrics
 from pushctl.overview import Overview
 from tests.house.markdown import Document, Link, code_in
@@ -129,8 +130,11 @@ def test_a_command_that_is_none_would_be_noticed(wrong: str) -> None:
     assert type(refused.value).__name__ in ("BadParameter", "NoSuchOption", "UsageError")
 
 
+GROUPS = ("client", "config", "inspect", "keys")
+
+
 def test_the_documents_show_every_command() -> None:
-    shown = {command[:2] if command[0] in ("client", "config", "keys") else command[:1] for command in COMMANDS}
+    shown = {command[:2] if command[0] in GROUPS else command[:1] for command in COMMANDS}
     there: set[tuple[str, ...]] = set()
     for name in cli.COMMANDS:
         inner = getattr(cli.load_command(name), "commands", None)
@@ -224,6 +228,15 @@ def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
 def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> None:
     listed = [name for row in OPERATIONS.rows("`pushctl stats`") for name in code_in(row[0])]
     assert sorted(listed) == sorted(names_of(Overview))
+
+
+@pytest.mark.parametrize(
+    ("kind", "report"),
+    [("user", UserReport), ("push-url", PushUrlReport), ("message", MessageReport), ("server", ServerReport)],
+)
+def test_every_name_of_inspect_is_documented_and_every_documented_one_exists(kind: str, report: Any) -> None:
+    listed = [name for row in OPERATIONS.rows(f"`pushctl inspect {kind} ID`") for name in code_in(row[0])]
+    assert sorted(listed) == sorted(names_of(report))
 
 
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:

@@ -24,7 +24,8 @@ async def state_of(socket: Socket) -> str:
     """ "open", or the code it was closed with, once it has synced."""
     try:
         await socket.synced()
-        return "open" if await socket.silent() else "frame"
+        # One that had synced before it was displaced is told why first.
+        return "open" if await socket.silent() else str(await socket.close_code())
     except Closed as closed:
         return str(closed.code)
 

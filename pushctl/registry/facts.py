@@ -1,0 +1,118 @@
+"""What a look finds (inspection.py), as values: one user, message, push URL or socket server in full.
+
+Owns: their shapes. All moments are Redis time in ms, plus `shift_ms`. Must not know: what they mean.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pushctl.ids import DeviceId
+from pushctl.registry.messages import State
+from pushctl.registry.presence import Holder
+from pushctl.registry.records import MessageRecord, PushUrlRecord
+from pushctl.registry.servers import Row
+from pushctl.registry.users import Device
+
+Life = Literal["live", "revoked", ""]
+Devices = dict[DeviceId, Device]
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """No such user now. `deleted_until_ms`: of the tombstone; without one nobody can say whether there ever was.
+    `keys_left`: of the user, without the one that makes a user."""
+
+    now_ms: int
+    deleted_until_ms: int | None
+    keys_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """`first`, `last`: (seq, tag, at ms); None when it is empty. `bytes`: None where Redis does not say."""
+
+    entries: int
+    first: tuple[int, int, int] | None
+    last: tuple[int, int, int] | None
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    now_ms: int
+    epoch: str
+    seq: int
+    tag: int
+    floor: int
+    created_ms: int
+    push_urls_made: int
+    devices: Devices
+    leases: list[Holder]
+    leases_last_ms: int
+    push_urls: list[PushUrlRecord]
+    messages: list[MessageRecord]
+    """Without bodies, newest first; those past their moment, too."""
+    unread: int
+    log: LogFacts
+    stubs: int
+    ghosts: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """What gc knows of a user. `idle`: it found nothing at its last visit and looks once more."""
+
+    due_ms: int | None
+    idle: bool
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """`message`: without body, while Redis has it. `entry`: (kind, at ms) of the log's entry of this number and tag."""
+
+    now_ms: int
+    epoch: str
+    last_seq: int
+    floor: int
+    state: State | Literal["none"]
+    state_ms: int | None
+    seq: int
+    tag: int | None
+    expires_ms: int | None
+    message: MessageRecord | None
+    entry: tuple[str, int] | None
+    push_url: PushUrlRecord | None
+    life: Life
+    devices: Devices
+    leases: list[Holder]
+
+
+@dataclass(frozen=True, slots=True)
+class PushUrlFacts:
+    """`events`: (seq, kind, at ms) of entries that name it, newest first, among the newest `looked` of the log."""
+
+    now_ms: int
+    epoch: str
+    push_urls_made: int
+    life: Life
+    record: PushUrlRecord | None
+    icon_bytes: int
+    messages: list[MessageRecord]
+    unread: int
+    events: list[tuple[int, str, int]]
+    looked: int
+    log_entries: int
+    devices: Devices
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """`judges`: (name, when it last asked, since when it was watching without a gap), in ms."""
+
+    now_ms: int
+    seen_ms: int | None
+    row: Row | None
+    newest_generation: int | None
+    judges: list[tuple[str, int, int]]
