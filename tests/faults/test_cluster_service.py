@@ -69,6 +69,10 @@ class Reader:
 
 @pytest.fixture
 async def people(town: Town) -> list[tuple[Person, str]]:
+    return await settle(town)
+
+
+async def settle(town: Town) -> list[tuple[Person, str]]:
     """Six users with a push URL each, two on each master."""
     found: dict[int, list[tuple[Person, str]]] = {0: [], 1: [], 2: []}
     number = 0
@@ -170,6 +174,28 @@ async def test_one_frozen_master_of_three_leaves_the_others_users_alone(
 
         await eventually(back)
         assert all(reader.closed == [] for _, _, reader in followed)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_a_socket_server_does_not_spin_while_a_master_is_dead(own_cluster: RedisCluster) -> None:
+    config = impatient(own_cluster.url)
+    config = replace(config, socket=replace(config.socket, reconcile_seconds=1))
+    async with (
+        running(config, sockets=1) as service,
+        httpx.AsyncClient(timeout=30) as http,
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as stack,
+    ):
+        for person, _ in await settle(Town(service, http)):
+            socket = await stack.enter_async_context(person.connected("s1"))
+            nursery.start_soon(Reader().follow, socket)
+            await until(lambda socket=socket: any(frame["type"] == "sync" for frame in socket.frames))  # type: ignore[misc]
+        own_cluster.masters[1].kill()
+        await trio.sleep(1)  # everybody knows by now
+        began = time.process_time()
+        await trio.sleep(2)
+        assert time.process_time() - began < 1
         nursery.cancel_scope.cancel()
 
 
