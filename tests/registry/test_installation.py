@@ -15,7 +15,7 @@ from pushctl.registry.link import MARKER_SECONDS
 from pushctl.registry.users import Users
 from tests.redises.cluster import RedisCluster
 from tests.redises.process import RedisProcess
-from tests.registry.people import Person, impatient, patiently, user_in
+from tests.registry.people import Person, impatient, patiently, until, user_in
 
 
 def found_nothing(registry: Registry, ada: Person) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -162,3 +162,21 @@ async def test_an_account_that_was_deleted_is_still_known_as_such(own_redis: Red
         await registry.users.delete(ada.user)
         with pytest.raises(PushUrlGone):
             await ada.post("hello")
+
+
+@pytest.mark.slow
+async def test_a_master_that_does_not_say_whose_it_is_is_not_used(own_cluster: RedisCluster) -> None:
+    """As one does that has just started, and has not yet met the rest of its Cluster."""
+    async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
+        victim, slots = own_cluster.masters[1], range(5461, 10_922)
+        victim.ask("FLUSHALL")
+        victim.ask("CLUSTER", "DELSLOTS", *slots)
+        victim.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await until(lambda: "does not say whose it is" in refusals(registry))
+        assert not registry.connected
+        victim.ask("CLUSTER", "ADDSLOTS", *slots)
+        await until(lambda: "was emptied" in refusals(registry))
+
+
+def refusals(registry: Registry) -> str:
+    return " ".join(node.problem for node in registry.link._masters.nodes)
