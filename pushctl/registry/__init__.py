@@ -88,8 +88,12 @@ class Registry:
         """Of each master that answers: why it is not this installation's; None: it is."""
         return await self.link.verdicts(Installation(installation, self._keys))
 
+    async def is_unused(self, installation: str) -> bool:
+        """No role has ever used this registry: the first that starts will adopt it."""
+        return await self.link.is_unused(Installation(installation, self._keys))
+
     async def adopt(self, installation: str) -> None:
-        """From now on this registry is this installation's, whatever was lost in it."""
+        """From now on this registry is this installation's, whatever was lost in it; unless it is another's."""
         await self.link.adopt(Installation(installation, self._keys))
 
     async def infos(self) -> dict[str, dict[str, str]]:

@@ -52,6 +52,10 @@ class Installation:
         """Commands whose replies are all 0 in a registry that nobody has used yet."""
         return [("EXISTS", key) for key in self._used]
 
-    def marks(self) -> list[tuple[str, str, str]]:
-        """Commands that make this registry ours."""
-        return [("SET", key, self.name) for key in self.keys]
+    def any_marks(self) -> list[tuple[str, str]]:
+        """The same, of markers whosever they are."""
+        return [("EXISTS", key) for key in self.keys]
+
+    def marks(self) -> list[tuple[str, str, str, str]]:
+        """Commands that make this registry ours, but for what is another's."""
+        return [("SET", key, self.name, "NX") for key in self.keys]

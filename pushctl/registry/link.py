@@ -204,8 +204,12 @@ class Link:
         """Of each master that answers: why it is not this installation's, None if it is."""
         return {str(node): problem for node, problem in await self._verdicts(installation)}
 
+    async def is_unused(self, installation: Installation) -> bool:
+        """Nobody has marked this registry, or left anything in it that every role leaves."""
+        return not any(await self.ask_all([*installation.signs_of_life(), *installation.any_marks()]))
+
     async def adopt(self, installation: Installation) -> None:
-        """Mark every master as this installation's, whatever was lost there."""
+        """Mark every master as this installation's, whatever was lost there; not one that is another's."""
         await self.ask_all(installation.marks(), lane="sure")
 
     # --- one question ------------------------------------------------------------------------------------------------
@@ -330,10 +334,10 @@ class Link:
 
     async def _is_settled(self, installation: Installation) -> bool:
         try:
-            values = await self.ask_all([("GET", key) for key in installation.keys])
-            if any(value is not None for value in values):
+            if not await self.is_unused(installation):
+                values = await self.ask_all([("GET", key) for key in installation.keys])
                 return installation.verdict(values, "") is None
-            if not self._settings.adopt_empty or any(await self.ask_all(installation.signs_of_life())):
+            if not self._settings.adopt_empty:
                 return False
             await self.adopt(installation)
         except StoreUnavailable as error:
