@@ -113,9 +113,10 @@ class Keys:
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 
-    def channel(self, server: ServerId) -> str:
-        """The pub/sub channel a socket server listens to. Not a key; here because it shares the prefix."""
-        return f"{self.prefix}:server:{server}"
+    def channel(self, server: ServerId, partition: int, partitions: int) -> str:
+        """The pub/sub channel on which a socket server hears of a partition's users. Not a key; here because it shares
+        the prefix."""
+        return f"{self.prefix}:server:{server}:{partitions}.{partition}"
 
 
 def slot_of(key: str | bytes) -> int:

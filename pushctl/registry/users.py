@@ -116,6 +116,8 @@ class Users:
                 max_devices=limit,
             )
 
+        # A user who is made in a registry that was just emptied would count push URLs from 0 again.
+        await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
         reply = await attempt()
         if reply[0] == b"unfinished":
             await self.finish_deletion(user, Deleted.parse(*reply[1:]))
@@ -129,7 +131,7 @@ class Users:
             raise LimitReached(f"a user may have {limit} devices; remove one first")
         new_user = reply[2] == 1
         if new_user:
-            # Not before: a user made in a registry that was just emptied must not count push URLs from 0 again.
+            # Again: it may have been emptied in between.
             await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
             await self.listing.agree(user, identity, there=True)
         older = [SessionHash(raw.decode()) for raw in reply[3]]
