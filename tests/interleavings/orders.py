@@ -42,7 +42,7 @@ class Actor:
         self._act = act
         self._holds = set(holds)
         self._until = until
-        self._started = False
+        self._started = self._over = False
         self._rests = trio.Event()
         self._go = trio.Event()
         self._passed: set[Point] = set()
@@ -60,6 +60,8 @@ class Actor:
     async def step(self, nursery: trio.Nursery) -> None:
         """Let it take its next step; returns when it has."""
         self._rests = trio.Event()
+        if self._over:  # cut short by what another actor did: it has nothing left to do
+            return
         if self._started:
             self._go.set()
         else:
@@ -70,4 +72,5 @@ class Actor:
     async def _run(self) -> None:
         watcher.set(self.watch)
         await self._act(self._passed)
+        self._over = True
         self._rests.set()

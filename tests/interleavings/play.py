@@ -1,17 +1,18 @@
 """One order of a hello, publishes, a read mark and a disconnect, played and judged.
 
-The phone says hello; the tablet of the same user is connected to the same server before, is cut off, and comes back
-with its cursor when all else is over.
+The phone says hello; the tablet of the same user has been connected to the same server. One of them is cut off, and
+comes back with its cursor when all else is over.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import trio
 
 from pushctl.clock import system_clock
 from pushctl.ids import Cursor, SessionHash, UserId, new_id
-from pushctl.inbox import Session
+from pushctl.inbox import Inbox, Session
 from pushctl.points import Point, watcher
 from pushctl.protocol.frames import Notification
 from pushctl.registry.messages import Delta
@@ -47,8 +48,12 @@ class Plan:
     publishes: int = 2
     knows_cursor: bool = False
     """Whether the phone's hello has a cursor: it is then given a delta, not a snapshot."""
-    kind: type[Connection] = Connection
-    """Of the phone's connection."""
+    cut: Literal["phone", "tablet"] = "tablet"
+    connection: type[Connection] = Connection
+    """Of the phone."""
+    inbox: type[Inbox] = Inbox
+    """Of the sender."""
+    hello_ends: Point = Point.LIVE
 
     def orders(self) -> Iterator[Order]:
         held = dict.fromkeys(self.publishers, self.publish)
@@ -82,16 +87,17 @@ class Play:
 
     async def _play(self, order: Order, nursery: trio.Nursery) -> str:
         phone, tablet = await self._register(), await self._register()
-        push_url, _ = await self._scene.inbox.allow(self._user, "https://news.example", None, None)
+        push_url, _ = await self._scene.inbox().allow(self._user, "https://news.example", None, None)
         self._token = push_url.url.rpartition("/")[2]
         await self._publish()
-        disconnect = Actor(lambda _: self._cut_off(tablet), holds=self._plan.disconnect)
+        cut = phone if self._plan.cut == "phone" else tablet
+        disconnect = Actor(lambda _: self._cut_off(cut), holds=self._plan.disconnect)
         tablet.dial(self._server, None)
         nursery.start_soon(_watched, disconnect, tablet)
         await tablet.settled()
 
-        phone.dial(self._server, tablet.cursor if self._plan.knows_cursor else None, self._plan.kind)
-        hello = Actor(lambda _: phone.stay(), holds=self._plan.hello, until=Point.LIVE)
+        phone.dial(self._server, tablet.cursor if self._plan.knows_cursor else None, self._plan.connection)
+        hello = Actor(lambda _: phone.stay(), holds=self._plan.hello, until=self._plan.hello_ends)
         read = Actor(lambda passed: self._tell(self._mark_read, passed), holds=self._plan.read)
         actors = {"hello": hello, "read": read, "disconnect": disconnect}
         for name in self._plan.publishers:
@@ -99,9 +105,10 @@ class Play:
         for name in order:
             await actors[name].step(nursery)
 
+        await cut.over.wait()
+        cut.dial(self._server, cut.cursor or (tablet.cursor if self._plan.knows_cursor else None))
+        nursery.start_soon(cut.stay)
         await phone.settled()
-        tablet.dial(self._server, tablet.cursor)
-        nursery.start_soon(tablet.stay)
         await tablet.settled()
         found = [await self._wrong(phone, knew_first=self._plan.knows_cursor), await self._wrong(tablet)]
         return "; ".join(f"{who}: {what}" for who, what in zip(("phone", "tablet"), found, strict=True) if what)
@@ -116,11 +123,11 @@ class Play:
         return Device(Session(self._user, made.device, session, system_clock() + AN_HOUR_MS))
 
     async def _publish(self) -> None:
-        published = await self._scene.inbox.publish(self._token, PUSH)
+        published = await self._scene.inbox(self._plan.inbox).publish(self._token, PUSH)
         self._published.append((published.seq, published.message_id))
 
     async def _mark_read(self) -> None:
-        assert await self._scene.inbox.read(self._user, ids=[self._published[0][1]]) == 1
+        assert await self._scene.inbox().read(self._user, ids=[self._published[0][1]]) == 1
 
     async def _tell(self, append: Callable[[], Awaitable[None]], passed: Collection[Point]) -> None:
         """The whole order on publish: append, then locate, if there is a job."""
@@ -128,12 +135,13 @@ class Play:
         if Point.JOB_WRITTEN in passed:
             await self._scene.route(self._user)
 
-    async def _cut_off(self, tablet: Device) -> None:
-        """Until its lease is given back, too: that is not waited for in the product."""
-        tablet.hang_up()
-        await tablet.over.wait()
-        while tablet.id in await self._holding():
-            pass
+    async def _cut_off(self, device: Device) -> None:
+        """The tablet's step is over when its lease is given back; the phone may be on its way to claim one."""
+        device.hang_up()
+        if self._plan.cut == "tablet":
+            await device.over.wait()
+            while device.id in await self._holding():
+                pass
 
     async def _holding(self) -> list[str]:
         (holders,) = await self._scene.registry.presence.holders_of([self._user])

@@ -63,12 +63,16 @@ class Server(SocketRole):
 
 
 class Scene:
-    def __init__(self, registry: Registry, inbox: Inbox) -> None:
+    def __init__(self, registry: Registry, sealer: Sealer) -> None:
         self.registry = registry
-        self.inbox = inbox
+        self._sealer = sealer
         self._strategy = ChannelStrategy(registry, Picture(registry, CONSUMER))
         self._jobs: Boxes[Job] = Boxes()
         self._arrived: Boxes[tuple[Server, Batch]] = Boxes()
+
+    def inbox(self, kind: type[Inbox] = Inbox) -> Inbox:
+        """A sender's, with nothing remembered."""
+        return kind(self.registry, self._sealer, "http://api.example", count=lambda _stage, _count: None)
 
     async def add_server(self, nursery: trio.Nursery, config: Config, name: str) -> Server:
         server = Server(replace(config, socket=replace(config.socket, id=name)), self._arrived)
@@ -106,8 +110,7 @@ async def scene(config: Config) -> AsyncIterator[tuple[Scene, list[Server]]]:
         config = replace(config, socket=replace(config.socket, reconcile_seconds=AN_HOUR))
         async with open_registry(config, name="test") as registry, trio.open_nursery() as nursery:
             sealer = Sealer(Keys.load(Path(config.identity.keys_file)))
-            inbox = Inbox(registry, sealer, "http://api.example", count=lambda _stage, _count: None)
-            played = Scene(registry, inbox)
+            played = Scene(registry, sealer)
             nursery.start_soon(played.take_jobs)
             yield played, [await played.add_server(nursery, config, name) for name in ("s1", "s2")]
             nursery.cancel_scope.cancel()
