@@ -10,6 +10,12 @@ import trio
 
 from pushctl.points import Point, watcher
 
+AT_ONCE = 64
+"""Orders played at the same time, each with a user of its own."""
+
+PATIENCE_SECONDS = 10
+"""For one order."""
+
 Order = tuple[str, ...]
 
 
@@ -30,7 +36,7 @@ def orders(steps: Mapping[str, int], *, twins: tuple[str, str] | None = None) ->
 
 class Actor:
     """`act` in a task of its own, held when it first passes each point of `holds`; it is given the points it passed. It
-    has taken its last step when it returns, or passes `until` (and then goes on freely)."""
+    has taken its last step when it returns, or has passed `until` and all others (and then goes on freely)."""
 
     def __init__(
         self,
@@ -45,16 +51,16 @@ class Actor:
         self._started = self._over = False
         self._rests = trio.Event()
         self._go = trio.Event()
-        self._passed: set[Point] = set()
+        self.passed: set[Point] = set()
 
     async def watch(self, point: Point) -> None:
-        self._passed.add(point)
+        self.passed.add(point)
         if point in self._holds:
             self._holds.remove(point)
             self._go = trio.Event()
             self._rests.set()
             await self._go.wait()
-        elif point is self._until:
+        if not self._holds and self._until in self.passed:
             self._rests.set()
 
     async def step(self, nursery: trio.Nursery) -> None:
@@ -71,6 +77,37 @@ class Actor:
 
     async def _run(self) -> None:
         watcher.set(self.watch)
-        await self._act(self._passed)
+        await self._act(self.passed)
         self._over = True
         self._rests.set()
+
+
+async def play_all(
+    todo: Iterator[Order], play: Callable[[Order, trio.Nursery], Awaitable[str]]
+) -> tuple[int, dict[Order, str]]:
+    """Play each order, with a nursery that ends with it, many at the same time. (how many there were, what went wrong
+    in which)"""
+    count = 0
+    wrong: dict[Order, str] = {}
+
+    async def some() -> None:
+        nonlocal count
+        for order in todo:
+            count += 1
+            found = "it never ended"
+            with trio.move_on_after(PATIENCE_SECONDS):
+                async with trio.open_nursery() as nursery:
+                    found = await play(order, nursery)
+                    nursery.cancel_scope.cancel()
+            if found:
+                wrong[order] = found
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE):
+            nursery.start_soon(some)
+    return count, wrong
+
+
+def told(wrong: Mapping[Order, str]) -> str:
+    """For whoever has to find out why."""
+    return f"{len(wrong)} orders went wrong:\n" + "\n".join(f"{' > '.join(order)}: {wrong[order]}" for order in wrong)

@@ -4,37 +4,19 @@ The phone says hello; the tablet of the same user has been connected to the same
 comes back with its cursor when all else is over.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import trio
 
-from pushctl.clock import system_clock
-from pushctl.ids import Cursor, SessionHash, UserId, new_id
-from pushctl.inbox import Inbox, Session
+from pushctl.inbox import Inbox
 from pushctl.points import Point, watcher
-from pushctl.protocol.frames import Notification
-from pushctl.registry.messages import Delta
-from pushctl.webpush.request import Push
 from roles.socket.connection import Connection
 from tests.interleavings.device import Device
+from tests.interleavings.household import Household
 from tests.interleavings.orders import Actor, Order, orders
 from tests.interleavings.scene import Scene, Server
-
-PATIENCE_SECONDS = 10
-AN_HOUR_MS = 3_600_000
-PUSH = Push(
-    body=b"",
-    notification=Notification("news"),
-    data=None,
-    encoding=None,
-    headers=None,
-    ttl_seconds=3600,
-    topic=None,
-    urgency="normal",
-    idempotency_key=None,
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,6 @@ class Plan:
     """Of the phone."""
     inbox: type[Inbox] = Inbox
     """Of the sender."""
-    hello_ends: Point = Point.LIVE
 
     def orders(self) -> Iterator[Order]:
         held = dict.fromkeys(self.publishers, self.publish)
@@ -68,99 +49,62 @@ class Plan:
 
 class Play:
     def __init__(self, scene: Scene, server: Server, plan: Plan) -> None:
-        self._scene = scene
         self._server = server
         self._plan = plan
-        self._user = UserId(new_id(16))
-        self._token = ""
-        self._published: list[tuple[int, str]] = []
-        """(sequence number, id) of each message."""
+        self._home = Household(scene)
 
-    async def run(self, order: Order) -> str:
+    async def run(self, order: Order, nursery: trio.Nursery) -> str:
         """What is wrong with what the devices learnt; empty when nothing is."""
-        with trio.move_on_after(PATIENCE_SECONDS):
-            async with trio.open_nursery() as nursery:
-                wrong = await self._play(order, nursery)
-                nursery.cancel_scope.cancel()
-            return wrong
-        return "it never ended"
-
-    async def _play(self, order: Order, nursery: trio.Nursery) -> str:
-        phone, tablet = await self._register(), await self._register()
-        push_url, _ = await self._scene.inbox().allow(self._user, "https://news.example", None, None)
-        self._token = push_url.url.rpartition("/")[2]
-        await self._publish()
-        cut = phone if self._plan.cut == "phone" else tablet
-        disconnect = Actor(lambda _: self._cut_off(cut), holds=self._plan.disconnect)
+        plan, home = self._plan, self._home
+        phone, tablet = Device(await home.log_in()), Device(await home.log_in())
+        await home.allow()
+        await home.publish()
+        cut = phone if plan.cut == "phone" else tablet
+        disconnect = Actor(lambda _: self._cut_off(cut), holds=plan.disconnect)
         tablet.dial(self._server, None)
         nursery.start_soon(_watched, disconnect, tablet)
         await tablet.settled()
 
-        phone.dial(self._server, tablet.cursor if self._plan.knows_cursor else None, self._plan.connection)
-        hello = Actor(lambda _: phone.stay(), holds=self._plan.hello, until=self._plan.hello_ends)
-        read = Actor(lambda passed: self._tell(self._mark_read, passed), holds=self._plan.read)
-        actors = {"hello": hello, "read": read, "disconnect": disconnect}
-        for name in self._plan.publishers:
-            actors[name] = Actor(lambda passed: self._tell(self._publish, passed), holds=self._plan.publish)
+        known = tablet.cursor if plan.knows_cursor else None
+        phone.dial(self._server, known, plan.connection)
+        actors = {
+            "hello": Actor(lambda _: phone.stay(), holds=plan.hello, until=Point.LIVE),
+            "read": Actor(lambda passed: home.tell(home.read_first, passed), holds=plan.read),
+            "disconnect": disconnect,
+        }
+        for name in plan.publishers:
+            publish = Actor(lambda passed: home.tell(lambda: home.publish(plan.inbox), passed), holds=plan.publish)
+            actors[name] = publish
         for name in order:
             await actors[name].step(nursery)
 
         await cut.over.wait()
-        cut.dial(self._server, cut.cursor or (tablet.cursor if self._plan.knows_cursor else None))
+        cut.dial(self._server, cut.cursor or (known if cut is phone else None))
         nursery.start_soon(cut.stay)
         await phone.settled()
         await tablet.settled()
-        found = [await self._wrong(phone, knew_first=self._plan.knows_cursor), await self._wrong(tablet)]
-        return "; ".join(f"{who}: {what}" for who, what in zip(("phone", "tablet"), found, strict=True) if what)
-
-    # --- what the actors do ------------------------------------------------------------------------------------------
-
-    async def _register(self) -> Device:
-        session = SessionHash(new_id())
-        made = await self._scene.registry.users.register(
-            self._user, device=None, name="", session=session, identity=self._user
-        )
-        return Device(Session(self._user, made.device, session, system_clock() + AN_HOUR_MS))
-
-    async def _publish(self) -> None:
-        published = await self._scene.inbox(self._plan.inbox).publish(self._token, PUSH)
-        self._published.append((published.seq, published.message_id))
-
-    async def _mark_read(self) -> None:
-        assert await self._scene.inbox().read(self._user, ids=[self._published[0][1]]) == 1
-
-    async def _tell(self, append: Callable[[], Awaitable[None]], passed: Collection[Point]) -> None:
-        """The whole order on publish: append, then locate, if there is a job."""
-        await append()
-        if Point.JOB_WRITTEN in passed:
-            await self._scene.route(self._user)
+        return await self._wrong("phone", phone, knew_first=plan.knows_cursor) or await self._wrong("tablet", tablet)
 
     async def _cut_off(self, device: Device) -> None:
         """The tablet's step is over when its lease is given back; the phone may be on its way to claim one."""
         device.hang_up()
         if self._plan.cut == "tablet":
             await device.over.wait()
-            while device.id in await self._holding():
+            while device.id in [lease.device for lease in await self._home.leases()]:
                 pass
 
-    async def _holding(self) -> list[str]:
-        (holders,) = await self._scene.registry.presence.holders_of([self._user])
-        return [holder.device for holder in holders]
-
-    # --- what must be true at the end --------------------------------------------------------------------------------
-
-    async def _wrong(self, device: Device, *, knew_first: bool = False) -> str:
+    async def _wrong(self, who: str, device: Device, *, knew_first: bool = False) -> str:
         """The first message stood in the log before the phone came, and was read; then came the others."""
-        first, *others = [message for _, message in sorted(self._published)]
+        first, *others = self._home.messages
         facts = device.facts
-        if [what for what in facts if what[0] == "message" and what[1] != first] != [("message", m) for m in others]:
-            return f"{len(others)} messages in this order: {others}; learnt {facts}"
+        if [fact for fact in facts if fact[0] == "message" and fact[1] != first] != [
+            ("message", id_) for id_ in others
+        ]:
+            return f"{who} was owed {others} and learnt {facts}"
         shown = knew_first + facts.count(("message", first))
         if shown > 1 or facts.count(("read", first)) != shown:
-            return f"read: {first}; learnt {facts}"
-        cursor = Cursor.parse(device.cursor or "")
-        rest = await self._scene.registry.messages.sync(self._user, cursor, min_rank=0, page_bytes=100_000)
-        return "" if rest == Delta(cursor, [], done=True) else f"believes to be at the log's end, and there is {rest}"
+            return f"{who} was owed that {first} is read and learnt {facts}"
+        return "" if await self._home.is_at_the_end(device) else f"{who} does not know that the log goes on"
 
 
 async def _watched(actor: Actor, device: Device) -> None:
