@@ -97,9 +97,7 @@ class Play:
         """The first message stood in the log before the phone came, and was read; then came the others."""
         first, *others = self._home.messages
         facts = device.facts
-        if [fact for fact in facts if fact[0] == "message" and fact[1] != first] != [
-            ("message", id_) for id_ in others
-        ]:
+        if [id_ for what, id_ in facts if what == "message" and id_ != first] != others:
             return f"{who} was owed {others} and learnt {facts}"
         shown = knew_first + facts.count(("message", first))
         if shown > 1 or facts.count(("read", first)) != shown:
