@@ -81,8 +81,8 @@ class Scene:
 
     async def take_jobs(self) -> None:
         """Until cancelled: what a router does, but that delivering is left to `route`."""
-        await self.registry.jobs.join(CONSUMER)
-        reader = await self.registry.jobs.reader(CONSUMER)
+        await self.registry.jobs.join(CONSUMER, 0)
+        reader = await self.registry.jobs.reader(CONSUMER, 0)
         try:
             while True:
                 for taken in await reader.take(256) or []:
