@@ -233,10 +233,9 @@ class Messages:
             SYNC,
             user,
             mode="snapshot" if isinstance(place, SnapshotPlace) else "tail",
-            epoch=pin.epoch,
-            seq=pin.position.seq,
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            tag=str(pin.position.tag),
+            at_epoch=pin.epoch,
+            at_seq=pin.position.seq,
+            at_tag=pin.position.tag,
             phase=place.phase if isinstance(place, SnapshotPlace) else "",
             after=place.after if isinstance(place, SnapshotPlace) else "",
             min_rank=min_rank,
@@ -257,5 +256,9 @@ class Messages:
 
     async def acknowledge(self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]]) -> None:
         """Devices of one user say how far they have everything safe."""
-        rest = [part for device, cursor in positions for part in (device, cursor.epoch, cursor.position.seq)]
+        rest = [
+            part
+            for device, cursor in positions
+            for part in (device, cursor.epoch, cursor.position.seq, cursor.position.tag)
+        ]
         await self._store.run(ACKNOWLEDGE, user, rest=rest)

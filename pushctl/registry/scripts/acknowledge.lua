@@ -1,22 +1,21 @@
--- A device says that everything up to (epoch, seq) is safe on it; a position only ever rises.
--- REST: device, epoch, seq, ... any number of triples of one user.   Result: {'done'} | {'gone'} | {'unknown'}
---!use base
---!keys meta gone devices
+-- A device says that everything up to a cursor is safe on it; a position only ever rises. A cursor that is not provably
+-- of this log (a failover took it back) says nothing of the messages that now have its numbers.
+-- REST: device, epoch, seq, tag, ... of one user, any number of times.   Result: {'done'} | {'gone'} | {'unknown'}
+--!use base log
+--!keys meta gone devices log
 --!args shift_ms
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()
-for i = REST, #ARGV, 3 do
+for i = REST, #ARGV, 4 do
   local raw = redis.call('HGET', K.devices, ARGV[i])
   if raw then
     local device = cmsgpack.unpack(raw)
     device.seen = now
-    if ARGV[i + 1] == meta.epoch and tonumber(ARGV[i + 2]) <= meta.seq then
-      if device.epoch ~= meta.epoch then device.epoch, device.acked = meta.epoch, 0 end
-      if tonumber(ARGV[i + 2]) > device.acked then
-        device.acked, device.acked_at = tonumber(ARGV[i + 2]), now
-        device.resync = false
-      end
+    local seq, acked = tonumber(ARGV[i + 2]), device.epoch == meta.epoch and device.acked or 0
+    if seq > acked and is_ancestor(meta, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) then
+      device.epoch, device.acked, device.acked_at = meta.epoch, seq, now
+      device.resync = false
     end
     redis.call('HSET', K.devices, ARGV[i], cmsgpack.pack(device))
   end

@@ -1,0 +1,536 @@
+"""Random operations on one user's inbox, against the real Redis and the model side by side (hypothesis, stateful).
+
+`CalmInbox` loses nothing: every answer is known beforehand. `HurtInbox` also loses keys, log entries, the newest writes
+and the whole user; then every sync is right or a snapshot, and after it a phone holds what the store holds.
+
+Hypothesis is synchronous: a machine runs in a thread, and `do` carries each question to the registry's Trio.
+"""
+
+import copy
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import trio
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from pushctl.errors import LimitReached, StoreUnavailable
+from pushctl.ids import START, ConnectionId, Cursor, Position, PushUrlId, ServerId, SessionHash, UserId, new_id
+from pushctl.registry import Registry
+from pushctl.registry.messages import NewMessage, Snapshot, SnapshotLost, SnapshotPlace
+from pushctl.registry.records import Change, MessageRecord, PushUrlRecord
+from roles.gc import sweeps
+from tests.registry.conftest import Shift
+from tests.registry.damage import UserKeys
+from tests.registry.inbox_model import HOUR_MS, InboxModel, Limits, Message, PushUrl
+from tests.registry.inbox_phone import Phone, name_of, told
+
+T = TypeVar("T")
+ADA = UserId("ada")
+RANKS = (0, 2)
+"""The filters of the two phones."""
+
+anyone = st.integers(0, 1000)
+"""Picks one of however many there are."""
+recent = st.integers(-4, -1)
+page_sizes = st.sampled_from([1, 150, 400, 100_000])
+there = precondition(lambda self: self.model.there)
+away = precondition(lambda self: not self.model.there)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a machine is run in: one registry for all its examples."""
+
+    registry: Registry
+    shift: Shift
+    limits: Limits
+
+    def keys(self) -> UserKeys:
+        return UserKeys(self.registry, self.registry.users._store.keys, ADA)
+
+
+class CalmInbox(RuleBasedStateMachine):
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__()
+        self.registry, self.shift, self.keys = around.registry, around.shift, around.keys()
+        self.shift.ms = 0
+        self.model = InboxModel(around.limits)
+        self.phones = [Phone(rank) for rank in RANKS]
+        self.urls: list[PushUrl] = []
+        self.sent: list[Message] = []
+        self.cursors: list[Cursor] = [Cursor("0" * 16, START)]
+        self.devices: list[Any] = []
+        self.fresh = 0
+
+    def do(self, question: Callable[..., Awaitable[T]], *args: Any, **named: Any) -> T:
+        async def ask() -> T:
+            with trio.fail_after(10):
+                return await question(*args, **named)
+
+        return trio.from_thread.run(ask)
+
+    # --- the beginning -----------------------------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        self.do(self.keys.wipe)
+        self.register()
+
+    def register(self) -> None:
+        """The user logs in on every phone; what is known of the epoch is learnt from the first sync."""
+        new = False
+        for phone in self.phones:
+            self.fresh += 1
+            session = SessionHash(f"s{self.fresh}")
+            registered = self.do(
+                self.registry.users.register, ADA, device=None, name="phone", session=session, identity="i"
+            )
+            if registered.new_user:
+                new = True
+                page = self.do(self.registry.messages.sync, ADA, None, min_rank=0, page_bytes=1)
+                assert isinstance(page, Snapshot)
+                assert page.next.pin.position == START
+                self.model.begin(page.next.pin.epoch)
+                self.cursors.append(page.next.pin)
+            self.do(
+                self.registry.presence.claim,
+                ADA,
+                registered.device,
+                ConnectionId(f"c{self.fresh}"),
+                server=ServerId("s"),
+                generation=1,
+                rank=phone.rank,
+            )
+            self.model.filters[registered.device] = phone.rank
+            self.devices.append(registered.device)
+        assert new == (not self.model.push_urls and self.model.given == 0 and len(self.model.log) == 1) or not new
+        self.new_push_url(0, None)
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def wrote(self, change: Change, events: list[tuple[str, ...]]) -> None:
+        """A change is exactly these events, right behind the end of the log."""
+        self.at_the_end(change.epoch, change.previous)
+        assert [told(entry) for entry in change.entries] == events
+        self.model.wrote(events, [entry.position for entry in change.entries])
+        self.cursors.append(Cursor(change.epoch, change.last))
+
+    def at_the_end(self, epoch: str, position: Position) -> None:
+        assert epoch == self.model.epoch
+        if position != self.model.last and position not in [at for at, _, _ in self.model.log]:
+            self.model.broken_at(position)
+        assert position == self.model.last
+
+    def push_url(self, which: int) -> PushUrl:
+        return self.urls[which % len(self.urls)]
+
+    def new_message(self, which: int, lifetime_hours: int, **more: Any) -> NewMessage:
+        url = self.push_url(which)
+        self.fresh += 1
+        return NewMessage(
+            push_url=url.id,
+            number=url.number,
+            lifetime_ms=lifetime_hours * HOUR_MS,
+            key_id="k1",
+            signed_by=url.vapid,
+            **more,
+        )
+
+    def note_mark(self, message: NewMessage) -> None:
+        special, _ = self.registry.messages._idempotency(ADA, message)
+        self.keys.marks.add(special["idem"])
+
+    @there
+    @rule(
+        which=recent,
+        hours=st.integers(1, 8),
+        rank=st.integers(0, 3),
+        topic=st.sampled_from([None, None, "t", "u"]),
+        body=st.sampled_from([0, 1, 1, 5, 20, 40, 60]).map(lambda n: b"b" * n),
+        key=st.sampled_from([None, None, None, "one", "two"]),
+        forged=st.sampled_from([False] * 9 + [True]),
+    )
+    def append(
+        self, which: int, hours: int, rank: int, topic: str | None, body: bytes, key: str | None, forged: bool
+    ) -> None:
+        message = self.new_message(
+            which, hours, rank=rank, topic=topic, body=body, idempotency_key=key, fingerprint=b"store " + body
+        )
+        if forged:
+            message = replace(message, signed_by="another")
+        self.note_mark(message)
+        if refusal := self.model.refuses(message):
+            self.raises(refusal, self.registry.messages.append, ADA, message)
+            return
+        stored = self.do(self.registry.messages.append, ADA, message)
+        if before := self.model.answered(message):
+            assert (stored.again, stored.ref) == (True, before)
+            self.wrote(stored.change, [])
+            assert stored.unread == (self.model.finds(name_of(before)) is not None)
+            return
+        assert not stored.again
+        self.at_the_end(stored.change.epoch, stored.change.previous)
+        self.wrote(stored.change, self.model.append(message, stored.ref))
+        self.sent.append(self.model.kept[name_of(stored.ref)])
+        trio.from_thread.run_sync(self.registry.index.expires, ADA, stored.ref.expires_at_ms)
+
+    @there
+    @rule(which=recent, hours=st.integers(1, 8))
+    def append_plainly(self, which: int, hours: int) -> None:
+        self.append(which, hours, 2, None, b"hi", None, forged=False)
+
+    @there
+    @rule(which=recent, topic=st.sampled_from([None, "t", "u"]), key=st.sampled_from([None, "one"]))
+    def announce(self, which: int, topic: str | None, key: str | None) -> None:
+        message = self.new_message(
+            which, 0, rank=2, topic=topic, body=b"now", idempotency_key=key, fingerprint=b"now now"
+        )
+        self.note_mark(message)
+        if refusal := self.model.refuses(message):
+            self.raises(refusal, self.registry.messages.announce, ADA, message)
+            return
+        announced = self.do(self.registry.messages.announce, ADA, message)
+        if before := self.model.answered(message):
+            assert (announced.deliver, announced.ref, announced.change) == (False, before, None)
+            return
+        assert announced.deliver
+        assert announced.change is not None
+        assert announced.ref.seq == 0
+        self.at_the_end(announced.change.epoch, announced.change.previous)
+        self.wrote(announced.change, self.model.announce(message, announced.ref))
+
+    @there
+    @rule(which=st.lists(recent | anyone, min_size=1, max_size=3))
+    def read(self, which: list[int]) -> None:
+        if not self.sent:
+            return
+        refs = [self.sent[n % len(self.sent)].ref for n in which]
+        count, change = self.do(self.registry.messages.read, ADA, refs)
+        self.at_the_end(change.epoch, change.previous)
+        events = self.model.read([name_of(ref) for ref in refs])
+        self.wrote(change, events)
+        assert count == sum(len(event) - 1 for event in events)
+
+    @there
+    @rule(which=recent | anyone)
+    def read_upto(self, which: int) -> None:
+        cursor = self.cursors[which % len(self.cursors)]
+        count, change = self.do(self.registry.messages.read_upto, ADA, cursor)
+        self.at_the_end(change.epoch, change.previous)
+        events = []
+        if self.model.is_certain(cursor) or (count and self.model.index(cursor) is not None):
+            events = self.model.read([m.name for m in self.model.unread if m.ref.seq <= cursor.position.seq])
+        self.wrote(change, events)
+        assert count == sum(len(event) - 1 for event in events)
+
+    @there
+    @rule(which=recent | anyone)
+    def cancel(self, which: int) -> None:
+        if not self.sent:
+            return
+        ref = self.sent[which % len(self.sent)].ref
+        change = self.do(self.registry.messages.cancel, ADA, ref)
+        assert (change is not None) == (self.model.finds(name_of(ref)) is not None)
+        if change is not None:
+            self.at_the_end(change.epoch, change.previous)
+            self.wrote(change, self.model.cancel(name_of(ref)))
+
+    @there
+    @rule(site=st.integers(0, 4), icon=st.sampled_from([None, None, "https://icon.example/1", "data:image/png,2"]))
+    def new_push_url(self, site: int, icon: str | None) -> None:
+        vapid = "key" if site == 4 else None
+        named = (f"https://site{site}.example", vapid)
+        before = next((url for url in self.model.push_urls.values() if (url.site, url.vapid) == named), None)
+        question = (self.registry.push_urls.allow, ADA)
+        asked = {"new_id": PushUrlId(new_id()), "site": named[0], "vapid_key": vapid, "icon": icon, "key_id": "k1"}
+        if before is None and len(self.model.push_urls) >= self.model.limits.push_urls:
+            self.raises(LimitReached, *question, **asked)
+            return
+        outcome, record, change = self.do(*question, **asked)
+        self.at_the_end(change.epoch, change.previous)
+        url = PushUrl(record.id, record.number, record.site, record.vapid_key, record.icon)
+        if before is None:
+            assert outcome == "new"
+            assert url == PushUrl(asked["new_id"], self.model.given + 1, named[0], vapid, icon)
+        else:
+            changed = icon is not None and icon != before.icon
+            assert outcome == ("changed" if changed else "same")
+            assert url == replace(before, icon=icon if changed else before.icon)
+        self.wrote(change, [] if outcome == "same" else self.model.allow(url))
+        self.urls.append(url)
+
+    @there
+    @rule(which=recent | anyone)
+    def revoke(self, which: int) -> None:
+        url = self.push_url(which)
+        change = self.do(self.registry.push_urls.revoke, ADA, url.id)
+        assert (change is not None) == (url.id in self.model.push_urls)
+        if change is not None:
+            self.at_the_end(change.epoch, change.previous)
+            self.wrote(change, self.model.revoke(url.id))
+
+    @there
+    @rule(device=recent, which=recent | anyone)
+    def acknowledge(self, device: int, which: int) -> None:
+        who, cursor = self.devices[device % len(self.devices)], self.cursors[which % len(self.cursors)]
+        self.do(self.registry.messages.acknowledge, ADA, [(who, cursor)])
+        if self.model.is_certain(cursor):
+            self.model.acknowledge(who, cursor.position.seq)
+        elif who in self.model.filters and self.model.index(cursor) is not None:  # it may count, it need not
+            devices, _ = self.do(self.registry.users.devices, ADA)
+            assert devices[who].acked in (self.model.acknowledged.get(who, 0), cursor.position.seq)
+            self.model.acknowledge(who, devices[who].acked)
+
+    @rule(hours=st.integers(1, 3))
+    def hours_pass(self, hours: int) -> None:
+        self.model.hour += hours
+        self.shift.ms = self.model.hour * HOUR_MS
+
+    @rule()
+    def gc(self) -> None:
+        self.do(sweeps.take_census, self.registry)
+        self.do(sweeps.sweep, self.registry, limit=1000)
+
+    # --- what is seen ------------------------------------------------------------------------------------------------
+
+    @there
+    @rule(which=recent | anyone)
+    def state(self, which: int) -> None:
+        if not self.sent:
+            return
+        message = self.sent[which % len(self.sent)]
+        found = self.do(self.registry.messages.state, ADA, message.ref)
+        assert (found and found[0]) in self.model.states(message)
+
+    @there
+    @rule(limit=st.sampled_from([1, 2, 100]))
+    def look(self, limit: int = 100) -> None:
+        """What the store lists is what the model has: push URLs and unread messages, oldest first."""
+        urls = self.do(self.registry.push_urls.all, ADA)
+        assert [_url(url) for url in urls] == list(self.model.push_urls.values())
+        listed: list[MessageRecord] = []
+        while page := self.do(self.registry.messages.unread, ADA, listed[-1].ref.seq if listed else 0, limit):
+            assert len(page) <= limit
+            listed += page
+        assert [_seen(m) for m in listed] == [_expected(m) for m in self.model.unread]
+
+    @there
+    @rule(phone=st.sampled_from(range(len(RANKS))), page_bytes=page_sizes)
+    def sync_one_page(self, phone: int, page_bytes: int) -> None:
+        """And then the connection may break, or other things happen before the next page."""
+        self.turn_page(self.phones[phone], page_bytes)
+
+    @rule(phone=st.sampled_from(range(len(RANKS))))
+    def hang_up(self, phone: int) -> None:
+        self.phones[phone].hang_up()
+
+    @there
+    @rule(phone=st.sampled_from(range(len(RANKS))), page_bytes=page_sizes)
+    def sync(self, phone: int, page_bytes: int) -> None:
+        self.catch_up(self.phones[phone], page_bytes)
+
+    @there
+    @rule(which=recent | anyone, nonsense=st.integers(0, 9), rank=st.integers(0, 3), page_bytes=page_sizes)
+    def sync_from_anywhere(self, which: int, nonsense: int, rank: int, page_bytes: int) -> None:
+        """A phone that is set up from a backup: its cursor is old, or of another log, or was never one."""
+        cursor = self.cursors[which % len(self.cursors)]
+        at = cursor.position
+        if nonsense == 0:
+            cursor = replace(cursor, position=replace(at, tag=at.tag ^ 1))
+        elif nonsense == 1:
+            cursor = replace(cursor, position=replace(at, seq=at.seq + 1))
+        phone = Phone(rank)
+        phone.cursor = cursor
+        page = self.turn_page(phone, page_bytes)
+        if isinstance(page, Snapshot):
+            self.catch_up(phone, page_bytes)
+
+    def turn_page(self, phone: Phone, page_bytes: int) -> object:
+        """One page, which is what the model says; returns it, None when its snapshot was lost."""
+        before = phone.place
+        try:
+            page = self.do(self.registry.messages.sync, ADA, before, min_rank=phone.rank, page_bytes=page_bytes)
+        except SnapshotLost:
+            assert isinstance(before, SnapshotPlace)
+            assert not self.model.is_certain(before.pin)
+            phone.hang_up()
+            return None
+        if isinstance(page, Snapshot):
+            self.check_snapshot(before, page)
+        else:
+            assert isinstance(before, Cursor)
+            told_now = [(entry.position, told(entry)) for entry in page.entries]
+            assert told_now == self.model.between(before, page.cursor, phone.rank)
+            assert page.done == (page.cursor.position == self.model.last)
+            assert page.done or page.cursor != before, "a page that goes nowhere"
+            self.cursors.append(page.cursor)
+        phone.take(page)
+        return page
+
+    def check_snapshot(self, before: Cursor | SnapshotPlace | None, page: Snapshot) -> None:
+        pin = page.next.pin
+        if isinstance(before, SnapshotPlace):
+            assert pin == before.pin
+            assert page.done or page.next != before, "a page that goes nowhere"
+        else:
+            assert before is None or not self.model.is_certain(before), "a snapshot where a delta was owed"
+            self.at_the_end(pin.epoch, pin.position)
+        assert self.model.index(pin) is not None, "a snapshot pinned to a log that is no more"
+        assert all(m.ref.seq <= pin.position.seq for m in page.messages)
+        if page.done:
+            self.cursors.append(pin)
+
+    def catch_up(self, phone: Phone, page_bytes: int) -> None:
+        """A whole sync: afterwards the phone holds what the store holds."""
+        for _ in range(300):
+            page = self.turn_page(phone, page_bytes)
+            if page is not None and not isinstance(page, Snapshot) and page.done:  # type: ignore[attr-defined]
+                break
+        else:
+            raise AssertionError("a sync without an end")
+        assert {id_: _url(url) for id_, url in phone.push_urls.items()} == self.model.push_urls
+        held = sorted((m for m in phone.messages.values() if self.lives(m)), key=lambda m: m.ref.seq)
+        wanted = [m for m in self.model.unread if m.sent.rank >= phone.rank]
+        assert [_seen(m) for m in held] == [_expected(m) for m in wanted]
+
+    def lives(self, message: MessageRecord) -> bool:
+        """By the phone's own clock: a message that it holds expires without being told."""
+        until = next(m.until for m in self.sent if m.ref == message.ref)
+        return until > self.model.hour
+
+    def raises(self, error: type[Exception], question: Callable[..., Awaitable[object]], *args: Any, **more: Any) -> None:
+        try:
+            self.do(question, *args, **more)
+        except error:
+            return
+        raise AssertionError(f"no {error.__name__}")
+
+    def teardown(self) -> None:
+        """Whatever happened: phones that come back catch up, and the user is as usable as on the first day."""
+        if not hasattr(self.model, "log"):
+            return
+        if not self.model.there:
+            self.register()
+        for phone in self.phones:
+            phone.hang_up()
+            self.catch_up(phone, 400)
+        self.look()
+        self.new_push_url(1, None)
+        self.append_plainly(-1, 1)
+        for phone in self.phones:
+            self.catch_up(phone, 100_000)
+        self.look()
+
+
+class HurtInbox(CalmInbox):
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
+        self.copy: tuple[InboxModel, list[tuple[str, bytes]]] | None = None
+
+    @there
+    @rule(
+        noun=st.sampled_from(
+            "devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics "
+            "stubs stub_expiry presence".split()
+        )
+    )
+    def lose_a_key(self, noun: str) -> None:
+        if not self.do(self.keys.lose, noun):
+            return
+        match noun:
+            case "messages":
+                self.model.lost_messages()
+            case "push_urls":
+                self.model.lost_push_urls()
+            case "log" | "ghosts":
+                self.model.lost_log()
+            case "stubs" | "stub_expiry":
+                self.model.lost_fates()
+            case "devices":
+                self.model.lost_devices()
+
+    @there
+    @rule(which=anyone)
+    def lose_an_idempotency_mark(self, which: int) -> None:
+        if self.model.answers:
+            url, key = list(self.model.answers)[which % len(self.model.answers)]
+            message = NewMessage(url, 0, 0, 0, None, "", b"", key, b"")
+            self.do(self.keys.lose_mark, self.registry.messages._idempotency(ADA, message)[0]["idem"])
+            del self.model.answers[url, key]
+
+    @there
+    @rule(which=st.sampled_from(["first", "middle", "last"]))
+    def lose_an_entry(self, which: str) -> None:
+        entries = self.do(self.keys.log)
+        if entries:
+            position = {"first": entries[0], "middle": entries[len(entries) // 2], "last": entries[-1]}[which]
+            self.do(self.keys.lose_entry, position)
+            self.model.lost_log(self.model.index(Cursor(self.model.epoch, position)))
+
+    @rule()
+    def copy_to_the_replica(self) -> None:
+        self.copy = copy.deepcopy(self.model), self.do(self.keys.dump)
+
+    @precondition(lambda self: self.copy is not None)
+    @rule()
+    def fail_over(self) -> None:
+        """The newest writes are lost; sequence numbers will be used again, with other tags."""
+        assert self.copy is not None
+        model, dump = self.copy
+        self.do(self.keys.roll_back, dump)
+        hour, self.model = self.model.hour, copy.deepcopy(model)
+        self.model.hour = hour
+
+    @there
+    @rule(surely=st.sampled_from([False, False, True]))
+    def lose_the_user(self, surely: bool) -> None:
+        if surely:
+            self.do(self.keys.lose, "meta")
+            self.model.there = False
+
+    @away
+    @rule()
+    def nothing_is_known(self) -> None:
+        """503, never 410 or 404; and nothing is made."""
+        messages, push_urls = self.registry.messages, self.registry.push_urls
+        message = self.new_message(0, 1, rank=1, topic=None, body=b"", idempotency_key=None, fingerprint=b"")
+        cursor = self.cursors[-1]
+        self.raises(StoreUnavailable, messages.append, ADA, message)
+        self.raises(StoreUnavailable, messages.announce, ADA, message)
+        self.raises(StoreUnavailable, messages.read, ADA, [m.ref for m in self.sent])
+        self.raises(StoreUnavailable, messages.read_upto, ADA, cursor)
+        self.raises(StoreUnavailable, messages.unread, ADA, 0, 10)
+        self.raises(StoreUnavailable, messages.sync, ADA, cursor, min_rank=0, page_bytes=100)
+        self.raises(StoreUnavailable, messages.acknowledge, ADA, [(self.devices[0], cursor)])
+        self.raises(StoreUnavailable, push_urls.all, ADA)
+        self.raises(StoreUnavailable, push_urls.revoke, ADA, message.push_url)
+        for m in self.sent[-1:]:
+            self.raises(StoreUnavailable, messages.state, ADA, m.ref)
+            self.raises(StoreUnavailable, messages.cancel, ADA, m.ref)
+        assert self.do(self.registry.users.count, ADA) is None
+
+    @away
+    @rule()
+    def register_again(self) -> None:
+        self.register()
+
+    @there
+    @precondition(lambda self: not self.model.filters)
+    @rule()
+    def log_in_again(self) -> None:
+        self.register()
+
+
+def _url(record: PushUrlRecord) -> PushUrl:
+    return PushUrl(record.id, record.number, record.site, record.vapid_key, record.icon)
+
+
+def _seen(record: MessageRecord) -> tuple[object, ...]:
+    return record.ref, record.rank, record.push_url, record.topic, record.body
+
+
+def _expected(message: Message) -> tuple[object, ...]:
+    sent = message.sent
+    return message.ref, sent.rank, sent.push_url, sent.topic, sent.body
