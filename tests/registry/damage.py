@@ -27,8 +27,13 @@ class UserKeys:
     async def wipe(self) -> None:
         await self._link.ask_all([("DEL", key) for key in self._all()])
 
-    async def lose(self, noun: str) -> bool:
-        return bool(await self._link.ask("DEL", self._keys.user(self._user, noun)))
+    async def nouns(self) -> list[str]:
+        """The keys that are there."""
+        there = await self._link.ask_all([("EXISTS", self._keys.user(self._user, noun)) for noun in NOUNS])
+        return [noun for noun, is_there in zip(NOUNS, there, strict=True) if is_there]
+
+    async def lose(self, noun: str) -> None:
+        assert await self._link.ask("DEL", self._keys.user(self._user, noun)) == 1
 
     async def lose_mark(self, mark: str) -> None:
         await self._link.ask("DEL", mark)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import trio
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pushctl.errors import LimitReached, StoreUnavailable
 from pushctl.ids import START, ConnectionId, Cursor, Position, PushUrlId, ServerId, SessionHash, UserId, new_id
@@ -22,7 +23,7 @@ from pushctl.registry.messages import NewMessage, Snapshot, SnapshotLost, Snapsh
 from pushctl.registry.records import Change, MessageRecord, PushUrlRecord
 from roles.gc import sweeps
 from tests.registry.conftest import Shift
-from tests.registry.damage import UserKeys
+from tests.registry.damage import NOUNS, UserKeys
 from tests.registry.inbox_model import HOUR_MS, InboxModel, Limits, Message, PushUrl
 from tests.registry.inbox_phone import Phone, name_of, told
 
@@ -35,8 +36,6 @@ anyone = st.integers(0, 1000)
 """Picks one of however many there are."""
 recent = st.integers(-4, -1)
 page_sizes = st.sampled_from([1, 150, 400, 100_000])
-there = precondition(lambda self: self.model.there)
-away = precondition(lambda self: not self.model.there)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ class CalmInbox(RuleBasedStateMachine):
 
     def register(self) -> None:
         """The user logs in on every phone; what is known of the epoch is learnt from the first sync."""
-        new = False
         for phone in self.phones:
             self.fresh += 1
             session = SessionHash(f"s{self.fresh}")
@@ -88,7 +86,6 @@ class CalmInbox(RuleBasedStateMachine):
                 self.registry.users.register, ADA, device=None, name="phone", session=session, identity="i"
             )
             if registered.new_user:
-                new = True
                 page = self.do(self.registry.messages.sync, ADA, None, min_rank=0, page_bytes=1)
                 assert isinstance(page, Snapshot)
                 assert page.next.pin.position == START
@@ -105,7 +102,6 @@ class CalmInbox(RuleBasedStateMachine):
             )
             self.model.filters[registered.device] = phone.rank
             self.devices.append(registered.device)
-        assert new == (not self.model.push_urls and self.model.given == 0 and len(self.model.log) == 1) or not new
         self.new_push_url(0, None)
 
     # --- changes -----------------------------------------------------------------------------------------------------
@@ -124,7 +120,11 @@ class CalmInbox(RuleBasedStateMachine):
         assert position == self.model.last
 
     def push_url(self, which: int) -> PushUrl:
-        return self.urls[which % len(self.urls)]
+        """Mostly one that is live."""
+        if not self.model.push_urls:
+            self.new_push_url(which, None)
+        some = [self.urls[-1], *self.model.push_urls.values()]
+        return some[which % len(some)]
 
     def new_message(self, which: int, lifetime_hours: int, **more: Any) -> NewMessage:
         url = self.push_url(which)
@@ -142,7 +142,6 @@ class CalmInbox(RuleBasedStateMachine):
         special, _ = self.registry.messages._idempotency(ADA, message)
         self.keys.marks.add(special["idem"])
 
-    @there
     @rule(
         which=recent,
         hours=st.integers(1, 8),
@@ -176,12 +175,11 @@ class CalmInbox(RuleBasedStateMachine):
         self.sent.append(self.model.kept[name_of(stored.ref)])
         trio.from_thread.run_sync(self.registry.index.expires, ADA, stored.ref.expires_at_ms)
 
-    @there
-    @rule(which=recent, hours=st.integers(1, 8))
-    def append_plainly(self, which: int, hours: int) -> None:
-        self.append(which, hours, 2, None, b"hi", None, forged=False)
+    @rule(which=recent, hours=st.integers(1, 8), count=st.integers(1, 5), rank=st.integers(0, 3))
+    def append_some(self, which: int, hours: int, count: int, rank: int) -> None:
+        for n in range(count):
+            self.append(which, hours, rank, None, b"b" * n, None, forged=False)
 
-    @there
     @rule(which=recent, topic=st.sampled_from([None, "t", "u"]), key=st.sampled_from([None, "one"]))
     def announce(self, which: int, topic: str | None, key: str | None) -> None:
         message = self.new_message(
@@ -201,7 +199,6 @@ class CalmInbox(RuleBasedStateMachine):
         self.at_the_end(announced.change.epoch, announced.change.previous)
         self.wrote(announced.change, self.model.announce(message, announced.ref))
 
-    @there
     @rule(which=st.lists(recent | anyone, min_size=1, max_size=3))
     def read(self, which: list[int]) -> None:
         if not self.sent:
@@ -213,7 +210,6 @@ class CalmInbox(RuleBasedStateMachine):
         self.wrote(change, events)
         assert count == sum(len(event) - 1 for event in events)
 
-    @there
     @rule(which=recent | anyone)
     def read_upto(self, which: int) -> None:
         cursor = self.cursors[which % len(self.cursors)]
@@ -225,7 +221,6 @@ class CalmInbox(RuleBasedStateMachine):
         self.wrote(change, events)
         assert count == sum(len(event) - 1 for event in events)
 
-    @there
     @rule(which=recent | anyone)
     def cancel(self, which: int) -> None:
         if not self.sent:
@@ -237,8 +232,17 @@ class CalmInbox(RuleBasedStateMachine):
             self.at_the_end(change.epoch, change.previous)
             self.wrote(change, self.model.cancel(name_of(ref)))
 
-    @there
-    @rule(site=st.integers(0, 4), icon=st.sampled_from([None, None, "https://icon.example/1", "data:image/png,2"]))
+    @rule(
+        site=st.integers(0, 4),
+        icon=st.sampled_from([None, "https://icon.example/1", "data:image/png,2"]),
+        revoke=st.booleans(),
+    )
+    def push_urls_change(self, site: int, icon: str | None, revoke: bool) -> None:
+        if revoke:
+            self.revoke(site)
+        else:
+            self.new_push_url(site, icon)
+
     def new_push_url(self, site: int, icon: str | None) -> None:
         vapid = "key" if site == 4 else None
         named = (f"https://site{site}.example", vapid)
@@ -261,8 +265,6 @@ class CalmInbox(RuleBasedStateMachine):
         self.wrote(change, [] if outcome == "same" else self.model.allow(url))
         self.urls.append(url)
 
-    @there
-    @rule(which=recent | anyone)
     def revoke(self, which: int) -> None:
         url = self.push_url(which)
         change = self.do(self.registry.push_urls.revoke, ADA, url.id)
@@ -271,10 +273,9 @@ class CalmInbox(RuleBasedStateMachine):
             self.at_the_end(change.epoch, change.previous)
             self.wrote(change, self.model.revoke(url.id))
 
-    @there
-    @rule(device=recent, which=recent | anyone)
+    @rule(device=st.sampled_from([-1, -2, 0]), which=recent | anyone)
     def acknowledge(self, device: int, which: int) -> None:
-        who, cursor = self.devices[device % len(self.devices)], self.cursors[which % len(self.cursors)]
+        who, cursor = self.devices[device], self.cursors[which % len(self.cursors)]
         self.do(self.registry.messages.acknowledge, ADA, [(who, cursor)])
         if self.model.is_certain(cursor):
             self.model.acknowledge(who, cursor.position.seq)
@@ -283,28 +284,27 @@ class CalmInbox(RuleBasedStateMachine):
             assert devices[who].acked in (self.model.acknowledged.get(who, 0), cursor.position.seq)
             self.model.acknowledge(who, devices[who].acked)
 
-    @rule(hours=st.integers(1, 3))
-    def hours_pass(self, hours: int) -> None:
+    @rule(hours=st.integers(1, 3), gc=st.booleans())
+    def hours_pass(self, hours: int, gc: bool) -> None:
         self.model.hour += hours
         self.shift.ms = self.model.hour * HOUR_MS
-
-    @rule()
-    def gc(self) -> None:
-        self.do(sweeps.take_census, self.registry)
-        self.do(sweeps.sweep, self.registry, limit=1000)
+        if gc:
+            self.do(sweeps.take_census, self.registry)
+            self.do(sweeps.sweep, self.registry, limit=1000)
+            assert self.do(self.keys.count, "messages") == len(self.model.unread), "something expired was not swept"
 
     # --- what is seen ------------------------------------------------------------------------------------------------
 
-    @there
     @rule(which=recent | anyone)
     def state(self, which: int) -> None:
         if not self.sent:
             return
-        message = self.sent[which % len(self.sent)]
+        self.check_state(self.sent[which % len(self.sent)])
+
+    def check_state(self, message: Message) -> None:
         found = self.do(self.registry.messages.state, ADA, message.ref)
         assert (found and found[0]) in self.model.states(message)
 
-    @there
     @rule(limit=st.sampled_from([1, 2, 100]))
     def look(self, limit: int = 100) -> None:
         """What the store lists is what the model has: push URLs and unread messages, oldest first."""
@@ -315,23 +315,20 @@ class CalmInbox(RuleBasedStateMachine):
             assert len(page) <= limit
             listed += page
         assert [_seen(m) for m in listed] == [_expected(m) for m in self.model.unread]
+        for message in self.sent[-3:]:
+            self.check_state(message)
 
-    @there
-    @rule(phone=st.sampled_from(range(len(RANKS))), page_bytes=page_sizes)
-    def sync_one_page(self, phone: int, page_bytes: int) -> None:
-        """And then the connection may break, or other things happen before the next page."""
+    @rule(phone=st.sampled_from(range(len(RANKS))), page_bytes=page_sizes, hung_up=st.booleans())
+    def sync_one_page(self, phone: int, page_bytes: int, hung_up: bool) -> None:
+        """Before the next page the connection may break, and other things happen."""
+        if hung_up:
+            self.phones[phone].hang_up()
         self.turn_page(self.phones[phone], page_bytes)
 
-    @rule(phone=st.sampled_from(range(len(RANKS))))
-    def hang_up(self, phone: int) -> None:
-        self.phones[phone].hang_up()
-
-    @there
     @rule(phone=st.sampled_from(range(len(RANKS))), page_bytes=page_sizes)
     def sync(self, phone: int, page_bytes: int) -> None:
         self.catch_up(self.phones[phone], page_bytes)
 
-    @there
     @rule(which=recent | anyone, nonsense=st.integers(0, 9), rank=st.integers(0, 3), page_bytes=page_sizes)
     def sync_from_anywhere(self, which: int, nonsense: int, rank: int, page_bytes: int) -> None:
         """A phone that is set up from a backup: its cursor is old, or of another log, or was never one."""
@@ -409,16 +406,14 @@ class CalmInbox(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened: phones that come back catch up, and the user is as usable as on the first day."""
-        if not hasattr(self.model, "log"):
+        if not self.model.begun:
             return
-        if not self.model.there:
-            self.register()
         for phone in self.phones:
             phone.hang_up()
             self.catch_up(phone, 400)
         self.look()
         self.new_push_url(1, None)
-        self.append_plainly(-1, 1)
+        self.append_some(-1, 1, 1, 2)
         for phone in self.phones:
             self.catch_up(phone, 100_000)
         self.look()
@@ -429,16 +424,16 @@ class HurtInbox(CalmInbox):
         super().__init__(around)
         self.copy: tuple[InboxModel, list[tuple[str, bytes]]] | None = None
 
-    @there
-    @rule(
-        noun=st.sampled_from(
-            "devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics "
-            "stubs stub_expiry presence".split()
-        )
-    )
-    def lose_a_key(self, noun: str) -> None:
-        if not self.do(self.keys.lose, noun):
+    @rule(order=st.permutations([*NOUNS[1:], "idem"]))
+    def lose_a_key(self, order: list[str]) -> None:
+        """Any key that is there, but `meta`."""
+        there = [*self.do(self.keys.nouns), *(["idem"] if self.model.answers else [])]
+        noun = next(noun for noun in order if noun in there)
+        note(f"lost {noun}")
+        if noun == "idem":
+            self.lose_an_idempotency_mark(*next(iter(self.model.answers)))
             return
+        self.do(self.keys.lose, noun)
         match noun:
             case "messages":
                 self.model.lost_messages()
@@ -450,17 +445,13 @@ class HurtInbox(CalmInbox):
                 self.model.lost_fates()
             case "devices":
                 self.model.lost_devices()
+                self.register()
 
-    @there
-    @rule(which=anyone)
-    def lose_an_idempotency_mark(self, which: int) -> None:
-        if self.model.answers:
-            url, key = list(self.model.answers)[which % len(self.model.answers)]
-            message = NewMessage(url, 0, 0, 0, None, "", b"", key, b"")
-            self.do(self.keys.lose_mark, self.registry.messages._idempotency(ADA, message)[0]["idem"])
-            del self.model.answers[url, key]
+    def lose_an_idempotency_mark(self, url: PushUrlId, key: str) -> None:
+        message = NewMessage(url, 0, 0, 0, None, "", b"", key, b"")
+        self.do(self.keys.lose_mark, self.registry.messages._idempotency(ADA, message)[0]["idem"])
+        del self.model.answers[url, key]
 
-    @there
     @rule(which=st.sampled_from(["first", "middle", "last"]))
     def lose_an_entry(self, which: str) -> None:
         entries = self.do(self.keys.log)
@@ -469,29 +460,25 @@ class HurtInbox(CalmInbox):
             self.do(self.keys.lose_entry, position)
             self.model.lost_log(self.model.index(Cursor(self.model.epoch, position)))
 
-    @rule()
-    def copy_to_the_replica(self) -> None:
-        self.copy = copy.deepcopy(self.model), self.do(self.keys.dump)
-
-    @precondition(lambda self: self.copy is not None)
-    @rule()
-    def fail_over(self) -> None:
-        """The newest writes are lost; sequence numbers will be used again, with other tags."""
-        assert self.copy is not None
+    @rule(back=st.booleans())
+    def fail_over(self, back: bool) -> None:
+        """A replica gets a copy; or it becomes the master, without the newest writes: sequence numbers will be used
+        again, with other tags."""
+        if self.copy is None or not back:
+            self.copy = copy.deepcopy(self.model), self.do(self.keys.dump)
+            return
         model, dump = self.copy
         self.do(self.keys.roll_back, dump)
         hour, self.model = self.model.hour, copy.deepcopy(model)
         self.model.hour = hour
 
-    @there
-    @rule(surely=st.sampled_from([False, False, True]))
+    @rule(surely=st.sampled_from([False] * 5 + [True]))
     def lose_the_user(self, surely: bool) -> None:
         if surely:
             self.do(self.keys.lose, "meta")
-            self.model.there = False
+            self.nothing_is_known()
+            self.register()
 
-    @away
-    @rule()
     def nothing_is_known(self) -> None:
         """503, never 410 or 404; and nothing is made."""
         messages, push_urls = self.registry.messages, self.registry.push_urls
@@ -510,17 +497,7 @@ class HurtInbox(CalmInbox):
             self.raises(StoreUnavailable, messages.state, ADA, m.ref)
             self.raises(StoreUnavailable, messages.cancel, ADA, m.ref)
         assert self.do(self.registry.users.count, ADA) is None
-
-    @away
-    @rule()
-    def register_again(self) -> None:
-        self.register()
-
-    @there
-    @precondition(lambda self: not self.model.filters)
-    @rule()
-    def log_in_again(self) -> None:
-        self.register()
+        assert "meta" not in self.do(self.keys.nouns)
 
 
 def _url(record: PushUrlRecord) -> PushUrl:

@@ -56,11 +56,11 @@ class InboxModel:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.hour = 0
-        self.there = False
+        self.begun = False
 
     def begin(self, epoch: str) -> None:
         """The user registers: a new epoch, in which nothing was before."""
-        self.there = True
+        self.begun = True
         self.epoch = epoch
         self.push_urls: dict[PushUrlId, PushUrl] = {}
         self.given = 0
