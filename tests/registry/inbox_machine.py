@@ -23,7 +23,7 @@ from pushctl.registry.messages import NewMessage, Snapshot, SnapshotLost, Snapsh
 from pushctl.registry.records import Change, MessageRecord, PushUrlRecord
 from roles.gc import sweeps
 from tests.registry.conftest import Shift
-from tests.registry.damage import NOUNS, UserKeys
+from tests.registry.damage import UserKeys
 from tests.registry.inbox_model import HOUR_MS, InboxModel, Limits, Message, PushUrl
 from tests.registry.inbox_phone import Phone, name_of, told
 
@@ -31,6 +31,11 @@ T = TypeVar("T")
 ADA = UserId("ada")
 RANKS = (0, 2)
 """The filters of the two phones."""
+
+LOSABLE = (
+    "messages unread unread_by_url bytes_by_url expiry topics push_urls push_url_order sites log ghosts stubs stub_expiry "
+    "presence devices idem"
+).split()
 
 anyone = st.integers(0, 1000)
 """Picks one of however many there are."""
@@ -424,11 +429,14 @@ class HurtInbox(CalmInbox):
         super().__init__(around)
         self.copy: tuple[InboxModel, list[tuple[str, bytes]]] | None = None
 
-    @rule(order=st.permutations([*NOUNS[1:], "idem"]))
-    def lose_a_key(self, order: list[str]) -> None:
-        """Any key that is there, but `meta`."""
+    @rule(wanted=st.sampled_from(LOSABLE))
+    def lose_a_key(self, wanted: str) -> None:
+        """This key, or the next that is there; one at a time."""
+        if self.model.hurt:
+            self.catch_up(self.phones[0], 100_000)
         there = [*self.do(self.keys.nouns), *(["idem"] if self.model.answers else [])]
-        noun = next(noun for noun in order if noun in there)
+        first = LOSABLE.index(wanted)
+        noun = next(noun for noun in LOSABLE[first:] + LOSABLE[:first] if noun in there)
         note(f"lost {noun}")
         if noun == "idem":
             self.lose_an_idempotency_mark(*next(iter(self.model.answers)))
@@ -446,6 +454,9 @@ class HurtInbox(CalmInbox):
             case "devices":
                 self.model.lost_devices()
                 self.register()
+
+    lose_another_key = rule(wanted=st.sampled_from(LOSABLE))(lambda self, wanted: self.lose_a_key(wanted))
+    """Twice as often as other things happen."""
 
     def lose_an_idempotency_mark(self, url: PushUrlId, key: str) -> None:
         message = NewMessage(url, 0, 0, 0, None, "", b"", key, b"")
@@ -475,14 +486,14 @@ class HurtInbox(CalmInbox):
     @rule(surely=st.sampled_from([False] * 5 + [True]))
     def lose_the_user(self, surely: bool) -> None:
         if surely:
+            message = self.new_message(0, 1, rank=1, topic=None, body=b"", idempotency_key=None, fingerprint=b"")
             self.do(self.keys.lose, "meta")
-            self.nothing_is_known()
+            self.nothing_is_known(message)
             self.register()
 
-    def nothing_is_known(self) -> None:
+    def nothing_is_known(self, message: NewMessage) -> None:
         """503, never 410 or 404; and nothing is made."""
         messages, push_urls = self.registry.messages, self.registry.push_urls
-        message = self.new_message(0, 1, rank=1, topic=None, body=b"", idempotency_key=None, fingerprint=b"")
         cursor = self.cursors[-1]
         self.raises(StoreUnavailable, messages.append, ADA, message)
         self.raises(StoreUnavailable, messages.announce, ADA, message)
