@@ -6,10 +6,10 @@ from pushctl.ids import Position, UserId
 from pushctl.registry import Registry
 from pushctl.registry.keys import Keys
 
-NOUNS = (
-    "meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry "
-    "topics stubs stub_expiry presence"
-).split()
+NOUNS = [
+    *("meta", "gone", "devices", "push_urls", "push_url_order", "sites", "ghosts", "log", "messages", "unread"),
+    *("unread_by_url", "bytes_by_url", "expiry", "topics", "stubs", "stub_expiry", "presence"),
+]
 
 
 class UserKeys:
@@ -46,7 +46,8 @@ class UserKeys:
         assert await self._link.ask("XDEL", self._keys.user(self._user, "log"), str(position)) == 1
 
     async def count(self, noun: str) -> int:
-        return int(await self._link.ask("HLEN", self._keys.user(self._user, noun)))
+        command = "ZCARD" if noun == "bytes_by_url" else "HLEN"
+        return int(await self._link.ask(command, self._keys.user(self._user, noun)))
 
     async def dump(self) -> list[tuple[str, bytes]]:
         keys = self._all()

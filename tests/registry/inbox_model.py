@@ -72,6 +72,7 @@ class InboxModel:
         self.acknowledged: dict[DeviceId, int] = {}
         self.log: list[tuple[Position, Event, int]] = [(START, ("begin",), self.hour)]
         self.certain_from = 0
+        self.holes = False
         self.hurt = False
 
     # --- what is there -----------------------------------------------------------------------------------------------
@@ -225,6 +226,7 @@ class InboxModel:
 
     def lost_log(self, upto: int | None = None) -> None:
         """The entry of this index, or all. Whoever stands at the end needs none of them."""
+        self.holes = True
         last = len(self.log) - 1
         self.certain_from = max(self.certain_from, last if upto is None else min(upto + 1, last))
 
