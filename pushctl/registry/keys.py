@@ -4,9 +4,9 @@
 touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
-  P:{u:*}:meta               hash    login            until the account goes       10 fields: epoch seq tag floor floor_tag
-                                                                                   bytes topics push_url_count created
-                                                                                   identity
+  P:{u:*}:meta               hash    login            until the account goes       10 fields: epoch seq tag floor
+                                                                                   floor_tag bytes topics created
+                                                                                   push_url_count identity
   P:{u:*}:gone               hash    deletion         one day                      a tombstone: what must be finished
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user

@@ -7,8 +7,8 @@ import copy
 from collections.abc import Callable
 
 from tests.registry.inbox_losses import LOSABLE, HurtInbox
-from tests.registry.inbox_machine import Surroundings
 from tests.registry.inbox_phone import Phone
+from tests.registry.inbox_sight import Surroundings
 
 LOSSES = ["nothing", "first entry", "middle entry", "last entry", "newest writes", "meta", *LOSABLE]
 

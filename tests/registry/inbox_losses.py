@@ -11,22 +11,13 @@ from hypothesis.stateful import rule
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import Cursor, PushUrlId
 from pushctl.registry.messages import NewMessage
-from tests.registry.inbox_machine import ADA, CalmInbox, Surroundings
+from tests.registry.inbox_machine import CalmInbox
 from tests.registry.inbox_model import InboxModel
+from tests.registry.inbox_sight import ADA, Surroundings
 
 LOSABLE = [
-    *(
-        "messages",
-        "unread",
-        "unread_by_url",
-        "bytes_by_url",
-        "expiry",
-        "topics",
-        "push_urls",
-        "push_url_order",
-        "sites",
-    ),
-    *("log", "ghosts", "stubs", "stub_expiry", "presence", "devices", "idem"),
+    *("messages", "unread", "unread_by_url", "bytes_by_url", "expiry", "topics", "push_urls", "push_url_order"),
+    *("sites", "log", "ghosts", "stubs", "stub_expiry", "presence", "devices", "idem"),
 ]
 
 
