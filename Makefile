@@ -4,10 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test demo serve ci bench requirements
+.PHONY: help install fmt check test test-long demo serve ci bench requirements
 
 help: ## list these verbs
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 install: .venv/installed ## make .venv with everything in it (pip only)
 
@@ -27,6 +27,9 @@ check: install ## linters, types, imports
 
 test: check ## all set-up, check, and the everyday tests
 	$(BIN)/pytest -m "not slow and not debian"
+
+test-long: install ## thousands of random steps beside the model of an inbox, others each time
+	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py

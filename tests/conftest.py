@@ -20,6 +20,14 @@ __all__ = ["RedisProcess", "redis_binary"]
 
 # How fast this machine draws examples is no property of the code; how long a test may take is bounded elsewhere.
 settings.register_profile("everywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "long",
+    settings.get_profile("everywhere"),
+    max_examples=1000,
+    stateful_step_count=60,
+    print_blob=True,
+    database=None,
+)
 settings.load_profile("everywhere")
 
 

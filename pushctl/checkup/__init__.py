@@ -25,7 +25,7 @@ from pushctl.checkup.machine import check_listen_queue, check_open_files
 from pushctl.checkup.masters import Master, meet_masters
 from pushctl.checkup.memory import check_clients, check_eviction, check_idle_timeout, check_memory
 from pushctl.checkup.ownership import check_installation
-from pushctl.checkup.storage import check_disk, check_fork, check_persistence, check_role, check_version
+from pushctl.checkup.storage import check_disk, check_fork, check_persistence, check_version
 from pushctl.checkup.times import check_clock, check_clocks, check_latency, check_scripts
 from pushctl.clock import Clock, system_clock
 from pushctl.config.model import Config
@@ -60,7 +60,6 @@ OF_THIS_MACHINE: Final[Sequence[Check[Here]]] = (check_open_files, check_listen_
 OF_THE_CONFIGURATION: Final[Sequence[Check[Here]]] = (check_roles, check_keys_file, check_public_urls, check_dev_idp)
 OF_A_MASTER: Final[Sequence[Check[Master]]] = (
     check_version,
-    check_role,
     check_installation,
     check_persistence,
     check_disk,

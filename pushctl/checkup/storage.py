@@ -31,14 +31,6 @@ def product_of(info: Mapping[str, str]) -> tuple[str, str]:
     return "Redis", info.get("redis_version", "0")
 
 
-async def check_role(master: Master) -> Iterable[Finding]:
-    role = master.info.get("role", "master")
-    if role == "master":
-        return [ok("a master")]
-    where = f"{master.info.get('master_host')}:{master.info.get('master_port')}"
-    return [bad(f"a replica of {where}", "It takes no writes: every POST is 503.", f"redis.url: name {where}")]
-
-
 async def check_persistence(master: Master) -> Iterable[Finding]:
     if master.info.get("aof_enabled") != "1":
         return [_without_aof(master)]

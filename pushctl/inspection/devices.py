@@ -77,7 +77,7 @@ def standing(device: Device, log: LogPlace) -> Standing:
     behind = log.seq - device.acked
     if not behind:
         return Standing(device.acked, 0, "nothing", "")
-    if device.acked <= log.floor and log.floor:
+    if device.acked < log.floor:
         return Standing(device.acked, behind, "snapshot", f"its place is below the log's floor, {log.floor}")
     if not log.whole:
         return Standing(device.acked, behind, "snapshot", "the log's newest entries are lost")

@@ -4,8 +4,9 @@
 touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
-  P:{u:*}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
-                                                                                   push_url_count created identity
+  P:{u:*}:meta               hash    login            until the account goes       10 fields: epoch seq tag floor
+                                                                                   floor_tag bytes topics created
+                                                                                   push_url_count identity
   P:{u:*}:gone               hash    deletion         a day once finished          3 fields: push_url_count;
                                                                                    until finished identity sessions, too
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user

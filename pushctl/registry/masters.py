@@ -115,7 +115,10 @@ class Masters:
         if self._slots is None:
             role = await connection.ask("ROLE")
             if isinstance(role, list) and role[0] != b"master":
-                raise NotAdmitted(f"Redis at {node} is a replica; redis.url must name a master, or its Sentinels")
+                master = f"{role[1].decode()}:{role[2]}"
+                raise NotAdmitted(
+                    f"Redis at {node} is a replica: redis.url must name its master, {master}, or Sentinels"
+                )
         await self._admit_ours(node, connection)
 
     def heard_error(self, error: str) -> None:

@@ -233,10 +233,9 @@ class Messages:
             SYNC,
             user,
             mode="snapshot" if isinstance(place, SnapshotPlace) else "tail",
-            epoch=pin.epoch,
-            seq=pin.position.seq,
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            tag=str(pin.position.tag),
+            at_epoch=pin.epoch,
+            at_seq=pin.position.seq,
+            at_tag=pin.position.tag,
             phase=place.phase if isinstance(place, SnapshotPlace) else "",
             after=place.after if isinstance(place, SnapshotPlace) else "",
             min_rank=min_rank,

@@ -16,6 +16,7 @@ import trio
 from pushctl.checkup import Finding, examine_redis
 from pushctl.config.model import Config
 from pushctl.config.model import Redis as Settings
+from pushctl.errors import Unreachable
 from pushctl.identity.keys import Keys, installation_of
 from pushctl.ids import ServerId
 from pushctl.registry import open_registry
@@ -193,13 +194,14 @@ async def test_replicas_that_are_promised_must_be_there(
     assert (lonely["replicas"].verdict, lonely["lone_master"].verdict) == ("bad", "bad")
 
 
-async def test_a_replica_in_place_of_its_master_is_bad_and_says_where_the_master_is(
+async def test_a_replica_in_place_of_its_master_is_not_used_and_says_where_the_master_is(
     client: redis.Redis, replica: RedisProcess
 ) -> None:
     await in_step(client, 1)
-    finding = (await found(replica))["role"]
-    assert finding.verdict == "bad"
-    assert finding.do == (f"redis.url: name 127.0.0.1:{client.config_get('port')['port']}",)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await found(replica)
+    master = f"127.0.0.1:{client.config_get('port')['port']}"
+    assert caught.group_contains(Unreachable, match=f"is a replica: redis.url must name its master, {master}")
 
 
 class ClusterNode(RedisProcess):

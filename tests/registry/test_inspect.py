@@ -149,16 +149,20 @@ async def test_why_a_snapshot_awaits_a_device(inbox: Inbox, registry: Registry, 
     await says_snapshot(registry, config, "what it acknowledged is of another epoch")
 
 
-async def test_a_place_at_the_floor_of_the_log_is_as_lost_as_sync_says(
-    inbox: Inbox, registry: Registry, config: Config, shift: Shift
+@pytest.mark.parametrize(("more", "promised"), [(0, "Delta"), (1, "Snapshot")])
+async def test_a_place_below_the_floor_of_the_log_is_as_lost_as_sync_says(
+    inbox: Inbox, registry: Registry, config: Config, shift: Shift, more: int, promised: str
 ) -> None:
     at = await inbox.here()
     await registry.messages.acknowledge(ADA, [(inbox.device, at)])
+    for _ in range(more):
+        await inbox.append(b"old")
     shift.ms = 4 * 86_400_000
     await inbox.append(b"one")  # and what is older than everything leaves the log
-    report = await says_snapshot(registry, config, "its place is below the log's floor, 1")
-    assert report.log.floor == at.position.seq
-    assert type(await inbox.sync(at)).__name__ == "Snapshot"
+    report = await inspect_user(registry, config, ADA)
+    assert report.log.floor == at.position.seq + more
+    assert report.devices[0].next_sync == promised.lower()
+    assert type(await inbox.sync(at)).__name__ == promised
 
 
 async def test_leases_are_judged_as_routers_judge_them(

@@ -8,10 +8,11 @@ from pushctl.config.model import Config
 from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, PushUrlId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
-from pushctl.registry.messages import Delta, NewMessage, Snapshot, Stored
+from pushctl.registry.messages import Delta, NewMessage, Snapshot, SnapshotLost, Stored
 from pushctl.registry.records import DroppedEntry, MessageEntry, PushUrlEntry, ReadEntry, RevokedEntry
 from pushctl.registry.store import AccountGone
 from tests.registry.conftest import Shift
+from tests.registry.damage import NOUNS
 
 ADA = UserId("ada")
 SITE = "https://news.example"
@@ -55,6 +56,24 @@ class Inbox:
         page = await self.sync(None)
         assert isinstance(page, Snapshot)
         return page.next.pin
+
+    def key(self, noun: str) -> str:
+        return self.registry.users._store.keys.user(ADA, noun)
+
+    async def lose(self, noun: str) -> None:
+        """Redis loses this key of the user's."""
+        assert await self.registry.link.ask("DEL", self.key(noun)) == 1
+
+    async def copy(self) -> list[tuple[str, bytes]]:
+        """What a replica has of the user now."""
+        keys = [self.key(noun) for noun in NOUNS]
+        dumps = await self.registry.link.ask_all([("DUMP", key) for key in keys])
+        return [(key, dump) for key, dump in zip(keys, dumps, strict=True) if dump is not None]
+
+    async def fail_over(self, copy: list[tuple[str, bytes]]) -> None:
+        """Redis goes back to what the replica had."""
+        await self.registry.link.ask_all([("DEL", self.key(noun)) for noun in NOUNS])
+        await self.registry.link.ask_all([("RESTORE", key, 0, dump) for key, dump in copy])
 
     async def unread(self) -> list[bytes]:
         return [record.body for record in await self.registry.messages.unread(ADA, 0, 500)]
@@ -357,3 +376,185 @@ async def test_min_rank_leaves_messages_out_but_not_their_ends(inbox: Inbox) -> 
     delta = await inbox.sync(start, min_rank=2)
     assert isinstance(delta, Delta)
     assert [type(entry) for entry in delta.entries] == [MessageEntry, DroppedEntry]
+
+
+# --- what Redis lost: found by the model (test_model.py), named here --------------------------------------------------
+
+
+INDEXES = ["unread", "unread_by_url", "bytes_by_url", "expiry", "topics"]
+
+
+@pytest.mark.parametrize("index", INDEXES)
+async def test_an_index_that_was_lost_is_made_anew_and_nobody_notices(config: Config, index: str) -> None:
+    limited = replace(config, limits=replace(config.limits, unread_per_push_url=3, unread_per_user=3))
+    async with open_registry(limited, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        start = await inbox.here()
+        for body in (b"one", b"two", b"three"):
+            await inbox.append(body, topic="t" if body == b"two" else None)
+        copy = await inbox.copy()
+        await inbox.lose(index)
+        snapshot = await inbox.sync(None)
+        assert isinstance(snapshot, Snapshot)
+        assert [record.body for record in snapshot.messages] == [b"one", b"two", b"three"]
+        assert isinstance(await inbox.sync(start), Delta)
+        await inbox.fail_over(copy)
+        await inbox.lose(index)
+        assert await inbox.unread() == [b"one", b"two", b"three"]
+        await inbox.fail_over(copy)
+        await inbox.lose(index)
+        stored = await inbox.append(b"four", topic="t")
+        assert [type(entry) for entry in stored.change.entries] == [DroppedEntry, MessageEntry]
+        assert await inbox.unread() == [b"one", b"three", b"four"]
+        await inbox.lose(index)
+        await inbox.append(b"five")  # over both quotas
+        assert await inbox.unread() == [b"three", b"four", b"five"]
+        await inbox.lose(index)
+        assert (await registry.messages.read_upto(ADA, await inbox.here()))[0] == 3
+
+
+@pytest.mark.parametrize("heal", ["append", "announce", "read", "cancel", "sync"])
+async def test_after_a_loss_of_messages_nobody_gets_a_delta_from_before(inbox: Inbox, heal: str) -> None:
+    stored = await inbox.append(b"one")
+    here = await inbox.here()
+    await inbox.lose("messages")
+    match heal:
+        case "append":
+            await inbox.append(b"two")
+        case "announce":
+            await inbox.registry.messages.announce(ADA, inbox.message(b"now", lifetime_ms=0))
+        case "read":
+            assert (await inbox.registry.messages.read(ADA, [stored.ref]))[0] == 0
+        case "cancel":
+            assert await inbox.registry.messages.cancel(ADA, stored.ref) is None
+    page = await inbox.sync(here)
+    assert isinstance(page, Snapshot)
+    assert [record.body for record in page.messages] == ([b"two"] if heal == "append" else [])
+    assert isinstance(await inbox.sync(page.next.pin), Delta)  # once is enough
+    await inbox.append(b"three")
+    assert isinstance(await inbox.sync(page.next.pin), Delta)
+
+
+async def test_push_urls_that_were_lost_are_taken_off_the_devices(inbox: Inbox) -> None:
+    here = await inbox.here()
+    await inbox.lose("push_urls")
+    assert await inbox.registry.push_urls.all(ADA) == []
+    page = await inbox.sync(here)
+    assert isinstance(page, Snapshot)
+    assert page.push_urls == []
+    await inbox.allow(SITE)  # and may be made again
+    await inbox.append(b"one")
+
+
+@pytest.mark.parametrize("index", ["push_url_order", "sites"])
+async def test_a_site_has_one_push_url_even_after_its_index_was_lost(inbox: Inbox, index: str) -> None:
+    here, url = await inbox.here(), inbox.url
+    await inbox.lose(index)
+    page = await inbox.sync(None)
+    assert isinstance(page, Snapshot)
+    assert [record.id for record in page.push_urls] == [url]
+    await inbox.lose(index)
+    await inbox.allow(SITE)
+    assert inbox.url == url
+    assert [record.id for record in await inbox.registry.push_urls.all(ADA)] == [url]
+    assert isinstance(await inbox.sync(here), Delta)
+
+
+async def test_a_log_that_was_lost_begins_anew_behind_those_who_had_it_all(inbox: Inbox) -> None:
+    behind = await inbox.here()
+    await inbox.append(b"one")
+    here = await inbox.here()
+    await inbox.lose("log")
+    await inbox.append(b"two")
+    delta = await inbox.sync(here)
+    assert isinstance(delta, Delta)
+    assert len(delta.entries) == 1
+    assert isinstance(await inbox.sync(behind), Snapshot)
+
+
+async def test_an_acknowledgement_of_a_log_that_was_taken_back_delivers_nothing(inbox: Inbox) -> None:
+    copy = await inbox.copy()
+    await inbox.append(b"lost")
+    seen = await inbox.here()
+    await inbox.fail_over(copy)
+    stored = await inbox.append(b"new")
+    assert stored.ref.seq == seen.position.seq
+    await inbox.registry.messages.acknowledge(ADA, [(inbox.device, seen)])
+    assert (await inbox.registry.messages.state(ADA, stored.ref) or ("", 0))[0] == "stored"
+
+
+async def test_read_upto_a_place_that_was_taken_back_hits_nothing_even_when_the_log_is_gone(inbox: Inbox) -> None:
+    copy = await inbox.copy()
+    await inbox.append(b"lost")
+    seen = await inbox.here()
+    await inbox.fail_over(copy)
+    await inbox.append(b"new")
+    await inbox.append(b"newer")
+    await inbox.lose("log")
+    assert (await inbox.registry.messages.read_upto(ADA, seen))[0] == 0
+    assert await inbox.unread() == [b"new", b"newer"]
+
+
+async def test_a_snapshot_whose_log_was_taken_back_starts_over(inbox: Inbox) -> None:
+    copy = await inbox.copy()
+    for _ in range(3):
+        await inbox.append(b"lost")
+    page = await inbox.sync(None, page_bytes=1)
+    assert isinstance(page, Snapshot)
+    assert not page.done
+    await inbox.fail_over(copy)
+    for _ in range(4):
+        await inbox.append(b"new")
+    with pytest.raises(SnapshotLost):
+        await inbox.registry.messages.sync(ADA, page.next, min_rank=0, page_bytes=PAGE)
+
+
+async def test_states_stay_bounded_when_what_bounds_them_was_lost(inbox: Inbox) -> None:
+    one, two = await inbox.append(b"one"), await inbox.append(b"two")
+    await inbox.registry.messages.read(ADA, [one.ref])
+    await inbox.lose("stub_expiry")
+    await inbox.registry.messages.read(ADA, [two.ref])
+    assert await inbox.registry.link.ask("HLEN", inbox.key("stubs")) == 1
+    assert (await inbox.registry.messages.state(ADA, two.ref) or ("", 0))[0] == "read"
+
+
+async def test_a_message_without_a_byte_is_a_message_like_any_other(config: Config) -> None:
+    limited = replace(config, limits=replace(config.limits, unread_per_user=2))
+    async with open_registry(limited, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        for _ in range(2):
+            await inbox.append(b"")
+        await inbox.allow("https://shop.example")
+        third = await inbox.append(b"")
+        await inbox.append(b"four")
+        assert await inbox.unread() == [b"", b"four"]
+        assert (await registry.messages.read(ADA, [third.ref]))[0] == 1
+
+
+async def test_nothing_unread_goes_while_something_expired_takes_its_place(config: Config, shift: Shift) -> None:
+    limited = replace(config, limits=replace(config.limits, unread_per_push_url=20, unread_per_user=20))
+    async with open_registry(limited, name="test", shift_ms=lambda: shift.ms) as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        await inbox.append(b"live")
+        for _ in range(19):
+            await inbox.append(b"short", lifetime_ms=1000)
+        shift.ms = 2000
+        for _ in range(19):  # the first finds more that expired than one script throws away on its way
+            await inbox.append(b"new")
+        assert await inbox.unread() == [b"live"] + [b"new"] * 19
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_topic_names_its_newest_while_older_ones_wait_for_gc(inbox: Inbox, shift: Shift, lost: bool) -> None:
+    for _ in range(9):
+        await inbox.append(b"short", lifetime_ms=1000)
+    await inbox.append(b"old", lifetime_ms=1001, topic="t")
+    shift.ms = 2000
+    await inbox.append(b"new", topic="t")
+    if lost:
+        await inbox.lose("topics")
+    await inbox.append(b"newest", topic="t")
+    assert await inbox.unread() == [b"newest"]

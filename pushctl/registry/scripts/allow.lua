@@ -1,13 +1,14 @@
 -- Make a push URL for a site, or find the one there is; a different icon replaces the old one.
 -- Result: {'new' | 'changed' | 'same', id, record, change} | {'limit'} | {'gone'} | {'unknown'}
 -- Invariant: at most one push URL per (site, key); numbers only rise, so a number at or below push_url_count was given.
---!use base push_urls log
+--!use base push_urls log heal_push_urls
 --!keys meta gone push_urls push_url_order sites log ghosts presence
 --!args shift_ms tag keep_ms volatile_ms max_log id site vapid icon key_id max_push_urls
 --!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()
+heal_push_urls(meta)
 open_log(meta)
 local field = A.site .. ' ' .. A.vapid
 local id = redis.call('HGET', K.sites, field)

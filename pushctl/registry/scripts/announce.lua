@@ -2,7 +2,7 @@
 -- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
 --         {'again'} {'mismatch'} {'unsigned'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark.
---!use base messages log push_urls
+--!use base messages log heal_messages push_urls
 --!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by fingerprint idem_ms mark
 --!lane sure
@@ -11,6 +11,7 @@ if not meta then return absent() end
 local push_url, refusal = named_push_url()
 if not push_url then return refusal end
 local now = now_ms()
+heal_messages(meta)
 open_log(meta)
 if A.fingerprint ~= '' then
   local before = redis.call('GET', K.idem)

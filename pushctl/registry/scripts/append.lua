@@ -4,9 +4,8 @@
 --         {'mismatch'}                                                  ... with another body
 --         {'unsigned'}                                                  the push URL takes only what its key signed
 --         {'gone'} {'unknown'}                                          proof that the push URL is gone; no proof of anything
--- Invariant: a message is in messages, unread, unread_by_url, expiry and bytes_by_url, or in none of them; quotas hold
--- afterwards; a topic names at most one unread message of its push URL. O(log n) in the number of unread messages.
---!use base messages log push_urls
+-- Invariant: a message is in messages and in all that finds it, or in none of them; quotas hold afterwards; a topic names at most one unread message of its push URL. O(log n) in the number of unread messages.
+--!use base messages log heal_messages push_urls
 --!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url
 --!lane sure
@@ -15,6 +14,7 @@ if not meta then return absent() end
 local push_url, refusal = named_push_url()
 if not push_url then return refusal end
 local now = now_ms()
+heal_messages(meta)
 open_log(meta)
 
 if A.fingerprint ~= '' then
@@ -28,8 +28,6 @@ if A.fingerprint ~= '' then
 end
 
 drop_expired(now, 8)
--- Volatile keys may have gone by themselves, all together; their sum stands in meta.
-if redis.call('ZCARD', K.unread) == 0 then redis.call('HSET', K.meta, 'bytes', '0') end
 local site = string.match(push_url, '^%S+ %S+ %S+ (%S+)')
 local size = #A.body
 local seq_of_topic = A.topic ~= '' and redis.call('HGET', K.topics, A.push_url .. ':' .. A.topic)
@@ -54,12 +52,12 @@ end
 local function over(count, max_count, bytes, max_bytes)
   return count > 0 and (count >= tonumber(max_count) or tonumber(bytes or '0') + size > tonumber(max_bytes))
 end
-while over(redis.call('ZLEXCOUNT', K.unread_by_url, '[' .. A.push_url .. ':', '[' .. A.push_url .. ';'), A.max_unread_url,
-           redis.call('ZSCORE', K.bytes_by_url, A.push_url), A.max_bytes_url) do
-  evict_oldest_of(A.push_url)
+-- Nothing unread goes while something expired takes its place.
+while over(count_of(A.push_url), A.max_unread_url, redis.call('ZSCORE', K.bytes_by_url, A.push_url), A.max_bytes_url) do
+  if drop_expired(now, 8) == 0 then evict_oldest_of(A.push_url) end
 end
 while over(redis.call('ZCARD', K.unread), A.max_unread, redis.call('HGET', K.meta, 'bytes'), A.max_bytes) do
-  evict_oldest_of(redis.call('ZREVRANGE', K.bytes_by_url, 0, 0)[1])
+  if drop_expired(now, 8) == 0 then evict_oldest_of(redis.call('ZREVRANGE', K.bytes_by_url, 0, 0)[1]) end
 end
 if #evicted > 0 then write_refs(meta, now, 'd', evicted, 'evicted') end
 
@@ -67,16 +65,8 @@ local expires = int(now + tonumber(A.lifetime_ms))
 local header = table.concat({A.tag, A.key_id, expires, A.urgency, A.push_url, int(now), int(size), '=' .. A.topic, site}, ' ') .. '\n'
 local seq = write_log(meta, now, 'm', {}, {header})
 redis.call('HSET', K.messages, seq, header .. A.body)
-redis.call('ZADD', K.unread, seq, seq)
-redis.call('ZADD', K.unread_by_url, 0, by_url(A.push_url, seq))
-redis.call('ZINCRBY', K.bytes_by_url, size, A.push_url)
-redis.call('HINCRBY', K.meta, 'bytes', size)
-redis.call('ZADD', K.expiry, expires, seq)
-if A.topic ~= '' then
-  redis.call('HSET', K.topics, A.push_url .. ':' .. A.topic, seq)
-  redis.call('PEXPIRE', K.topics, A.volatile_ms)
-end
-for _, key in ipairs({K.messages, K.unread, K.unread_by_url, K.bytes_by_url, K.expiry}) do
+index_message(seq, parse_message(header))
+for _, key in ipairs({K.messages, K.unread, K.unread_by_url, K.bytes_by_url, K.expiry, K.topics}) do
   redis.call('PEXPIRE', key, A.volatile_ms)
 end
 close_log(meta, now)

@@ -1,11 +1,12 @@
 -- All push URLs of a user, oldest first.   Result: {'done', {id, record}, ...} | {'gone'} | {'unknown'}
 --!use base
---!keys meta gone push_urls push_url_order
+--!keys meta gone push_urls
 --!args shift_ms
 --!lane bulk
 if not read_meta() then return absent() end
-local result = {'done'}
-for _, id in ipairs(redis.call('ZRANGE', K.push_url_order, 0, -1)) do
-  result[#result + 1] = {id, redis.call('HGET', K.push_urls, id)}
+local flat, found = redis.call('HGETALL', K.push_urls), {}
+for i = 1, #flat, 2 do
+  found[#found + 1] = {flat[i], flat[i + 1], number = tonumber(string.match(flat[i + 1], '^%d+'))}
 end
-return result
+table.sort(found, function(a, b) return a.number < b.number end)
+return {'done', unpack(found)}

@@ -17,7 +17,7 @@ if not known then
   if left[1] then return {'unfinished', left[1], left[2]} end
   local count = redis.call('HGET', K.gone, 'push_url_count') or '0'
   redis.call('DEL', unpack(KEYS))
-  redis.call('HSET', K.meta, 'epoch', A.epoch, 'seq', '0', 'tag', '0', 'floor', '0', 'bytes', '0',
+  redis.call('HSET', K.meta, 'epoch', A.epoch, 'seq', '0', 'tag', '0', 'floor', '0', 'floor_tag', '0', 'bytes', '0', 'topics', '0',
              'push_url_count', count, 'created', int(now), 'identity', A.identity)
 end
 local id = A.device

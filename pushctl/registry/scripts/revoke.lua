@@ -14,7 +14,7 @@ local _, _, _, site, vapid = string.match(record, PUSH_URL)
 redis.call('HDEL', K.push_urls, A.id)
 redis.call('ZREM', K.push_url_order, A.id)
 redis.call('HDEL', K.sites, site .. ' ' .. vapid)
-redis.call('HSET', K.ghosts, A.id, ghost(record))
 write_log(meta, now, 'x', {'id', A.id}, {A.id})
+redis.call('HSET', K.ghosts, A.id, ghost(record)) -- after it: a log that begins anew forgets its ghosts
 close_log(meta, now)
 return {'done', change(meta)}

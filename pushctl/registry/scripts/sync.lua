@@ -1,19 +1,21 @@
 -- One page of what a device has to learn.
--- mode 'tail': it stands at (epoch, seq, tag). A delta, if that place is provably an ancestor of the log as it stands;
+-- mode 'tail': it stands at (at_epoch, at_seq, at_tag). A delta, if that place is provably an ancestor of the log as it stands;
 -- else the first page of a snapshot, pinned at the log's end as it is now. mode 'snapshot': a further page of one.
 -- Result: {'delta', epoch, seq, tag, done, {entry, ...}}         the place after this page; entries as lib/log.lua
 --         {'snapshot', epoch, seq, tag, done, {{id, record}, ...}, {{seq, record}, ...}, next phase, next after}
---         {'lost'}                                               the pin is of another epoch: start over
+--         {'lost'}                                               the pin is not provably of this log: start over
 --         {'gone'} {'unknown'}
 -- Invariant: a delta leaves out nothing but message events whose message is no longer unread or below min_rank; entries
 -- follow each other without a hole (checked here, whatever happened to the stream).
---!use base messages
---!keys meta gone log ghosts messages unread push_urls push_url_order
---!args shift_ms mode epoch seq tag phase after min_rank page_bytes page_count
+--!use base messages log heal_messages push_urls heal_push_urls
+--!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics push_urls push_url_order sites
+--!args shift_ms tag mode at_epoch at_seq at_tag phase after min_rank page_bytes page_count
 --!lane bulk
 local meta = read_meta()
 if not meta then return absent() end
 local now = now_ms()
+heal_messages(meta)
+heal_push_urls(meta)
 local min_rank = tonumber(A.min_rank)
 local room, places = tonumber(A.page_bytes), tonumber(A.page_count)
 
@@ -50,26 +52,15 @@ local function snapshot(pin_seq, pin_tag, phase, after)
 end
 
 if A.mode == 'snapshot' then
-  if A.epoch ~= meta.epoch or tonumber(A.seq) > meta.seq then return {'lost'} end
-  return snapshot(A.seq, A.tag, A.phase, A.after)
+  if not is_ancestor(meta, A.at_epoch, A.at_seq, A.at_tag) then return {'lost'} end
+  return snapshot(A.at_seq, A.at_tag, A.phase, A.after)
 end
+if not is_ancestor(meta, A.at_epoch, A.at_seq, A.at_tag) then return snapshot(int(meta.seq), meta.tag, 'urls', '0') end
 
 local last = int(meta.seq) .. '-' .. meta.tag
-local place = A.seq .. '-' .. A.tag
-local function provable()
-  if A.epoch ~= meta.epoch then return false end
-  if place == last then return true end
-  local seq = tonumber(A.seq)
-  if seq < meta.floor or seq >= meta.seq then return false end
-  local newest = redis.call('XREVRANGE', K.log, '+', '-', 'COUNT', 1)[1]
-  if not newest or newest[1] ~= last then return false end
-  if place == '0-0' then return meta.floor == 0 end
-  return #redis.call('XRANGE', K.log, place, place) == 1
-end
-if not provable() then return snapshot(int(meta.seq), meta.tag, 'urls', '0') end
-
+local place = A.at_seq .. '-' .. A.at_tag
 local entries = {}
-local seq, tag = A.seq, A.tag
+local seq, tag = A.at_seq, A.at_tag
 if place ~= last then
   for _, item in ipairs(redis.call('XRANGE', K.log, '(' .. place, '+', 'COUNT', places)) do
     local item_seq, item_tag = string.match(item[1], '^(%d+)-(%d+)$')

@@ -1,11 +1,12 @@
 -- The unread messages after a sequence number, oldest first, at most `limit`.
 -- Result: {'done', {seq, record}, ..., } | {'gone'} | {'unknown'}
 --!use base messages
---!keys meta gone messages unread
+--!keys meta gone messages unread unread_by_url bytes_by_url expiry topics
 --!args shift_ms after limit
 --!lane bulk
 if not read_meta() then return absent() end
 local now = now_ms()
+mend_messages()
 local found, result = 0, {'done'}
 local after = A.after
 while found < tonumber(A.limit) do

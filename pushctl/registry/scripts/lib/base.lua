@@ -8,9 +8,9 @@ end
 
 -- The user's meta, or nil: then nothing of the user may be touched.
 local function read_meta()
-  local m = redis.call('HMGET', K.meta, 'epoch', 'seq', 'tag', 'floor')
+  local m = redis.call('HMGET', K.meta, 'epoch', 'seq', 'tag', 'floor', 'floor_tag')
   if not m[1] then return nil end
-  return {epoch = m[1], seq = tonumber(m[2]), tag = m[3], floor = tonumber(m[4])}
+  return {epoch = m[1], seq = tonumber(m[2]), tag = m[3], floor = tonumber(m[4]), floor_tag = m[5] or '0'}
 end
 
 -- Why there is no meta: the account was deleted (certain), or nobody knows (lost, never there).

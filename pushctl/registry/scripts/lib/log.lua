@@ -1,12 +1,46 @@
 -- The event log: a stream whose ids are <seq>-<tag>. Entries hold a kind and references, never bodies.
+-- It begins right behind (meta.floor, meta.floor_tag) and ends at (meta.seq, meta.tag).
 -- Appending goes through open_log, write_log and close_log, so that meta, log and floor change in one script.
 -- What was appended comes back as {{seq, tag, kind, ...}}, in the shape sync reads it.
 local appended = {}
 local previous
 
+local function newest_entry()
+  local newest = redis.call('XREVRANGE', K.log, '+', '-', 'COUNT', 1)[1]
+  return newest and newest[1]
+end
+
+-- Whether a place is provably of this log: what follows it in the log, without a hole, is all that has happened since.
+local function is_ancestor(meta, epoch, seq, tag)
+  if epoch ~= meta.epoch then return false end
+  local place, last = seq .. '-' .. tag, int(meta.seq) .. '-' .. meta.tag
+  if place == last then return true end
+  if newest_entry() ~= last then return false end
+  if place == int(meta.floor) .. '-' .. meta.floor_tag then return true end
+  return #redis.call('XRANGE', K.log, place, place) == 1
+end
+
+local function save_log(meta)
+  redis.call('HSET', K.meta, 'seq', int(meta.seq), 'tag', meta.tag, 'floor', int(meta.floor), 'floor_tag', meta.floor_tag)
+end
+
+-- An empty log, which begins where meta says that it ended.
+local function begin_log(meta)
+  redis.call('DEL', K.log, K.ghosts)
+  meta.floor, meta.floor_tag = meta.seq, meta.tag
+end
+
+-- What the log tells of is lost: whoever stands at any place handed out so far must get a snapshot.
+local function break_log(meta)
+  meta.seq, meta.tag = meta.seq + 1, A.tag
+  begin_log(meta)
+  save_log(meta)
+end
+
 local function open_log(meta) previous = {int(meta.seq), meta.tag} end
 
 local function write_log(meta, now, kind, fields, shown)
+  if #appended == 0 and newest_entry() ~= int(meta.seq) .. '-' .. meta.tag then begin_log(meta) end
   meta.seq = meta.seq + 1
   meta.tag = A.tag
   redis.call('XADD', K.log, int(meta.seq) .. '-' .. A.tag, 'k', kind, 't', int(now), unpack(fields))
@@ -24,10 +58,12 @@ local function close_log(meta, now)
     local old = tonumber(entry.t) < now - tonumber(A.keep_ms)
     if not old and redis.call('XLEN', K.log) <= tonumber(A.max_log) then break end
     redis.call('XDEL', K.log, head[1])
-    meta.floor = tonumber(string.match(head[1], '^(%d+)'))
+    local seq
+    seq, meta.floor_tag = string.match(head[1], '^(%d+)-(%d+)$')
+    meta.floor = tonumber(seq)
     if entry.k == 'x' then redis.call('HDEL', K.ghosts, entry.id) end
   end
-  redis.call('HSET', K.meta, 'seq', int(meta.seq), 'tag', meta.tag, 'floor', int(meta.floor))
+  save_log(meta)
   redis.call('PEXPIRE', K.log, A.volatile_ms)
   redis.call('PEXPIRE', K.ghosts, A.volatile_ms)
 end

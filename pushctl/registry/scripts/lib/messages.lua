@@ -1,4 +1,6 @@
--- Messages at rest: one record each, and what finds them.
+-- Messages at rest: one record each in `messages`, the truth of what is unread, and what finds them: unread,
+-- unread_by_url, bytes_by_url, expiry, topics, and two sums in meta. Whoever finds by an index or changes one looks first
+-- whether they agree (mend_messages here, heal_messages).
 --   record = '<tag> <key id> <expires ms> <urgency 0-3> <push URL> <sent ms> <bytes> =<topic> <site>\n<body>'
 local HEADER = '^(%d+) (%S+) (%d+) (%d) (%S+) (%d+) (%d+) =(%S*) (%S+)\n'
 
@@ -14,24 +16,68 @@ local function ref(seq, m) return seq .. ':' .. m.tag .. ':' .. m.key_id .. ':' 
 -- Members of unread_by_url sort by push URL, then by sequence number.
 local function by_url(push_url, seq) return string.format('%s:%016.0f', push_url, tonumber(seq)) end
 
+local function count_of(push_url)
+  return redis.call('ZLEXCOUNT', K.unread_by_url, '[' .. push_url .. ':', '[' .. push_url .. ';')
+end
+
+-- All that finds a message whose record is in `messages`.
+local function index_message(seq, m)
+  redis.call('ZADD', K.unread, seq, seq)
+  redis.call('ZADD', K.unread_by_url, 0, by_url(m.push_url, seq))
+  redis.call('ZINCRBY', K.bytes_by_url, m.size, m.push_url)
+  redis.call('HINCRBY', K.meta, 'bytes', m.size)
+  redis.call('ZADD', K.expiry, m.expires, seq)
+  if m.topic ~= '' then
+    redis.call('HINCRBY', K.meta, 'topics', redis.call('HSET', K.topics, m.push_url .. ':' .. m.topic, seq))
+  end
+end
+
 -- A message is no longer unread: its body and all that finds it goes at once.
 local function free(seq, m)
   redis.call('HDEL', K.messages, seq)
   redis.call('ZREM', K.unread, seq)
   redis.call('ZREM', K.unread_by_url, by_url(m.push_url, seq))
   redis.call('ZREM', K.expiry, seq)
-  if tonumber(redis.call('ZINCRBY', K.bytes_by_url, -m.size, m.push_url)) <= 0 then
-    redis.call('ZREM', K.bytes_by_url, m.push_url)
+  redis.call('ZINCRBY', K.bytes_by_url, 0 - m.size, m.push_url)
+  if count_of(m.push_url) == 0 then redis.call('ZREM', K.bytes_by_url, m.push_url) end
+  redis.call('HINCRBY', K.meta, 'bytes', 0 - m.size)
+  local field = m.push_url .. ':' .. m.topic
+  if m.topic ~= '' and redis.call('HGET', K.topics, field) == seq then
+    redis.call('HINCRBY', K.meta, 'topics', 0 - redis.call('HDEL', K.topics, field))
   end
-  redis.call('HINCRBY', K.meta, 'bytes', -m.size)
-  if m.topic ~= '' then
-    local field = m.push_url .. ':' .. m.topic
-    if redis.call('HGET', K.topics, field) == seq then redis.call('HDEL', K.topics, field) end
+end
+
+-- 'whole'; 'stale': an index was lost; 'lost': messages were lost that an index still names. O(1).
+local function check_messages()
+  local n = redis.call('HLEN', K.messages)
+  local unread, urls, expiry = redis.call('ZCARD', K.unread), redis.call('ZCARD', K.unread_by_url), redis.call('ZCARD', K.expiry)
+  if n < math.max(unread, urls, expiry) then return 'lost' end
+  local sums = redis.call('HMGET', K.meta, 'bytes', 'topics')
+  local whole = unread == n and urls == n and expiry == n and redis.call('HLEN', K.topics) == tonumber(sums[2] or '0')
+    and redis.call('EXISTS', K.bytes_by_url) == (n > 0 and 1 or 0) and (n > 0 or sums[1] == '0')
+  return whole and 'whole' or 'stale'
+end
+
+local function index_anew()
+  redis.call('DEL', K.unread, K.unread_by_url, K.bytes_by_url, K.expiry, K.topics)
+  redis.call('HSET', K.meta, 'bytes', '0', 'topics', '0')
+  local seqs = redis.call('HKEYS', K.messages)
+  table.sort(seqs, function(a, b) return tonumber(a) < tonumber(b) end) -- a topic names its newest
+  for _, seq in ipairs(seqs) do index_message(seq, parse_message(redis.call('HGET', K.messages, seq))) end
+  local left = redis.call('PTTL', K.messages)
+  for _, key in ipairs({K.unread, K.unread_by_url, K.bytes_by_url, K.expiry, K.topics}) do
+    if left > 0 then redis.call('PEXPIRE', key, left) end
   end
+end
+
+-- For scripts that do not write the log: a loss of messages stays to be seen by one that does.
+local function mend_messages()
+  if check_messages() == 'stale' then index_anew() end
 end
 
 -- A dead message's state is kept until it would have expired, for the sender; bounded, the soonest to expire goes.
 local function bury(seq, m, state, now)
+  if redis.call('HLEN', K.stubs) ~= redis.call('ZCARD', K.stub_expiry) then redis.call('DEL', K.stubs, K.stub_expiry) end
   redis.call('HSET', K.stubs, seq, m.tag .. ' ' .. state .. ' ' .. int(now))
   redis.call('ZADD', K.stub_expiry, m.expires, seq)
   redis.call('PEXPIRE', K.stubs, A.volatile_ms)
