@@ -19,6 +19,7 @@ from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
+from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
 from pushctl.registry.presence import Presence
@@ -44,6 +45,7 @@ class Registry:
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
+        self.keyspace = KeySpace(store)
         self.channels = Channels(store)
         self._keys = keys
 

@@ -7,6 +7,7 @@ Owns: grouping by server. Must not know: what jobs say beyond whose they are.
 from collections.abc import Iterator, Sequence
 
 from pushctl.ids import ServerId, UserId
+from pushctl.points import Point, passed
 from pushctl.protocol.jobs import Batch, Displaced, Job, encode
 from pushctl.registry import Registry
 from pushctl.routing.strategy import Delivered, Picture
@@ -27,6 +28,7 @@ class ChannelStrategy:
         users = list(dict.fromkeys(UserId(job.user) for job in jobs))
         partition = self._registry.jobs.partition_of(users[0])
         held = dict(zip(users, await self._registry.presence.holders_of(users), strict=True))
+        await passed(Point.LOCATED)
         await self._picture.look_for([holder for holders in held.values() for holder in holders])
         servers: dict[UserId, set[ServerId]] = {}
         pruned = 0
