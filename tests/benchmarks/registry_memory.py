@@ -52,14 +52,13 @@ async def used(server: RedisProcess) -> int:
 # --- many users ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Somebody:
     """Who grows from step to step."""
 
-    user: UserId = field(init=False)
-    device: DeviceId = field(init=False)
-    push_url: PushUrlId = field(init=False)
-    number: int = field(init=False)
+    user: UserId
+    device: DeviceId
+    push_url: PushUrlId
+    number: int
 
 
 Step = Callable[[Registry, Somebody], Awaitable[object]]

@@ -15,12 +15,12 @@ import trio
 from pushctl.config.model import Config, Redis
 from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, UserId, new_id
 from pushctl.registry import Registry
-from pushctl.registry.connection import Argument, Connection, Reply
+from pushctl.registry.connection import Connection, Reply
 from pushctl.registry.keys import Keys
-from pushctl.registry.link import Link
+from pushctl.registry.link import Link, _Question
 from pushctl.registry.messages import Snapshot, Stored
-from pushctl.registry.script import Script
 from tests.benchmarks.rig import (
+    DAY_MS,
     UNLIMITED,
     Figures,
     Installation,
@@ -32,6 +32,7 @@ from tests.benchmarks.rig import (
     measure,
     middle,
     new_person,
+    new_session,
     people,
     print_table,
     spread,
@@ -66,9 +67,14 @@ class Subject:
         self.everybody: list[Person] = []
         self.cursors: dict[int, list[tuple[UserId, Cursor]]] = {behind: [] for behind in BEHIND}
         self.unread: deque[tuple[UserId, MessageRef]] = deque()
+        self.session = new_session()
 
     async def prepare(self, size: Size) -> None:
         self.everybody = await people(self.registry, size.users)
+        first = self.everybody[0]
+        await self.registry.sessions.begin(
+            self.session, first.user, first.device, expires_at_ms=DAY_MS, lasts_ms=DAY_MS
+        )
         for _ in range(size.readers):
             reader = await new_person(self.registry)
             stored = await fill(self.registry, reader, max(BEHIND) + 1)
@@ -82,7 +88,11 @@ class Subject:
             "read": self._read,
             **{f"sync, {behind:,} behind": self._sync(behind) for behind in BEHIND},
             "presence: claim, release": self._presence(),
+            "session: find": self._find,
         }
+
+    async def _find(self) -> bool:
+        return await self.registry.sessions.find(self.session) is not None
 
     def _append(self) -> Operation:
         turn = cycle(self.everybody)
@@ -143,11 +153,13 @@ class ConnectionPerCaller(Link):
 
     idle: list[Connection]
 
-    async def run_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
-        connection = self.idle.pop() if self.idle else await self.open_connection(keys[0], name="benchmark")
-        reply = await connection.ask("EVALSHA", script.sha1, len(keys), *keys, *arguments)
-        self.idle.append(connection)
-        return self._checked(script.name, reply)
+    async def _answer(self, questions: list[_Question]) -> list[Reply]:
+        with self._deadline():
+            key = questions[0].key
+            connection = self.idle.pop() if self.idle else await self.open_connection(str(key), name="benchmark")
+            replies = [await connection.ask(*question.command) for question in questions]
+            self.idle.append(connection)
+        return replies
 
 
 @asynccontextmanager
@@ -165,27 +177,28 @@ async def without_group_commit(url: str) -> AsyncIterator[Registry]:
 
 async def compare_group_commit(one: Subject, size: Size) -> None:
     (server,) = one.installation.servers
+    names = ["session: find", "append"]
     async with without_group_commit(server.url) as registry:
         other = Subject(replace(one.installation, registry=registry))
-        other.everybody = one.everybody
-        found = await alternate([("link", one), ("connections", other)], ["append"], size)
+        other.everybody, other.session = one.everybody, one.session
+        found = await alternate([("link", one), ("connections", other)], names, size)
     rows = []
-    for callers in CALLERS:
-        ours = middle(found["link", "append", callers])
-        naive = middle(found["connections", "append", callers])
-        rows.append(
-            [
-                f"{callers}",
-                f"{ours.rate:,.0f}",
-                f"{naive.rate:,.0f}",
-                f"{ours.rate / naive.rate:.1f}x",
-                f"{naive.client_us / ours.client_us:.1f}x",
-                f"{naive.servers_us / ours.servers_us:.1f}x",
-            ]
-        )
+    for name in names:
+        for callers in CALLERS:
+            ours, naive = middle(found["link", name, callers]), middle(found["connections", name, callers])
+            rows.append(
+                [
+                    *(name, f"{callers}", f"{ours.rate:,.0f}", f"{naive.rate:,.0f}"),
+                    *(f"{ours.rate / naive.rate:.2f}", f"{ours.client_us / naive.client_us:.2f}"),
+                    f"{ours.servers_us / naive.servers_us:.2f}",
+                ]
+            )
     print_table(
-        "Append over the link, and with a connection per caller",
-        ["callers", "link/s", "connections/s", "link is faster", "connections: client CPU", "Redis CPU"],
+        "The link, and a connection for each caller",
+        [
+            *("operation", "callers", "link/s", "connections/s"),
+            *("link/connections: per second", "client CPU", "Redis CPU"),
+        ],
         rows,
     )
 
