@@ -38,6 +38,11 @@ class Metrics:
         self.refusals = Counter("pushctl_refusals", "what was refused, by reason", ["reason"], registry=registry)
         self.jobs = Counter("pushctl_jobs", "routing jobs, by outcome", ["outcome"], registry=registry)
         self.gc_removed = Counter("pushctl_gc_removed", "things thrown away, by kind", ["what"], registry=registry)
+        self.gc_repaired = Counter("pushctl_gc_repaired", "things put right, by kind", ["what"], registry=registry)
+        self.gc_backlog = Gauge("pushctl_gc_backlog", "users with something expired that waits", registry=registry)
+        self.gc_oldest_due_seconds = Gauge(
+            "pushctl_gc_oldest_due_seconds", "how long the longest of them has waited", registry=registry
+        )
         self.accept_seconds = Histogram(
             "pushctl_accept_seconds", "from a request's last byte to its 201", buckets=_SECONDS, registry=registry
         )

@@ -97,6 +97,12 @@ def tls_redis(folder: Path) -> Iterator[TlsRedis]:
 
 
 @pytest.fixture
-def config(redis_url: str) -> Config:
-    """Defaults, on the session's Redis, under a prefix that no other test has."""
-    return replace(Config(), redis=Redis(url=redis_url, prefix=f"t-{new_id()}", connect_seconds=5))
+def config(request: pytest.FixtureRequest) -> Config:
+    """Defaults, under a prefix that no other test has: on the session's Redis, or on what `ON_BOTH` says."""
+    fixture = "cluster" if getattr(request, "param", "redis") == "cluster" else "redis_process"
+    url = request.getfixturevalue(fixture).url
+    return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5))
+
+
+ON_BOTH = pytest.mark.parametrize("config", ["redis", pytest.param("cluster", marks=pytest.mark.slow)], indirect=True)
+"""For scenarios of a whole service, on one Redis and (in the long run) on a Cluster."""

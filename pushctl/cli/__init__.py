@@ -29,6 +29,7 @@ COMMANDS = {
     "send": "Be a third party: send a message to a push URL.",
     "stats": "See what the registry says: servers, users, messages, routing.",
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
+    "doctor": "Find out whether machine, configuration and Redis are fit for it.",
     "config": "Show, check or write the configuration.",
     "keys": "Make the secrets that the service needs.",
 }
@@ -150,15 +151,16 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 def _report(group: BaseExceptionGroup[PushctlError]) -> int:
     """One line on stderr per mistake; the exit code of the first error."""
-    errors = list(_leaves(group))
+    errors = list(leaves(group))
     for error in errors:
         for line in str(error).splitlines():
             print(f"pushctl: {line}", file=sys.stderr)
     return errors[0].exit_code
 
 
-def _leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:
+def leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:
+    """The errors in a group, however deep."""
     found: list[PushctlError] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found

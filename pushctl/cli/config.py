@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from pushctl import cli
+from pushctl.cli import values
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.load import load
-from pushctl.config.model import ROLE_NAMES, RoleName
 from pushctl.config.render import default_files, effective, effective_values
 from pushctl.errors import ConfigError, Failed
 
@@ -65,7 +65,7 @@ def check(
 ) -> None:
     """Find every mistake at once: 0 and silence, or one line each and 2."""
     loaded = load(config, sets or [], os.environ)
-    mistakes = [mistake for role in roles or [] for mistake in check_role(loaded.config, _role(role))]
+    mistakes = [mistake for role in roles or [] for mistake in check_role(loaded.config, values.role(role))]
     if strict and dev_idp_on(loaded.config):
         mistakes.append("identity.dev_idp.enabled: the development identity provider lets anybody in")
     if mistakes:
@@ -90,10 +90,3 @@ def init(
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
     print(f"pushctl: next: edit them, then `pushctl config check --config {directory}`", file=sys.stderr)
-
-
-def _role(name: str) -> RoleName:
-    for known in ROLE_NAMES:
-        if name == known:
-            return known
-    raise typer.BadParameter(f"{name!r} is not a role: {', '.join(ROLE_NAMES)}")

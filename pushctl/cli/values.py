@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from pushctl.client.foreign import printable
+from pushctl.config.model import ROLE_NAMES, RoleName
 
 MAX_ICON_BYTES: Final = 16 * 1024
 """Of an icon as a data: URL (docs/protocol.md, section 1)."""
@@ -143,6 +144,14 @@ def first_line_of(path: str) -> str:
     if not lines[0].strip():
         raise typer.BadParameter(f"{path} has no first line")
     return lines[0].strip()
+
+
+def role(value: str) -> RoleName:
+    """A role by its name; `all` is none."""
+    for known in ROLE_NAMES:
+        if value == known:
+            return known
+    raise typer.BadParameter(f"{value!r} is not a role: {', '.join(ROLE_NAMES)}")
 
 
 def age(seconds: float) -> str:

@@ -20,6 +20,12 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
     mistakes = _check_public(config, role) if alone else []
     if role in ("api", "socket") and not config.identity.keys_file:
         mistakes.append("identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it")
+    idle_seconds = config.gc.idle_device_days * 86_400
+    if role == "gc" and 0 < idle_seconds < config.identity.session_seconds:
+        mistakes.append(
+            "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
+            "asks over HTTP is not seen between two log-ins"
+        )
     return mistakes + _check_dev_idp(config, role)
 
 

@@ -133,6 +133,12 @@ class Gc:
     tick_seconds: float = key(5, "between two rounds", minimum=0.1)
     batch: int = key(200, "users looked at in one round, at most", minimum=1, maximum=10_000)
     census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
+    repair_seconds: float = key(
+        86_400, "one slow round over all keys, which finds what the indexes lost; 0: none", minimum=0
+    )
+    idle_device_days: float = key(
+        0, "devices not seen for so long are removed, never a user's last; 0: none", minimum=0, maximum=36_500
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

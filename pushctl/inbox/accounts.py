@@ -5,16 +5,17 @@ Promises: a session token is seen here and nowhere below: Redis holds its hash.
 Must not know: how a credential was checked, HTTP, sockets.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pushctl.clock import Clock, rfc3339, system_clock
 from pushctl.config.model import Config
-from pushctl.errors import Unauthenticated
+from pushctl.errors import LimitReached, NotFound, StoreUnavailable, Unauthenticated
 from pushctl.identity.keys import Keys
 from pushctl.identity.refusal import LoginRefused
 from pushctl.identity.sealing import hash_session_token, new_session_token
 from pushctl.identity.verifier import Login
-from pushctl.ids import DeviceId, SessionHash, UserId
+from pushctl.ids import DeviceId, SessionHash, UserId, new_id
 from pushctl.protocol import jobs
 from pushctl.registry import Registry
 
@@ -67,21 +68,27 @@ class Accounts:
         user = await self._registry.sessions.user_of(identity, keys.user_id(login.principal))
         token = new_session_token()
         session = hash_session_token(token)
-        registered = await self._registry.users.register(
-            user,
-            device=DeviceId(device_id) if device_id is not None else None,
-            name=device_name,
-            session=session,
-            identity=identity,
-        )
+        device = DeviceId(device_id if device_id is not None else new_id())
         expires_at_ms = self._clock() + self._lasts_ms
-        # The older ones end before the new one begins: a log-in cut off in between leaves nothing open.
+        # The session begins before the user's record notes it. So whoever removes the device or the account, and ends
+        # the sessions noted there, ends them all; begun afterwards, one could outlive its account and open the next
+        # one of the same user. Cut off in between, it belongs to a token that nobody was given.
+        await self._registry.sessions.begin(session, user, device, expires_at_ms=expires_at_ms, lasts_ms=self._lasts_ms)
+        try:
+            registered = await self._registry.users.register(
+                user,
+                device=device if device_id is not None else None,
+                new_device=device,
+                name=device_name,
+                session=session,
+                identity=identity,
+            )
+        except (NotFound, LimitReached):
+            await self._registry.sessions.end(session)
+            raise
         await self._registry.sessions.end(*registered.older_sessions[1:])
         for last in registered.older_sessions[:1]:
             await self._registry.sessions.end_in(last, RENEWAL_MS)
-        await self._registry.sessions.begin(
-            session, user, registered.device, expires_at_ms=expires_at_ms, lasts_ms=self._lasts_ms
-        )
         for n, older in enumerate(registered.older_sessions):
             self._tell(user, registered.device, older, RENEWAL_MS if n == 0 else 0)
         return SignedIn(token, user, registered.device, device_name, expires_at_ms)
@@ -138,11 +145,21 @@ class Accounts:
         await self._registry.sessions.end(*await self._registry.users.remove_device(user, DeviceId(device)))
         self._tell(user, DeviceId(device), None)
 
+    async def remove_idle_devices(self, user: UserId, idle_ms: int) -> int:
+        """Remove devices that were not seen for so long, never the last; their sessions end. How many."""
+        removed = await self._registry.users.remove_idle_devices(user, idle_ms)
+        for device, sessions in removed:
+            await self._registry.sessions.end(*sessions)
+            self._tell(user, device, None)
+        return len(removed)
+
     async def delete_account(self, user: UserId) -> None:
-        """Remove all that is stored for the user. The first step alone makes it true; the rest is tidying."""
+        """Remove all that is stored for the user. The first step alone makes it true and is what is confirmed; the rest
+        is tidying, which gc finishes if it is cut off here."""
         deleted = await self._registry.users.delete(user)
         self._tell(user, None, None)
-        await self._registry.users.finish_deletion(user, deleted)
+        with suppress(StoreUnavailable):
+            await self._registry.users.finish_deletion(user, deleted)
 
     def _tell(self, user: UserId, device: DeviceId | None, session: SessionHash | None, in_ms: int = 0) -> None:
         self._registry.jobs.put(user, jobs.encode(jobs.SessionEnds(user, device, session, in_ms)))

@@ -29,6 +29,7 @@ from pushctl.ids import (
     unb64url,
 )
 from pushctl.inbox.render import Content, Renderer
+from pushctl.points import Point, passed
 from pushctl.protocol import frames, jobs
 from pushctl.registry import Registry
 from pushctl.registry.messages import Delta, NewMessage, SnapshotPlace
@@ -108,17 +109,17 @@ class Inbox:
         stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            self._tell(address.user, stored.change, message.body)
+            await self._tell(address.user, stored.change, message.body)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            self._tell_to_look(address.user, stored.change)
+            await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
         return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
         if announced.deliver and announced.change is not None:
-            self._tell(user, announced.change)
+            await self._tell(user, announced.change)
             record = MessageRecord(
                 announced.ref,
                 message.rank,
@@ -150,7 +151,7 @@ class Inbox:
         change = await self._registry.messages.cancel(user, ref) if ref.seq else None
         if change is None:
             raise NotFound("this message is no longer unread")
-        self._tell(user, change)
+        await self._tell(user, change)
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class Inbox:
             count, change = await self._registry.messages.read_upto(user, cursor)
         else:
             count, change = await self._registry.messages.read(user, self._own(user, ids or []))
-        self._tell(user, change)
+        await self._tell(user, change)
         return count
 
     def _own(self, user: UserId, ids: list[str]) -> list[MessageRef]:
@@ -191,7 +192,7 @@ class Inbox:
             icon=icon,
             key_id=self._sealer.key_id,
         )
-        self._tell(user, change)
+        await self._tell(user, change)
         return self.render.push_url(user, record), outcome == "new"
 
     async def revoke(self, user: UserId, push_url: str) -> None:
@@ -199,7 +200,7 @@ class Inbox:
         change = await self._registry.push_urls.revoke(user, PushUrlId(push_url))
         if change is None:
             raise NotFound("no such push URL")
-        self._tell(user, change)
+        await self._tell(user, change)
 
     async def push_urls(self, user: UserId) -> list[frames.PushUrl]:
         return [self.render.push_url(user, record) for record in await self._registry.push_urls.all(user)]
@@ -237,8 +238,9 @@ class Inbox:
 
     # --- telling the devices -----------------------------------------------------------------------------------------
 
-    def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
+    async def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
         """Count what was just appended and write its job. Nobody connected: no job."""
+        await passed(Point.APPENDED)
         for entry in change.entries:
             if isinstance(entry, ReadEntry):
                 self._count(Stage.READ, len(entry.refs))
@@ -259,13 +261,16 @@ class Inbox:
             events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame))
         job = jobs.Appended(user, change.epoch, change.previous.seq, change.previous.tag, events)
         self._registry.jobs.put(user, jobs.encode(job))
+        await passed(Point.JOB_WRITTEN)
 
-    def _tell_to_look(self, user: UserId, change: Change) -> None:
+    async def _tell_to_look(self, user: UserId, change: Change) -> None:
         """A repeated request writes its job again; what it appended back then is in the log by now."""
+        await passed(Point.APPENDED)
         if change.connections:
             at = change.previous
             look = jobs.HintedEvent(at.seq, at.tag, -1, b"")
             self._registry.jobs.put(user, jobs.encode(jobs.Appended(user, change.epoch, 0, 0, [look])))
+            await passed(Point.JOB_WRITTEN)
 
 
 def parse_cursor(text: str | None) -> Cursor | None:

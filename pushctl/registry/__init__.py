@@ -19,6 +19,7 @@ from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
 from pushctl.registry.keys import Keys
+from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
 from pushctl.registry.presence import Presence
@@ -44,6 +45,7 @@ class Registry:
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
+        self.keyspace = KeySpace(store)
         self.channels = Channels(store)
         self._keys = keys
 
@@ -88,8 +90,12 @@ class Registry:
         """Of each master that answers: why it is not this installation's; None: it is."""
         return await self.link.verdicts(Installation(installation, self._keys))
 
+    async def is_unused(self, installation: str) -> bool:
+        """No role has ever used this registry: the first that starts will adopt it."""
+        return await self.link.is_unused(Installation(installation, self._keys))
+
     async def adopt(self, installation: str) -> None:
-        """From now on this registry is this installation's, whatever was lost in it."""
+        """From now on this registry is this installation's, whatever was lost in it; unless it is another's."""
         await self.link.adopt(Installation(installation, self._keys))
 
     async def infos(self) -> dict[str, dict[str, str]]:

@@ -54,9 +54,7 @@ class Address:
             raise ConfigError([f"[redis] url: {error}"]) from None
         tls = None
         if url.startswith("rediss://"):
-            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-            if "ssl_certfile" in options:
-                tls.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+            tls = _context(options)
         return cls(
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 6379),
@@ -69,6 +67,18 @@ class Address:
 
     def __str__(self) -> str:
         return f"unix://{self.path}" if self.path else f"{self.host}:{self.port}"
+
+
+def _context(options: dict[str, Any]) -> ssl.SSLContext:
+    """Raises ConfigError for certificates that cannot be read."""
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        if "ssl_certfile" in options:
+            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    except OSError as error:
+        named = [options[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in options]
+        raise ConfigError([f"[redis] url: cannot use {', '.join(named)}: {error}"]) from None
+    return context
 
 
 def pack(command: Sequence[Argument]) -> bytes:
@@ -162,6 +172,12 @@ class Connection:
         while (reply := self.parsed()) is False:
             await self.more()
         return reply
+
+    def break_off(self) -> None:
+        """From now on, and for whoever is just waiting, this connection is lost."""
+        transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        assert isinstance(transport, trio.SocketStream)
+        transport.socket.close()
 
     async def aclose(self) -> None:
         """Close without ceremony: Redis needs no goodbye."""

@@ -21,15 +21,19 @@ class Installation:
     def __init__(self, name: str, keys: Keys) -> None:
         self.name = name
         self.keys = [keys.marker(part, MARKERS) for part in range(MARKERS)]
+        self._slots = {key: slot_of(key) for key in self.keys}
         self._used = [*(keys.shard(shard, "users") for shard in range(SHARDS)), keys.servers("generations")]
 
-    def near(self, key: str | bytes) -> str:
-        """The marker in the same range of slots as this key: whoever lost the key lost the marker."""
-        return self.keys[slot_of(key) * MARKERS // 16_384]
+    def near(self, key: str | bytes, holds: Callable[[int], bool]) -> str:
+        """The marker nearest to this key on its master: whoever lost the key lost the marker. `holds`: whether that
+        master holds a slot. One without any marker is judged by its neighbour."""
+        slot = slot_of(key)
+        own = [marker for marker, at in self._slots.items() if holds(at)]
+        return min(own or self.keys, key=lambda marker: abs(self._slots[marker] - slot))
 
     def held_by(self, holds: Callable[[int], bool]) -> list[str]:
         """Some of the markers on the master that holds the slots for which `holds` is true. May be empty."""
-        return [key for key in self.keys if holds(slot_of(key))][:LOOKS]
+        return [key for key, slot in self._slots.items() if holds(slot)][:LOOKS]
 
     def verdict(self, values: Sequence[bytes | None], address: str) -> str | None:
         """Why the Redis that holds these markers is not ours; None: it is."""
@@ -48,6 +52,10 @@ class Installation:
         """Commands whose replies are all 0 in a registry that nobody has used yet."""
         return [("EXISTS", key) for key in self._used]
 
-    def marks(self) -> list[tuple[str, str, str]]:
-        """Commands that make this registry ours."""
-        return [("SET", key, self.name) for key in self.keys]
+    def any_marks(self) -> list[tuple[str, str]]:
+        """The same, of markers whosever they are."""
+        return [("EXISTS", key) for key in self.keys]
+
+    def marks(self) -> list[tuple[str, str, str, str]]:
+        """Commands that make this registry ours, but for what is another's."""
+        return [("SET", key, self.name, "NX") for key in self.keys]

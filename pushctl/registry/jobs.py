@@ -4,8 +4,8 @@ Owns: streams route:<partition>, their consumer group, hand-over. Promises: boun
 covers them); acknowledged and deleted together; a dead router's jobs are taken over. Must not know: what a job says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import trio
@@ -57,13 +57,12 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @cached_property
+    @property
     def partitions(self) -> int:
-        """`routing.partitions`; 0 = one per master, as many as there were when first asked."""
-        return self._store.config.routing.partitions or len(self._store.link.masters)
+        return self._store.partitions
 
     def _stream(self, partition: int) -> str:
-        return self._store.keys.route(partition, self.partitions)
+        return self._store.stream(partition)
 
     def partition_of(self, user: UserId) -> int:
         return shard_of(user, self.partitions)
@@ -89,7 +88,8 @@ class Jobs:
         redis = self._store.config.redis
         stream = self._stream(partition)
         connection = await self._store.link.open_connection(stream, name=f"jobs-{consumer}")
-        return JobReader(connection, stream, partition, consumer, BLOCK_MS / 1000 + redis.timeout_seconds)
+        patience_seconds = BLOCK_MS / 1000 + redis.timeout_seconds
+        return JobReader(connection, stream, partition, consumer, patience_seconds, self._store.link.heard_error)
 
     async def wait_connected(self, partition: int) -> None:
         """Returns once the master that holds this partition and its users can be asked."""
@@ -142,13 +142,20 @@ class JobReader:
     """Blocking reads of one partition, over a connection of their own. One reader task at a time."""
 
     def __init__(
-        self, connection: Connection, stream: str, partition: int, consumer: str, patience_seconds: float
+        self,
+        connection: Connection,
+        stream: str,
+        partition: int,
+        consumer: str,
+        patience_seconds: float,
+        on_error: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._stream = stream
         self._partition = partition
         self._consumer = consumer
         self._patience_seconds = patience_seconds
+        self._on_error = on_error
 
     async def take(self, count: int) -> list[Taken] | None:
         """Up to `count` new jobs; [] when there was none for BLOCK_MS; None when the group is gone (Redis lost it).
@@ -166,6 +173,7 @@ class JobReader:
         if isinstance(reply, ErrorReply):
             if str(reply).startswith(("NOGROUP", "UNBLOCKED")):
                 return None
+            self._on_error(str(reply))  # it may say where the stream is now
             raise ConnectionLost(f"Redis refuses the reader of jobs: {reply}")
         return [taken for _, entries in reply or [] for taken in _taken(self._partition, entries)]
 

@@ -6,7 +6,8 @@ touches one slot of a Cluster.
   key                        type    owner            lives                        bounded by
   P:{u:*}:meta               hash    login            until the account goes       8 fields: epoch seq tag floor bytes
                                                                                    push_url_count created identity
-  P:{u:*}:gone               hash    deletion         one day                      a tombstone: what must be finished
+  P:{u:*}:gone               hash    deletion         a day once finished          3 fields: push_url_count;
+                                                                                   until finished identity sessions, too
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
   P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
@@ -26,17 +27,19 @@ touches one slot of a Cluster.
   P:identity:*               string  login            until the account goes       one per principal
   P:session:*                string  login            the session                  one per device (two while it renews)
   P:replay:*                 string  login            the assertion                one per assertion in the last minutes
-  P:{servers}:seen           hash    heartbeat        a day after death (gc)       socket servers
-  P:{servers}:rows           hash    heartbeat        as seen                      socket servers
+  P:{servers}:seen           hash    heartbeat        until gc buries it           socket servers, the dead for a day
+  P:{servers}:rows           hash    heartbeat        until gc buries it           as seen
   P:{servers}:generations    hash    start            for good                     server ids ever used
-  P:{servers}:judges         hash    whoever judges   an hour after the last use   roles that judge
-  P:{route:*}                stream  api, socket      handed over, or 60 s         routing.max_jobs
+  P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
+  P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
   P:{shard:*}:idle           hash    sweep            until the second look        as due
+  P:{shard:*}:lease          hash    gc               for good                     3 fields: daemon fence until
   P:{shard:*}:users          set     login            until the account goes       users
+  P:repair                   hash    gc               for good                     as a shard's lease
   P:census                   string  gc               for good                     one row
   P:{marker:*}               string  first start      for good                     64: whose registry this is
-  P:lease:*                  string  gc               seconds                      gc tasks
+  P:lease:*                  string  gc               a turn                       gc tasks
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 
@@ -96,19 +99,24 @@ class Keys:
         return f"{self.prefix}:{{{_tag_in_range('marker', part, parts)}}}"
 
     def shard(self, shard: int, noun: str) -> str:
-        """`noun`: due, idle or users."""
+        """`noun`: due, idle, lease or users."""
         return f"{self.prefix}:{{{_tag_in_range('shard', shard, SHARDS)}}}:{noun}"
 
     @property
     def census(self) -> str:
         return f"{self.prefix}:census"
 
+    @property
+    def repair(self) -> str:
+        return f"{self.prefix}:repair"
+
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 
-    def channel(self, server: ServerId) -> str:
-        """The pub/sub channel a socket server listens to. Not a key; here because it shares the prefix."""
-        return f"{self.prefix}:server:{server}"
+    def channel(self, server: ServerId, partition: int, partitions: int) -> str:
+        """The pub/sub channel on which a socket server hears of a partition's users. Not a key; here because it shares
+        the prefix."""
+        return f"{self.prefix}:server:{server}:{partitions}.{partition}"
 
 
 def slot_of(key: str | bytes) -> int:

@@ -5,6 +5,7 @@ Promises:
 - All that waits goes out in one write, replies are matched in order: a caller costs no thread and no connection.
 - Nothing is ever sent twice. A command whose caller gave up before it was sent is not sent.
 - With `replicas`, a batch is followed by one WAIT, and nobody hears an answer that so many replicas have not confirmed.
+- A Redis that falls silent is found out within four deadlines, whether or not anybody asks it anything.
 - The queue is bounded in commands and bytes; whoever puts something in asks `is_full` first.
 - Without Redis, or while this Redis is not admitted, it is not `connected` and says why; it reconnects with jitter.
 Must not know: what the commands mean; which other Redis there are.
@@ -28,6 +29,8 @@ MAX_IN_FLIGHT = 4096
 
 RECONNECT_SECONDS = (0.05, 2.0)
 """First and longest pause between attempts to connect, before jitter."""
+
+_ASKING, _PING = pack(("ASKING",)), pack(("PING",))
 
 
 class NotAdmitted(StoreUnavailable):
@@ -76,11 +79,15 @@ class Call:
 class Waiting:
     """A command on its way: its bytes, its reply once it is there, and the question it belongs to (None: a hint)."""
 
-    __slots__ = ("call", "confirms", "finished", "packed", "reply", "sent_at")
+    __slots__ = ("asking", "call", "confirms", "finished", "packed", "reply", "sent_at")
 
-    def __init__(self, packed: bytes, call: Call | None, confirms: "Sequence[Waiting]" = ()) -> None:
+    def __init__(
+        self, packed: bytes, call: Call | None, *, asking: bool = False, confirms: "Sequence[Waiting]" = ()
+    ) -> None:
         self.packed = packed
         self.call = call
+        self.asking = asking
+        """It goes out right behind an ASKING: nothing may come between them."""
         self.confirms = confirms
         """The commands before it, if this is a WAIT."""
         self.finished = False
@@ -105,17 +112,17 @@ class Lane:
         locate: Callable[[], Awaitable[Address]],
         admit: Callable[[Connection], Awaitable[None]],
         on_error: Callable[[str], None],
-        on_back: Callable[[], None],
+        on_change: Callable[[], None],
         replicas: int = 0,
     ) -> None:
         """`locate`: where Redis is right now; `admit`: raises NotAdmitted; `on_error`: told of every error reply;
-        `on_back`: called when the connection is back after a loss."""
+        `on_change`: called when it has become `connected`, or is so no more."""
         self._settings = settings
         self._name = f"pushctl-{name}"
         self._locate = locate
         self._admit = admit
         self._on_error = on_error
-        self._on_back = on_back
+        self._on_change = on_change
         self._replicas = replicas
         self._log = get_logger(part="lane", name=name)
         self._queue: deque[Waiting] = deque()
@@ -124,21 +131,12 @@ class Lane:
         self._work = trio.Event()
         self._room = trio.Event()
         self._conversation = trio.CancelScope()
-        self._connected = trio.Event()
+        self.connected = False
         self.statistics = Statistics()
         self.problem: str = "Redis is not connected"
         """Why it is not connected, while it is not."""
         self.refused = False
         """It is not connected because that Redis was not admitted."""
-
-    @property
-    def connected(self) -> bool:
-        return self._connected.is_set()
-
-    async def wait_connected(self) -> None:
-        """Returns at once while connected, else when the connection is back."""
-        while not self.connected:
-            await self._connected.wait()
 
     def is_full(self, size: int) -> bool:
         settings = self._settings
@@ -153,32 +151,34 @@ class Lane:
         """Leave this connection at once; the next one has to be admitted anew. `refused`: this one should not have
         been."""
         self.problem, self.refused = reason, refused
-        self._connected = trio.Event()
+        self._set_connected(yes=False)
         self._conversation.cancel()
+
+    def _set_connected(self, *, yes: bool) -> None:
+        if self.connected != yes:
+            self.connected = yes
+            self._on_change()
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Connect, and keep connected until cancelled."""
-        first = True
         while True:
             connection = await self._connect()
             self.refused = False
-            self._connected.set()
-            if not first:
-                self.statistics.reconnects += 1
-                self._log.info("redis_back")
-                self._on_back()
-            first = False
+            self._set_connected(yes=True)
             try:
                 with trio.CancelScope() as self._conversation:
                     await self._converse(connection)
             finally:
-                self._connected = trio.Event()
+                self._set_connected(yes=False)
                 self._fail_all()
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
             self._log.warning("redis_lost", detail=self.problem)
+            self.statistics.reconnects += 1
+            # The whole fleet has lost it at this moment. And a Redis that hangs up at once must not be knocked down.
+            await trio.sleep(random.uniform(0, RECONNECT_SECONDS[0]))  # noqa: S311 - jitter is no secret
 
     async def _connect(self) -> Connection:
         for pause in _pauses():
@@ -238,7 +238,7 @@ class Lane:
                 self.statistics.commands += len(batch)
                 self.statistics.batches += 1
                 if self._replicas:
-                    batch.append(Waiting(pack(("WAIT", self._replicas, self._wait_ms())), None, batch[:]))
+                    batch.append(Waiting(pack(("WAIT", self._replicas, self._wait_ms())), None, confirms=batch[:]))
                 self._in_flight += batch
                 await connection.send(b"".join(waiting.packed for waiting in batch))
                 for waiting in batch:
@@ -258,20 +258,27 @@ class Lane:
             if waiting.call is not None and waiting.call.abandoned:
                 continue
             waiting.sent_at = now
+            if waiting.asking:
+                batch.append(asking := Waiting(_ASKING, None))
+                asking.sent_at = now
             batch.append(waiting)
         return batch
 
     async def _read(self, connection: Connection) -> None:
-        """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost."""
+        """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost; one that
+        nobody asks is asked whether it is there, so that it is found out before somebody needs it."""
         while True:
             while (reply := connection.parsed()) is not False:
+                if not self._in_flight:
+                    raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
                 self._answered(self._in_flight.popleft(), reply)
             self._room.set()
             with trio.move_on_after(2 * self._settings.timeout_seconds) as silence:
                 await connection.more()
-            if silence.cancelled_caught and self._in_flight:
-                oldest = self._in_flight[0].sent_at
-                if trio.current_time() - oldest >= self._settings.timeout_seconds:
+            if silence.cancelled_caught:
+                if not self._in_flight:
+                    self.put(Waiting(_PING, None))
+                elif trio.current_time() - self._in_flight[0].sent_at >= self._settings.timeout_seconds:
                     raise StoreUnavailable("Redis does not answer")
 
     def _answered(self, waiting: Waiting, reply: Reply) -> None:

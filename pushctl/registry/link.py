@@ -35,6 +35,9 @@ MARKER_SECONDS = 5.0
 PAUSE_SECONDS = (0.02, 0.1)
 """Before a question is repeated because a slot or a Cluster was not ready for it."""
 
+MAX_HASTE = 3
+"""So many times in a row a question is repeated at once."""
+
 _ONLY_LATER = ("TRYAGAIN", "LOADING", "CLUSTERDOWN")
 
 _KEY_IS_AT = {b"EVAL": 3, b"EVALSHA": 3, b"XINFO": 2, b"XGROUP": 2, b"OBJECT": 2, b"MEMORY": 2}
@@ -80,6 +83,10 @@ class Link:
         """Every master can be asked."""
         return self._masters.connected
 
+    def is_connected(self, key: str | bytes) -> bool:
+        """The master of this key can be asked."""
+        return self._masters.of_key(key).connected
+
     @property
     def is_cluster(self) -> bool:
         return self._masters.is_cluster
@@ -96,10 +103,8 @@ class Link:
 
     async def wait_connected(self, key: str | bytes | None = None) -> None:
         """Returns at once while the master of this key (None: any master) is connected, else when it is back."""
-        if key is None:
-            await self._masters.wait_for_any()
-        else:
-            await self._masters.of_key(key).wait_connected()
+        # Of no key: of_key prefers a connected one.
+        await self._masters.wait_until(lambda: self._masters.of_key(key).connected)
 
     def why_not(self) -> list[str]:
         """Why this registry cannot be used: no master answers, or one must not be used. One of several that is away
@@ -169,21 +174,27 @@ class Link:
         """As `post`, for a script. By source: there is nobody to repeat it after NOSCRIPT. Keep such scripts short."""
         return self.post("EVAL", script.source, len(keys), *keys, *arguments)
 
-    async def open_connection(self, key: str | None, *, name: str) -> Connection:
-        """A connection of the caller's own to the master of a key (None: any), for what blocks or listens. Raises
-        StoreUnavailable."""
+    def heard_error(self, error: str) -> None:
+        """What an error reply on a connection of the caller's own says about the masters."""
+        self._masters.heard_error(error)
+
+    async def open_connection(self, key: str, *, name: str) -> Connection:
+        """A connection of the caller's own to the master of a key, for what blocks or listens. Raises StoreUnavailable.
+        It is broken off when the link loses that master."""
         node = self._masters.of_key(key)
         if node.refused:
             raise StoreUnavailable(node.problem)
         address = await self._masters.locate(node)
-        return await Connection.open(address, name=f"pushctl-{name}", seconds=self._settings.timeout_seconds)
+        connection = await Connection.open(address, name=f"pushctl-{name}", seconds=self._settings.timeout_seconds)
+        node.welcome(connection)
+        return connection
 
     async def prove_ours(self, key: str) -> None:
         """Asked after `key` was not found: is that the truth, or was its master emptied? Raises StoreUnavailable."""
         if self._installation is None:
             return
-        value = await self.ask("GET", self._installation.near(key))
         node = self._masters.of_key(key)
+        value = await self.ask("GET", self._installation.near(key, lambda slot: self._masters.holds(node, slot)))
         problem = self._installation.verdict([value], str(node))
         self._leave_if_foreign(node, problem)
         if problem:
@@ -193,14 +204,19 @@ class Link:
         """Of each master that answers: why it is not this installation's, None if it is."""
         return {str(node): problem for node, problem in await self._verdicts(installation)}
 
+    async def is_unused(self, installation: Installation) -> bool:
+        """Nobody has marked this registry, or left anything in it that every role leaves."""
+        return not any(await self.ask_all([*installation.signs_of_life(), *installation.any_marks()]))
+
     async def adopt(self, installation: Installation) -> None:
-        """Mark every master as this installation's, whatever was lost there."""
+        """Mark every master as this installation's, whatever was lost there; not one that is another's."""
         await self.ask_all(installation.marks(), lane="sure")
 
     # --- one question ------------------------------------------------------------------------------------------------
 
     async def _answer(self, questions: list[_Question]) -> list[Reply]:
         """Their replies, in order; redirections followed, within one deadline."""
+        rounds = 0
         with self._deadline():
             replies = await self._send(questions)
             while again := [n for n, reply in enumerate(replies) if isinstance(reply, ErrorReply)]:
@@ -208,11 +224,13 @@ class Link:
                 again = [n for n, verdict in zip(again, later, strict=True) if verdict is not None]
                 if not again:
                     break
-                if "later" in later:
+                rounds += 1
+                # Two nodes that send us to each other know no better yet.
+                if "later" in later or rounds > MAX_HASTE:
                     await trio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - jitter is no secret
                 for n in again:
                     # A node that has just become a master may not be connected yet.
-                    await self._lane_of(questions[n]).wait_connected()
+                    await self._masters.wait_until(lambda n=n: self._node_of(questions[n]).connected)  # type: ignore[misc]
                 for n, reply in zip(again, await self._send([questions[n] for n in again]), strict=True):
                     replies[n] = reply
         return replies
@@ -229,12 +247,12 @@ class Link:
     def _prepare_again(self, question: _Question, error: str) -> str | None:
         """What to do about an error reply that proves that nothing ran: now, later; None: it is no such reply."""
         word, _, rest = error.partition(" ")
-        question.asking = False
         if word == "NOSCRIPT" and question.script is not None:
             question.command = ("EVAL", question.script.source, *question.command[2:])
             return "now"
+        question.asking = False
         if word in ("MOVED", "ASK"):
-            question.node = self._masters.at(rest.split()[-1])
+            question.node = self._masters.at(rest.split()[-1], for_good=word == "MOVED")
             question.asking = word == "ASK"
             return "now"
         if word in _ONLY_LATER:
@@ -245,26 +263,23 @@ class Link:
 
     async def _send(self, questions: Sequence[_Question]) -> list[Reply]:
         """Send commands together, wait until all have come, and say what each was answered."""
-        ways: list[tuple[Lane, list[bytes]]] = []
+        ways: list[tuple[Lane, bytes]] = []
         sizes: dict[Lane, int] = {}
         for question in questions:
-            lane = self._lane_of(question)
+            lane = self._node_of(question).lane(question.lane)
             if not lane.connected:
                 raise StoreUnavailable(lane.problem)
-            packed = [pack(("ASKING",)), pack(question.command)] if question.asking else [pack(question.command)]
-            sizes[lane] = sizes.get(lane, 0) + sum(map(len, packed))
+            packed = pack(question.command)
+            sizes[lane] = sizes.get(lane, 0) + len(packed)
             if lane.is_full(sizes[lane]):
                 self._own.refused += 1
                 raise Overloaded("too many requests wait for Redis")
             ways.append((lane, packed))
-        call = Call(trio.lowlevel.current_task(), sum(len(packed) for _, packed in ways))
+        call = Call(trio.lowlevel.current_task(), len(ways))
         together: list[Waiting] = []
-        for lane, packed in ways:
-            for each in packed:
-                together.append(waiting := Waiting(each, call))
-                lane.put(waiting)
-            # Of ASKING and its command, the command's reply is the answer.
-            together[-len(packed) :] = together[-1:]
+        for (lane, packed), question in zip(ways, questions, strict=True):
+            together.append(waiting := Waiting(packed, call, asking=question.asking))
+            lane.put(waiting)
 
         def give_up(_: object) -> trio.lowlevel.Abort:
             # Not sent yet: the writer will skip it. Sent: its reply is still matched, and thrown away.
@@ -277,8 +292,10 @@ class Link:
             raise call.failure
         return [waiting.reply for waiting in together]
 
-    def _lane_of(self, question: _Question) -> Lane:
-        return (question.node or self._masters.of_key(question.key)).lane(question.lane)
+    def _node_of(self, question: _Question) -> Node:
+        if question.node is not None and question.node.stopped and question.key is not None:
+            question.node = None
+        return question.node or self._masters.of_key(question.key)
 
     def _checked(self, what: Argument, reply: Reply) -> Reply:
         if isinstance(reply, ErrorReply):
@@ -317,10 +334,10 @@ class Link:
 
     async def _is_settled(self, installation: Installation) -> bool:
         try:
-            values = await self.ask_all([("GET", key) for key in installation.keys])
-            if any(value is not None for value in values):
+            if not await self.is_unused(installation):
+                values = await self.ask_all([("GET", key) for key in installation.keys])
                 return installation.verdict(values, "") is None
-            if not self._settings.adopt_empty or any(await self.ask_all(installation.signs_of_life())):
+            if not self._settings.adopt_empty:
                 return False
             await self.adopt(installation)
         except StoreUnavailable as error:
@@ -337,8 +354,12 @@ class Link:
         if self._installation is None or not self._settled:
             return
         replies = [await connection.ask("GET", key) for key in self._markers_of(node, self._installation)]
-        # An error says that the slot is just moving elsewhere.
-        values = [reply for reply in replies if not isinstance(reply, ErrorReply)]
+        values = []
+        for reply in replies:
+            if not isinstance(reply, ErrorReply):
+                values.append(reply)
+            elif not str(reply).startswith(("MOVED", "ASK")):  # those: the slot is just moving elsewhere
+                raise StoreUnavailable(f"Redis at {node} does not say whose it is: {reply}")
         problem = self._installation.verdict(values, str(node))
         if problem:
             raise NotAdmitted(problem)

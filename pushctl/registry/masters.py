@@ -42,9 +42,11 @@ class Masters:
         self._slots: list[Node] | None = None
         """Of a Cluster: who holds which."""
         self._stale = trio.Event()
+        self._changed = trio.Event()
+        self._begun = False
         self._nursery: trio.Nursery
         self.when_back: list[Callable[[], None]] = []
-        """Called when a connection is back after a loss."""
+        """Called when a master is connected again after a loss, or another has taken its place."""
 
     @property
     def nodes(self) -> list[Node]:
@@ -59,15 +61,11 @@ class Masters:
         """Every master can be asked."""
         return bool(self._nodes) and all(node.connected for node in self._nodes)
 
-    async def wait_for_any(self) -> None:
-        async with trio.open_nursery() as nursery:
-
-            async def first(node: Node) -> None:
-                await node.wait_connected()
-                nursery.cancel_scope.cancel()
-
-            for node in self._nodes:
-                nursery.start_soon(first, node)
+    async def wait_until(self, truth: Callable[[], bool]) -> None:
+        """Returns at once if `truth` holds, else when it does: looked at whenever a master comes or goes. Nobody waits
+        for one node: another may take its place."""
+        while not truth():
+            await self._changed.wait()
 
     def holds(self, node: Node, slot: int) -> bool:
         return self._slots is None or self._slots[slot] is node
@@ -76,13 +74,18 @@ class Masters:
         """Who holds this key; None: anybody, rather one that is connected."""
         if self._slots is not None and key is not None:
             return self._slots[slot_of(key)]
-        return next((node for node in self._nodes if node.connected), self._nodes[0])
+        connected = [node for node in self._nodes if node.connected]
+        return random.choice(connected or self._nodes)  # noqa: S311 - to share the load
 
-    def at(self, address: str) -> Node:
-        """The node that a redirection names, `host:port`; a new one, if the map does not know it yet."""
+    def at(self, address: str, *, for_good: bool) -> Node:
+        """The node that a redirection names, `host:port`; a new one, if the map does not know it yet. One that is named
+        not for good (a slot is on its way there) is kept a while although the map does not name it."""
         host, _, port = address.rpartition(":")
         known = self._nodes[0].address
-        return self._node(replace(known, host=host or known.host, port=int(port)))
+        node = self._node(replace(known, host=host or known.host, port=int(port)))
+        if not for_good:
+            node.needed_until = trio.current_time() + MAP_SECONDS
+        return node
 
     def _node(self, address: Address) -> Node:
         for node in self._nodes:
@@ -94,8 +97,8 @@ class Masters:
             name=self._name,
             locate=self.locate,
             admit=self._admit,
-            on_error=self._heard_error,
-            on_back=self._back,
+            on_error=self.heard_error,
+            on_change=self._node_changed,
         )
         self._nodes.append(node)
         self._nursery.start_soon(node.run)
@@ -115,17 +118,26 @@ class Masters:
                 raise NotAdmitted(f"Redis at {node} is a replica; redis.url must name a master, or its Sentinels")
         await self._admit_ours(node, connection)
 
-    def _heard_error(self, error: str) -> None:
+    def heard_error(self, error: str) -> None:
+        """What an error reply says about the masters."""
         word = error.partition(" ")[0]
         if word in ("MOVED", "CLUSTERDOWN"):
             self._stale.set()
-        elif word == "READONLY":
+        elif word == "READONLY" or " -READONLY " in error:  # the second from a script, in Redis 6.2
             for node in self._nodes:
                 node.expel("a master has become a replica")
 
-    def _back(self) -> None:
-        for look_up in self.when_back:
-            look_up()
+    def _node_changed(self, node: Node) -> None:
+        if not node.connected:
+            self._stale.set()  # perhaps another has taken its place
+        elif self._begun:
+            for look_up in self.when_back:
+                look_up()
+        self._notice_change()
+
+    def _notice_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -143,8 +155,8 @@ class Masters:
                 except StoreUnavailable as error:
                     problem = error.detail
                     await trio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - jitter is no secret
-            for node in self.nodes:
-                await node.wait_connected()
+            await self.wait_until(lambda: self.connected)
+        self._begun = True
         if not any(node.connected for node in self._nodes):
             raise self.unreachable(self._nodes[0].problem if self._nodes else problem)
 
@@ -169,11 +181,13 @@ class Masters:
             for first, last, owner in owners:
                 slots[first : last + 1] = [owner] * (last - first + 1)
             self._slots = slots
-        current = {owner for _, _, owner in owners}
+        now = trio.current_time()
+        current = {owner for _, _, owner in owners} | {node for node in self._nodes if node.needed_until > now}
         for node in self._nodes:
             if node not in current:
                 node.stop()
         self._nodes = [node for node in self._nodes if node in current]
+        self._notice_change()
 
     async def keep_map(self) -> None:
         """Read a Cluster's map again and again, until cancelled; nothing to do without one."""

@@ -6,6 +6,7 @@ Must not know: other masters; what travels.
 """
 
 from collections.abc import Awaitable, Callable
+from weakref import WeakSet
 
 import trio
 
@@ -25,9 +26,15 @@ class Node:
         locate: Callable[["Node"], Awaitable[Address]],
         admit: Callable[["Node", Connection], Awaitable[None]],
         on_error: Callable[[str], None],
-        on_back: Callable[[], None],
+        on_change: Callable[["Node"], None],
     ) -> None:
+        """As of a Lane; `on_change`: told when it has become `connected`, or is so no more."""
         self.address = address
+        self._on_change = on_change
+        self._was_connected = False
+        self.needed_until = 0.0
+        """On Trio's clock: until then it stays, whatever the map says."""
+        self._guests: WeakSet[Connection] = WeakSet()
 
         def lane(name: str, replicas: int = 0) -> Lane:
             return Lane(
@@ -36,7 +43,7 @@ class Node:
                 locate=lambda: locate(self),
                 admit=lambda connection: admit(self, connection),
                 on_error=on_error,
-                on_back=on_back,
+                on_change=self._lane_changed,
                 replicas=replicas,
             )
 
@@ -70,9 +77,19 @@ class Node:
         """It answers, and must not be used."""
         return any(lane.refused for lane in self.lanes)
 
-    async def wait_connected(self) -> None:
-        for lane in self.lanes:
-            await lane.wait_connected()
+    def welcome(self, guest: Connection) -> None:
+        """Somebody listens here over a connection of their own. It is broken when a lane is: who only listens would not
+        notice that nobody speaks any more."""
+        self._guests.add(guest)
+
+    def _lane_changed(self) -> None:
+        if self.connected == self._was_connected:
+            return
+        self._was_connected = self.connected
+        if not self.connected:
+            for guest in self._guests:
+                guest.break_off()
+        self._on_change(self)
 
     def expel(self, reason: str, *, refused: bool = False) -> None:
         """See Lane.expel."""
@@ -85,6 +102,10 @@ class Node:
             async with trio.open_nursery() as nursery:
                 for lane in self.lanes:
                     nursery.start_soon(lane.run)
+
+    @property
+    def stopped(self) -> bool:
+        return self._running.cancel_called
 
     def stop(self) -> None:
         self._running.cancel()

@@ -6,6 +6,7 @@ Must not know: what a single script means.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from pushctl.config.model import Config
@@ -37,6 +38,15 @@ class Store:
         self.config = config
         self.shift_ms = shift_ms
         """Added to Redis TIME in every script: 0 outside tests, which cannot wait for three days."""
+
+    @cached_property
+    def partitions(self) -> int:
+        """Of users, for jobs and hints: `routing.partitions`; 0: one per master, as many as there are at first."""
+        return self.config.routing.partitions or len(self.link.masters)
+
+    def stream(self, partition: int) -> str:
+        """The job stream of a partition; it lies on the master that holds the partition's users."""
+        return self.keys.route(partition, self.partitions)
 
     def _common(self, script: Script) -> dict[str, Argument]:
         keep_ms = self.config.messages.max_lifetime_seconds * 1000 + LOG_MARGIN_MS

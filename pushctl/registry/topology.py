@@ -106,8 +106,11 @@ async def discover(target: Target, *, name: str, seconds: float) -> tuple[Addres
         except StoreUnavailable as error:
             problem = error.detail
             continue
-        # A server in no Cluster says so with an error, and so does one that does not let us ask.
         if isinstance(reply, ErrorReply):
+            if str(reply).startswith("LOADING"):
+                problem = f"Redis at {seed} is loading its data"
+                continue
+            # A server in no Cluster says so with an error, and so does one that does not let us ask.
             return seed, None
         try:
             return seed, read_map(reply, seed)

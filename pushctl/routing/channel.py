@@ -1,4 +1,5 @@
-"""Strategy `channel`: look up who holds the user, PUBLISH a batch to each such server's own channel.
+"""Strategy `channel`: look up who holds the user, PUBLISH a batch to each such server's own channel
+of their partition.
 
 Owns: grouping by server. Must not know: what jobs say beyond whose they are.
 """
@@ -6,6 +7,7 @@ Owns: grouping by server. Must not know: what jobs say beyond whose they are.
 from collections.abc import Iterator, Sequence
 
 from pushctl.ids import ServerId, UserId
+from pushctl.points import Point, passed
 from pushctl.protocol.jobs import Batch, Displaced, Job, encode
 from pushctl.registry import Registry
 from pushctl.routing.strategy import Delivered, Picture
@@ -24,7 +26,9 @@ class ChannelStrategy:
 
     async def deliver(self, jobs: Sequence[Job]) -> Delivered:
         users = list(dict.fromkeys(UserId(job.user) for job in jobs))
+        partition = self._registry.jobs.partition_of(users[0])
         held = dict(zip(users, await self._registry.presence.holders_of(users), strict=True))
+        await passed(Point.LOCATED)
         await self._picture.look_for([holder for holders in held.values() for holder in holders])
         servers: dict[UserId, set[ServerId]] = {}
         pruned = 0
@@ -49,7 +53,7 @@ class ChannelStrategy:
         ]
         unheard = 0
         for some in _slices(messages):
-            unheard += await self._registry.channels.publish(some, near=users[0])
+            unheard += await self._registry.channels.publish(partition, some)
         return Delivered(
             hints=len(messages),
             nobody=nobody,

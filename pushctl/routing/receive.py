@@ -1,8 +1,9 @@
-"""The socket server's end of routing: listening to its channel, and knowing whether it still hears.
+"""The socket server's end of routing: listening to its channels, and knowing whether it still hears.
 
-Owns: the listening connection, its probe. Promises: a listener that is silent for PROBE_SECONDS asks itself a question
-through Redis; when that does not come back, it says so (`problem`) and builds the connection anew. After every loss its
-owner is told to look at the logs, because what was published meanwhile is gone.
+Owns: the listening connections, one per partition of users, and their probes.
+Promises: a listener that is silent for PROBE_SECONDS asks itself a question through Redis; without an answer
+it says so (`problem`) and builds the connection anew. After every loss its owner is told to look at the logs, because
+what was published meanwhile is gone.
 Must not know: what hints mean, who is connected.
 """
 
@@ -40,34 +41,62 @@ class Receiver:
         self._probe_seconds = probe_seconds
         self._answer_seconds = answer_seconds
         self._log = get_logger(part="receiver", server=server)
-        self.problem: str | None = "it does not listen to its channel yet"
+        self._problems: dict[int, str] = {}
+        """Why it does not hear of a partition, by partition."""
+        self._something = trio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not hear what it could. A master that is away is none, unless nothing is heard at all: whatever
+        this server might be told of its users, their log could not be read."""
+        channels = self._registry.channels
+        deaf = [p for p in self._problems if len(self._problems) == channels.partitions or channels.can_be_heard(p)]
+        return self._problems[deaf[0]] if deaf else None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen until cancelled. Started once the first subscription stands."""
+        """Listen until cancelled. Started once it hears of every partition that can be heard."""
+        partitions = range(self._registry.channels.partitions)
+        for partition in partitions:
+            self._note(partition, "it does not listen to its channel yet")
+        async with trio.open_nursery() as nursery:
+            for partition in partitions:
+                nursery.start_soon(self._hear, partition)
+            while self.problem is not None:
+                await self._something.wait()
+            task_status.started()
+
+    def _note(self, partition: int, problem: str | None) -> None:
+        if problem is None:
+            self._problems.pop(partition, None)
+        else:
+            self._problems[partition] = problem
+        self._something.set()
+        self._something = trio.Event()
+
+    async def _hear(self, partition: int) -> None:
         first = True
         while True:
+            await self._registry.channels.wait_connected(partition)
             try:
-                async with self._registry.channels.listen(self._server) as listener:
-                    self.problem = None
-                    if first:
-                        task_status.started()
-                        first = False
-                    else:
+                async with self._registry.channels.listen(self._server, partition) as listener:
+                    self._note(partition, None)
+                    if not first:
                         self._on_loss()  # only now: what is published from here on is heard
-                    await self._listen(listener)
+                    first = False
+                    await self._listen(listener, partition)
             except StoreUnavailable as error:
-                self.problem = f"its channel is lost: {error.detail}"
-                self._log.warning("channel_lost", detail=error.detail)
+                self._note(partition, f"its channel is lost: {error.detail}")
+                self._log.warning("channel_lost", partition=partition, detail=error.detail)
             await trio.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - jitter is no secret
 
-    async def _listen(self, listener: Listener) -> None:
+    async def _listen(self, listener: Listener, partition: int) -> None:
         """Hear until the channel is lost, or silent in spite of a probe (StoreUnavailable)."""
         while True:
             with trio.move_on_after(self._probe_seconds) as silence:
                 self._heard(await listener.hear())
             if not silence.cancelled_caught:
                 continue
-            await self._registry.channels.publish([(self._server, encode(Probe(new_id())))])
+            await self._registry.channels.publish(partition, [(self._server, encode(Probe(new_id())))])
             with trio.move_on_after(self._answer_seconds) as deaf:
                 self._heard(await listener.hear())
             if deaf.cancelled_caught:

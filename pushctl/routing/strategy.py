@@ -36,7 +36,7 @@ class Delivered:
 
 class Strategy(Protocol):
     async def deliver(self, jobs: Sequence[Job]) -> Delivered:
-        """Bring jobs to whichever socket servers hold their users. Raises StoreUnavailable."""
+        """Bring jobs of one partition to whichever socket servers hold their users. Raises StoreUnavailable."""
         ...
 
 

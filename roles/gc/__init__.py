@@ -2,7 +2,8 @@
 
 from pushctl.config.model import Config
 from pushctl.runtime import Role
-from roles.gc.serve import GcRole, run_once
+from roles.gc.once import run_once
+from roles.gc.serve import GcRole
 
 __all__ = ["build", "run_once"]
 

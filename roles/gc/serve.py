@@ -1,22 +1,30 @@
-"""The gc role: rounds of sweeps.py at a steady pace, shared between several daemons.
+"""The gc role: three loops side by side (sweep, count, repair), shared between several daemons.
 
-Owns: the pace. Promises: bounded work per tick; an outage of Redis stops nothing for good.
-Must not know: what a sweep does.
+Owns: when each comes. Promises: an outage of Redis stops nothing for good; a backlog is worked off without a pause
+between rounds, but never more than half of the time (pace.py); the leases of a daemon that stops are free at once.
+Must not know: what a sweep, a count or a repair does.
 """
 
 import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.identity.keys import installation_of
+from pushctl.ids import new_id
+from pushctl.inbox.accounts import Accounts
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.stages import Stage
 from roles.gc import sweeps
+from roles.gc.census import Done, take_census
+from roles.gc.repair import Repaired, Rounds
+from roles.gc.sweeps import Swept
 
 
 class GcRole:
@@ -29,60 +37,93 @@ class GcRole:
         self.drain_seconds = config.gc.drain_seconds
         self.metrics = Metrics("gc")
         self._log = get_logger(role="gc")
+        self._daemon = new_id()
         self._registry: Registry | None = None
+        self._repair_fence: int | None = None
+        self._last: dict[int, Swept] = {}
+        """What the last visit to each shard left; other daemons' visits since then are not in it."""
         self._draining = trio.Event()
         self._done = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
-        async with open_registry(
-            self._config, name="gc", installation=installation_of(self._config.identity.keys_file)
-        ) as registry:
-            self._registry = registry
-            task_status.started(Ready("gc", self.label, None, None))
-            while not self._draining.is_set():
-                try:
-                    await self._tick(registry)
-                except StoreUnavailable as error:
-                    self._log.warning("tick_missed", detail=error.detail)
-                pause = self._config.gc.tick_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
-                with trio.move_on_after(pause):
-                    await self._draining.wait()
-            self._done.set()
+        installation = installation_of(self._config.identity.keys_file)
+        async with open_registry(self._config, name="gc", installation=installation) as registry:
+            async with trio.open_nursery() as nursery:
+                self._registry = registry
+                task_status.started(Ready("gc", self.label, None, None))
+                nursery.start_soon(self._repeat, lambda: self._count(registry))
+                if self._config.gc.repair_seconds:
+                    rounds = Rounds(registry, self._config.gc.repair_seconds)
+                    nursery.start_soon(self._repeat, lambda: self._repair(registry, rounds))
+                await self._repeat(lambda: self._sweep(registry))
+                # Counting and repairing may be cut off anywhere; whoever comes next begins them anew.
+                nursery.cancel_scope.cancel()
+            if self._repair_fence is not None:
+                with suppress(StoreUnavailable):
+                    await registry.index.give_back_repair(self._repair_fence)
+        self._done.set()
 
     async def drain(self) -> None:
-        """Finish the tick at hand."""
+        """Finish the visit at hand and leave."""
         self._draining.set()
         await self._done.wait()
 
     async def not_ready(self) -> list[str]:
         return await self._registry.check() if self._registry else ["it is starting"]
 
-    async def _tick(self, registry: Registry) -> None:
-        gc = self._config.gc
-        swept = await sweeps.sweep(registry, limit=gc.batch)
-        self._note(swept)
-        if await registry.index.take_turn("census", int(gc.census_seconds * 1000)):
-            await registry.servers.bury()
-            await sweeps.take_census(registry)
+    async def _repeat(self, work: Callable[[], Awaitable[bool]]) -> None:
+        """Until draining: work, and again after a tick, or at once when it says that there is more."""
+        while not self._draining.is_set():
+            more = False
+            try:
+                more = await work()
+            except StoreUnavailable as error:
+                self._log.warning("tick_missed", detail=error.detail)
+            pause = 0.0 if more else self._config.gc.tick_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - only jitter
+            with trio.move_on_after(pause):
+                await self._draining.wait()
 
-    def _note(self, swept: sweeps.Swept) -> None:
+    async def _sweep(self, registry: Registry) -> bool:
+        found = await sweeps.sweep(registry, self._daemon, limit=self._config.gc.batch, enough=self._draining.is_set)
+        self._last |= {shard: swept for shard, swept in found.items() if swept is not None}
+        swept, known = sweeps.total(found.values()), sweeps.total(self._last.values())
+        self.metrics.gc_backlog.set(known.backlog)
+        self.metrics.gc_oldest_due_seconds.set(known.oldest_ms / 1000)
         self.metrics.stage(Stage.EXPIRED, swept.messages)
         self.metrics.gc_removed.labels("message").inc(swept.messages)
         if swept.users:
             self._log.info("swept", users=swept.users, messages=swept.messages, backlog=swept.backlog)
+        return swept.backlog > 0
 
+    async def _count(self, registry: Registry) -> bool:
+        gc = self._config.gc
+        if await registry.index.take_turn("census", int(gc.census_seconds * 1000)):
+            self.metrics.gc_removed.labels("server").inc(await registry.servers.bury())
+            accounts = Accounts(registry, self._config)
+            _, done = await take_census(registry, accounts, idle_device_days=gc.idle_device_days)
+            self._note(done, Repaired())
+        return False
 
-async def run_once(config: Config) -> sweeps.Swept:
-    """Sweep until nothing is due, count, and return what was done: for cron."""
-    async with open_registry(
-        config, name="gc-once", installation=installation_of(config.identity.keys_file)
-    ) as registry:
-        total = sweeps.Swept()
-        while True:
-            swept = await sweeps.sweep(registry, limit=config.gc.batch)
-            total = sweeps.Swept(total.users + swept.users, total.messages + swept.messages, swept.backlog)
-            if not swept.users:
-                break
-        await registry.servers.bury()
-        await sweeps.take_census(registry)
-        return total
+    async def _repair(self, registry: Registry, rounds: Rounds) -> bool:
+        """One daemon walks; the others look at every tick whether it still does."""
+        self._repair_fence = await registry.index.take_repair(self._daemon)
+        if self._repair_fence is None:
+            rounds.abandon()
+        else:
+            self._note(Done(), await rounds.catch_up())
+        return False
+
+    def _note(self, done: Done, repaired: Repaired) -> None:
+        """Count and log what a count or a repair put right."""
+        removed = {"device": done.devices, "listing": done.unlisted, "identity": repaired.strays}
+        put_right = {
+            "deletion": done.deletions + repaired.deletions,
+            "listing": repaired.users,
+            "identity": repaired.identities,
+            "orphan": repaired.faded,
+        }
+        for counter, counts in ((self.metrics.gc_removed, removed), (self.metrics.gc_repaired, put_right)):
+            for what, count in counts.items():
+                counter.labels(what).inc(count)
+        if any((*removed.values(), *put_right.values())):
+            self._log.info("put_right", removed=removed, repaired=put_right)

@@ -17,6 +17,7 @@ from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, new_id
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
+from pushctl.points import Point, passed
 from pushctl.protocol import frames
 from pushctl.protocol.jobs import Ephemeral, SessionEnds
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
@@ -86,7 +87,9 @@ class Connection:
             self.drain(after_ms=random.randrange(1000))  # noqa: S311 - spread
         try:
             try:
+                await passed(Point.JOINED)
                 await self._claim()
+                await passed(Point.CLAIMED)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._read)
@@ -94,6 +97,7 @@ class Connection:
                 self.end(problem)
         finally:
             self._role.hub.leave(self)
+            await passed(Point.LEFT)
             self._role.release(self)
             await self._close()
 
@@ -248,12 +252,15 @@ class Connection:
         self._note(Stage.WRITTEN, messages, cursor)
         self._unacknowledged += messages
         self.tail.end_read(cursor, done=page.done, heard_before=heard)
+        await passed(Point.LIVE)
 
     async def _page(self, place: Cursor | SnapshotPlace | None) -> Delta | Snapshot:
         messages = self._role.registry.messages
-        return await messages.sync(
+        page = await messages.sync(
             self.user, place, min_rank=self.tail.min_rank, page_bytes=self._role.config.socket.page_bytes
         )
+        await passed(Point.READ)
+        return page
 
     def _frame(self, page: Delta | Snapshot) -> bytes:
         return frames.encode(self._role.inbox.render.page(self.user, page, self.tail.min_rank))

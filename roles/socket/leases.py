@@ -40,6 +40,8 @@ class Leases:
         self._acknowledged: dict[tuple[UserId, DeviceId], Cursor] = {}
         self._released: dict[ConnectionId, UserId] = {}
         self._hurry = trio.Event()
+        self._missed = False
+        """Somebody could not be looked at in this round."""
         self._beating = trio.CancelScope()
         self._registry_ahead_ms = 0.0
 
@@ -80,10 +82,11 @@ class Leases:
         """Look at every user again and again, until cancelled."""
         while True:
             seconds = self._role.config.socket.reconcile_seconds
-            if self._hurry.is_set():
+            if self._hurry.is_set() or self._missed:
                 await self._role.registry.link.wait_connected()
                 seconds = min(SPREAD_SECONDS, seconds)
                 self._hurry = trio.Event()
+                self._missed = False
             await self._round(seconds)
 
     async def _round(self, seconds: float) -> None:
@@ -121,7 +124,7 @@ class Leases:
                 connection.signed_out()
             return
         except StoreUnavailable:
-            self.hurry()  # the next round is a short one and looks again
+            self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
         for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
             if lease == "displaced":
@@ -155,9 +158,8 @@ class Leases:
     async def flush(self) -> None:
         """Write what waits: acknowledgements, and leases to give back."""
         for connection, user in list(self._released.items()):
-            if not self._role.registry.presence.release(user, connection):
-                break
-            del self._released[connection]
+            if self._role.registry.presence.release(user, connection):
+                del self._released[connection]
         batch, self._acknowledged = self._acknowledged, {}
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():

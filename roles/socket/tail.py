@@ -8,10 +8,17 @@ Promises:
   is read again when the socket drains.
 Must not know: sockets, Redis, time. A hole between hints is waited for by the caller (`has_hole`).
 
-Why no interleaving loses an event. A connection joins the hub (1), claims presence (2), then reads the log (3); a
-publisher appends (a), and the same script sees who has claimed; the hint is routed by what is claimed later still (b).
-If (a) is before (3), the read sees the event. If (a) is after (3), it is after (2), so (b) finds the connection, and by
-(1) the hint reaches this tail; if it comes while a read is under way, `heard` keeps the tail behind until a later read.
+Why no interleaving loses an event. The steps are named in pushctl/points.py, and tests/interleavings takes them in
+every order. A connection joins the hub (JOINED), claims presence (CLAIMED), reads the log (READ), and goes on from
+where that read ended (LIVE). A publisher appends (APPENDED); the same script counts who has claimed, and if anybody
+has, a job is written (JOB_WRITTEN); the router looks up who has claimed later still (LOCATED), and the hint is heard.
+- The append is before the read of the log: the read sees the event. Hints of it are late; they name nothing new.
+- It is after that read, so after CLAIMED: the append counts this connection, so a job is written; the look-up, later
+  still, finds its server; the hint is heard after JOINED, so by this tail. Before LIVE, `heard_before` notes that
+  something came which the read may lack, and the tail stays behind until a later read. After LIVE, it follows here.
+So both JOINED and CLAIMED must come before the log is read, and APPENDED before the count and the look-up. JOINED comes
+before CLAIMED for another reason: from CLAIMED on, a newer connection of the device may displace this one, and word of
+that must find it.
 """
 
 import math

@@ -64,7 +64,7 @@ async def problem_of(receiving: Receiver) -> str:
 
 
 async def publish(registry: Registry) -> None:
-    await registry.channels.publish([(S1, encode(Batch([JOB])))])
+    await registry.channels.publish(0, [(S1, encode(Batch([JOB])))])
 
 
 async def test_a_silent_channel_that_still_works_is_left_alone(config: Config, redis_process: RedisProcess) -> None:
@@ -96,7 +96,7 @@ async def test_a_channel_gone_deaf_without_a_word_is_noticed_and_rebuilt(
 async def test_what_is_no_hint_is_passed_over(config: Config, redis_process: RedisProcess, garbage: bytes) -> None:
     heard = Heard()
     async with proxy(str(redis_process.path)) as between, receiver(config, between, heard) as (registry, _):
-        await registry.channels.publish([(S1, garbage)])
+        await registry.channels.publish(0, [(S1, garbage)])
         await publish(registry)
         await heard.until(lambda: heard.batches)
         assert heard.batches == [Batch([JOB])]

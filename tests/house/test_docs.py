@@ -15,6 +15,7 @@ import typer
 import pushctl
 import roles
 from pushctl import cli
+from pushctl.checkup import CHECKS
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
 from pushctl.errors import Problem
@@ -146,6 +147,11 @@ def test_the_verbs_of_make_that_documents_name_are_there() -> None:
     verbs = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = "".join(document.text for document in DOCUMENTS.values())
     assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= verbs
+
+
+def test_the_checks_of_doctor_are_those_that_the_documents_name() -> None:
+    rows = DOCUMENTS["docs/operations.md"].rows("Before it matters: `pushctl doctor`")
+    assert [row[0].strip("`") for row in rows] == list(CHECKS)
 
 
 # --- codes -----------------------------------------------------------------------------------------------------------

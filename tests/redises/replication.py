@@ -15,16 +15,21 @@ REPLICATION = (
     "masterauth replica",
     "repl-diskless-sync yes",
     "repl-diskless-sync-delay 0",
+    "repl-ping-replica-period 1",
 )
 """Lines of redis.conf for everybody who may be a master or a replica."""
 
 
 def is_in_sync(master: RedisProcess, replica: RedisProcess) -> bool:
-    """Whether the replica has received everything the master has written."""
-    behind = replica.info("replication")
+    """Whether the replica has received everything the master has written, and the master knows: before the replica's
+    first word after a full copy (it speaks every second) nothing is sent to it, and no WAIT counts it."""
+    behind, ahead = replica.info("replication"), master.info("replication")
     if behind.get("master_link_status") != "up":
         return False
-    return behind["slave_repl_offset"] == master.info("replication")["master_repl_offset"]
+    known = [line for name, line in ahead.items() if name.startswith("slave") and f"port={replica.port}," in line]
+    offset = ahead["master_repl_offset"]
+    # Of a master that has said nothing yet (it pings every second) there is nothing to know.
+    return behind["slave_repl_offset"] == offset != "0" and any(f",offset={offset}," in line for line in known)
 
 
 def until_in_sync(master: RedisProcess, replica: RedisProcess, *, seconds: float = 10) -> None:

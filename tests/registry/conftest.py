@@ -2,12 +2,10 @@
 both."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
-from pushctl.config.model import Config, Redis
-from pushctl.ids import new_id
+from pushctl.config.model import Config
 from pushctl.registry import Registry, open_registry
 
 
@@ -22,11 +20,9 @@ def shift() -> Shift:
     return Shift()
 
 
-@pytest.fixture(params=["redis", "cluster"])
-def config(request: pytest.FixtureRequest) -> Config:
-    """Defaults, on the session's Redis or Cluster, under a prefix that no other test has."""
-    url = request.getfixturevalue("redis_url") if request.param == "redis" else request.getfixturevalue("cluster").url
-    return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "config" in metafunc.fixturenames:
+        metafunc.parametrize("config", ["redis", "cluster"], indirect=True)
 
 
 @pytest.fixture

@@ -76,8 +76,8 @@ async def test_a_group_that_redis_lost_is_noticed(registry: Registry) -> None:
 async def test_what_is_published_is_heard_by_its_server_only(registry: Registry) -> None:
     s1, s2 = ServerId("s1"), ServerId("s2")
     with trio.fail_after(5):
-        async with registry.channels.listen(s1) as listener:
-            unheard = await registry.channels.publish([(s2, b"other"), (s1, b"ours")])
+        async with registry.channels.listen(s1, 0) as listener:
+            unheard = await registry.channels.publish(0, [(s2, b"other"), (s1, b"ours")])
             assert unheard == (0 if registry.link.is_cluster else 1)
             assert await listener.hear() == b"ours"
             await registry.link.ask_masters("CLIENT", "KILL", "TYPE", "pubsub")

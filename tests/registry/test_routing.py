@@ -45,7 +45,7 @@ async def test_a_job_goes_to_every_server_that_holds_its_user_and_to_no_other(re
     await connect(registry, S1, await start(registry, S1))
     await start(registry, S2)
     with trio.fail_after(5):
-        async with registry.channels.listen(S1) as listener:
+        async with registry.channels.listen(S1, registry.jobs.partition_of(ADA)) as listener:
             delivered = await strategy(registry).deliver([appended(), appended("nobody")])
             assert delivered == Delivered(hints=1, nobody=1, pruned=0, unheard=0)
             assert decode_hint(await listener.hear()) == Batch([appended()])

@@ -9,7 +9,10 @@ import trio_websocket
 
 from pushctl.config.model import Config
 from pushctl.testing.service import running
+from tests.conftest import ON_BOTH
 from tests.scenario.people import Closed, Frame, Town, eventually, raw_socket
+
+pytestmark = ON_BOTH
 
 
 def body_of(event: Frame) -> str:

@@ -51,6 +51,14 @@ def test_a_server_id_is_one_word() -> None:
     assert mistake.startswith("socket.id: expected letters")
 
 
+@pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (29, 1), (30, 0)])
+def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int) -> None:
+    config = changed(complete(), {"gc.idle_device_days": days})
+    found = check_role(config, "gc")
+    assert len(found) == mistakes
+    assert all(mistake.startswith("gc.idle_device_days: must be at least") for mistake in found)
+
+
 @pytest.mark.parametrize("role", ROLE_NAMES)
 @pytest.mark.parametrize("half", BOTH)
 def test_half_a_switch_for_the_development_provider_stops_every_role_and_says_which(role: RoleName, half: str) -> None:

@@ -1,0 +1,173 @@
+"""A lane keeps question and answer together, whatever callers and Redis do meanwhile."""
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+import trio
+
+from pushctl.config.model import Config
+from pushctl.errors import StoreUnavailable
+from pushctl.ids import ServerId, new_id
+from pushctl.registry import Registry, open_registry
+from pushctl.registry.script import Lane
+from tests.redises.process import RedisProcess
+from tests.redises.replication import Replicas
+from tests.registry.people import Person, impatient, patiently, until
+
+LANES: tuple[Lane, ...] = ("quick", "sure", "bulk")
+
+
+async def echoes(registry: Registry, chance: random.Random, answers: list[str]) -> None:
+    """Ask what only this caller can be answered, several at once at times; give up at a random moment."""
+    for _ in range(60):
+        lane = chance.choice(LANES)
+        values = [new_id() for _ in range(chance.choice((1, 1, 3)))]
+        # Soon enough to be in the queue, or sent, or waiting for WAIT; or never.
+        patience = chance.choice((0, 0.0005, 0.002, 0.005, 1, 1))
+        with trio.move_on_after(patience):
+            replies = await registry.link.ask_all([("ECHO", value) for value in values], lane=lane)
+            assert replies == [value.encode() for value in values], "somebody else's answer"
+            answers.append(lane)
+
+
+async def stress(registry: Registry, seed: int) -> list[str]:
+    chance, answers = random.Random(seed), list[str]()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(echoes, registry, random.Random(chance.random()), answers)
+        # In order still: each lane answers the next one.
+        for lane in LANES:
+            assert await registry.link.ask("ECHO", lane, lane=lane) == lane.encode()
+    return answers
+
+
+async def test_callers_that_give_up_at_any_moment_never_shift_an_answer(own_replicas: Replicas) -> None:
+    config = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=5)
+    async with open_registry(config, name="test") as registry:
+        answers = await stress(registry, seed=1)
+        assert min(answers.count(lane) for lane in LANES) > 100
+        assert registry.link.statistics().abandoned > 100
+        assert registry.link.statistics().reconnects == 0
+
+
+async def test_nor_while_connections_are_lost(own_redis: RedisProcess) -> None:
+    async with open_registry(impatient(own_redis.url, timeout_seconds=5), name="test") as registry:
+        refused = 0
+
+        async def ask(n: int) -> None:
+            nonlocal refused
+            for m in range(100):
+                value = f"{n}.{m}"
+                try:
+                    with trio.move_on_after(random.choice((0.001, 1))):
+                        lane = random.choice(LANES)
+                        assert await registry.link.ask("ECHO", value, lane=lane) == value.encode()
+                except StoreUnavailable:
+                    refused += 1
+                    await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            for n in range(50):
+                nursery.start_soon(ask, n)
+            for _ in range(5):
+                await trio.sleep(0.05)
+                await trio.to_thread.run_sync(own_redis.ask, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert refused
+        await patiently(partial(registry.link.ask, "PING"))
+
+
+async def test_scripts_that_redis_forgot_in_full_flight_are_told_again_on_every_lane(own_redis: RedisProcess) -> None:
+    config = impatient(own_redis.url, timeout_seconds=5)
+    async with open_registry(config, name="test") as registry:
+        people = [await Person.register(registry) for _ in range(20)]
+
+        async def use(person: Person) -> None:
+            for n in range(20):
+                await person.post(f"{n}")
+                await person.bodies()  # over the bulk lane
+                await registry.users.count(person.user)
+
+        async with trio.open_nursery() as nursery:
+            for person in people:
+                nursery.start_soon(use, person)
+            for _ in range(20):
+                await trio.sleep(0.01)
+                await trio.to_thread.run_sync(own_redis.ask, "SCRIPT", "FLUSH")
+        for person in people:
+            assert await person.bodies() == [f"{n}" for n in range(20)]
+
+
+async def test_whoever_waits_for_redis_is_woken_however_often_it_goes(own_redis: RedisProcess) -> None:
+    """The wait began while the connection was expelled, lost, and lost again."""
+    async with open_registry(impatient(own_redis.url), name="test") as registry:
+        woken = 0
+
+        async def wait() -> None:
+            nonlocal woken
+            await registry.link.wait_connected("key")
+            woken += 1
+
+        (node,) = registry.link._masters.nodes
+        async with trio.open_nursery() as nursery:
+            node.expel("a test")
+            nursery.start_soon(wait)
+            await trio.lowlevel.checkpoint()
+            node.expel("another")
+            nursery.start_soon(wait)
+            with trio.fail_after(5):
+                while woken < 2:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+
+
+async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_redis: RedisProcess) -> None:
+    seconds = 0.3
+    async with (
+        open_registry(impatient(own_redis.url, timeout_seconds=seconds), name="test") as registry,
+        registry.channels.listen(ServerId("s1"), 0) as listener,
+    ):
+        with own_redis.frozen():
+            began = trio.current_time()
+            with trio.fail_after(10 * seconds):
+                await until(lambda: not registry.connected)
+                # Whoever only listens there is told, too.
+                with pytest.raises(StoreUnavailable):
+                    await listener.hear()
+            assert trio.current_time() - began > seconds
+
+
+async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: RedisProcess) -> None:
+    async with open_registry(impatient(own_redis.url), name="test") as registry:
+        before = registry.link.statistics().reconnects
+
+        async def hang_up() -> None:
+            while True:
+                await trio.to_thread.run_sync(own_redis.ask, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        with trio.move_on_after(1):
+            await hang_up()
+        connections = registry.link.statistics().reconnects - before
+        # Two lanes; each pauses 25 ms on average before it tries again.
+        assert connections < 200
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_full_queue_is_refused_on_every_lane(own_redis: RedisProcess, lane: Lane) -> None:
+    bounded: Config = impatient(own_redis.url, queue_commands=5)
+    async with open_registry(bounded, name="test") as registry:
+        outcomes: list[str] = []
+
+        async def ask(question: Callable[[], Awaitable[object]]) -> None:
+            try:
+                await question()
+            except StoreUnavailable as error:
+                outcomes.append(error.code)
+            else:
+                outcomes.append("answered")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask, partial(registry.link.ask, "PING", lane=lane))
+        assert sorted(outcomes) == ["answered"] * 5 + ["overloaded"] * 15
