@@ -32,6 +32,9 @@ from tests.redises.process import RedisProcess
 SERVER, CONNECTION = ServerId("s1"), ConnectionId(new_id())
 PAGE_BYTES = 131_072
 
+FILTERED = "snapshot, a page that nothing is urgent enough for"
+"""The one script that looks at more messages than it answers with: at all there are."""
+
 Call = Callable[[], Awaitable[object]]
 """One question that is one script."""
 
@@ -192,7 +195,7 @@ async def _questions(registry: Registry, count: int) -> dict[str, Question]:
     return {
         "sync, 10 behind": Question(sync),
         "snapshot, a page of 2 kB": Question(snapshot),
-        "snapshot, a page that nothing is urgent enough for": Question(filtered),
+        FILTERED: Question(filtered),
         "state of a message": Question(lambda: messages.state(user, middle)),
         "acknowledge": Question(lambda: messages.acknowledge(user, [(person.device, place)])),
         "unread, a page of 10": Question(lambda: messages.unread(user, 0, 10)),
