@@ -38,7 +38,8 @@ serve: install ## the whole service on this machine
 	$(BIN)/pushctl serve all
 
 bench: install ## how fast it is here
-	$(BIN)/pytest tests/benchmarks -m "" -s
+	$(BIN)/python -m tests.benchmarks.http_server
+	$(BIN)/python -m tests.benchmarks.registry
 
 ci: test ## test, what is slow or needs Debian's packages, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }

@@ -1,0 +1,50 @@
+"""The benchmarks of the registry still work, and what must not grow with the size of an inbox does not.
+
+Ratios are asserted, never times: each is between two figures of the same run, taken in turns.
+"""
+
+import re
+import sys
+
+import pytest
+import trio
+
+from tests.benchmarks import registry_scripts
+from tests.benchmarks.registry_memory import STEPS
+from tests.benchmarks.registry_scripts import FILTERED
+from tests.benchmarks.rig import UNLIMITED, one_redis, registry_on
+
+SIZE = registry_scripts.Size(rounds=7)
+LINES_OF_OPERATIONS = ("append", "read", "sync, 10 behind", "sync, 1,000 behind", "presence: claim, release")
+PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory")
+
+pytestmark = pytest.mark.slow
+
+
+async def test_append_at_a_full_quota_of_ten_thousand_takes_less_than_twice_what_it_takes_at_a_hundred() -> None:
+    with trio.fail_after(180), one_redis() as server:
+        found = await registry_scripts.full_quotas(server, SIZE)
+    assert len(found) == 2
+    assert [each for each in found if each.ratio >= 2] == []
+
+
+async def test_a_question_about_ten_thousand_messages_takes_less_than_twice_what_it_takes_about_a_hundred() -> None:
+    with trio.fail_after(180), one_redis() as server:
+        async with registry_on(server.url, limits=UNLIMITED) as registry:
+            found = await registry_scripts.inboxes(registry, server, SIZE)
+    assert {"sync, 10 behind", "state of a message", "read one", FILTERED} <= {each.name for each in found}
+    assert [each for each in found if each.ratio >= 2 and each.name != FILTERED] == []
+
+
+async def test_the_benchmarks_print_all_their_tables() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.registry", "--quick"]
+    with trio.fail_after(300):
+        printed = (await trio.run_process(command, capture_stdout=True)).stdout.decode()
+    for part in PARTS:
+        assert re.search(f"^### {re.escape(part)}", printed, re.MULTILINE), part
+    for name in LINES_OF_OPERATIONS:
+        for callers in (1, 16, 256):
+            assert re.search(rf"^\| {re.escape(name)} +\| +{callers} \|", printed, re.MULTILINE), (name, callers)
+    for name in STEPS:
+        assert f"\n| {name} " in printed
+    assert re.search(r"^bytes = [\d,]+ x users \+ ", printed, re.MULTILINE)
