@@ -526,10 +526,11 @@ async def test_a_message_without_a_byte_is_a_message_like_any_other(config: Conf
         for _ in range(2):
             await inbox.append(b"")
         await inbox.allow("https://shop.example")
-        third = await inbox.append(b"")
+        await inbox.append(b"")
         await inbox.append(b"four")
         assert await inbox.unread() == [b"", b"four"]
-        assert (await registry.messages.read(ADA, [third.ref]))[0] == 1
+        assert (await registry.messages.read_upto(ADA, await inbox.here()))[0] == 2
+        assert await registry.link.ask("EXISTS", inbox.key("bytes_by_url")) == 0
 
 
 async def test_nothing_unread_goes_while_something_expired_takes_its_place(config: Config, shift: Shift) -> None:
