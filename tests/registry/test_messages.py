@@ -533,11 +533,12 @@ async def test_a_message_without_a_byte_is_a_message_like_any_other(config: Conf
         assert await registry.link.ask("EXISTS", inbox.key("bytes_by_url")) == 0
 
 
-@pytest.mark.parametrize("quota", ["unread_bytes_per_push_url", "unread_bytes_per_user"])
+@pytest.mark.parametrize(("of_user", "of_push_url"), [(4096, 1_000_000), (1_000_000, 4096)])
 async def test_nothing_unread_goes_while_something_expired_takes_its_place(
-    config: Config, shift: Shift, quota: str
+    config: Config, shift: Shift, of_user: int, of_push_url: int
 ) -> None:
-    limited = replace(config, limits=replace(config.limits, **{quota: 4096}))
+    quotas = replace(config.limits, unread_bytes_per_user=of_user, unread_bytes_per_push_url=of_push_url)
+    limited = replace(config, limits=quotas)
     async with open_registry(limited, name="test", shift_ms=lambda: shift.ms) as registry:
         inbox = Inbox(registry)
         await inbox.prepare()
