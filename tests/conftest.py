@@ -40,11 +40,6 @@ def redis_process() -> Iterator[RedisProcess]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(redis_process: RedisProcess) -> str:
-    return redis_process.url
-
-
-@pytest.fixture(scope="session")
 def cluster() -> Iterator[RedisCluster]:
     """Three masters that nobody may harm: no replicas, and patient with a busy machine."""
     with (

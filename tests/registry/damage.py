@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pushctl.ids import Position, UserId
 from pushctl.registry import Registry
-from pushctl.registry.keys import Keys
+from pushctl.registry.keys import Keys, shard_of
 
 NOUNS = [
     *("meta", "gone", "devices", "push_urls", "push_url_order", "sites", "ghosts", "log", "messages", "unread"),
@@ -26,6 +26,12 @@ class UserKeys:
 
     async def wipe(self) -> None:
         await self._link.ask_all([("DEL", key) for key in self._all()])
+
+    async def never_were(self) -> None:
+        """As `wipe`, and gc has never heard of the user."""
+        await self.wipe()
+        shard = shard_of(self._user)
+        await self._link.ask_all([("DEL", self._keys.shard(shard, noun)) for noun in ("due", "idle", "users")])
 
     async def nouns(self) -> list[str]:
         """The keys that are there."""

@@ -28,7 +28,7 @@ class CalmInbox(InboxSight):
 
     @initialize()
     def begin(self) -> None:
-        self.do(self.keys.wipe)
+        self.do(self.keys.never_were)
         self.register()
 
     def register(self) -> None:

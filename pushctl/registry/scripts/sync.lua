@@ -1,6 +1,8 @@
 -- One page of what a device has to learn.
--- mode 'tail': it stands at (at_epoch, at_seq, at_tag). A delta, if that place is provably an ancestor of the log as it stands;
--- else the first page of a snapshot, pinned at the log's end as it is now. mode 'snapshot': a further page of one.
+-- mode 'tail': it stands at (at_epoch, at_seq, at_tag). A delta, if that place is provably an ancestor of the log as it
+-- stands; else the first page of a snapshot, pinned at the log's end as it is now. mode 'snapshot': a further page of one.
+-- On the way indexes that were lost are made anew; after a loss of messages or push URLs themselves no place of before is
+-- an ancestor any more.
 -- Result: {'delta', epoch, seq, tag, done, {entry, ...}}         the place after this page; entries as lib/log.lua
 --         {'snapshot', epoch, seq, tag, done, {{id, record}, ...}, {{seq, record}, ...}, next phase, next after}
 --         {'lost'}                                               the pin is not provably of this log: start over

@@ -4,9 +4,10 @@
 --!keys meta gone messages unread unread_by_url bytes_by_url expiry topics
 --!args shift_ms after limit
 --!lane bulk
-if not read_meta() then return absent() end
+local meta = read_meta()
+if not meta then return absent() end
 local now = now_ms()
-mend_messages()
+mend_messages(meta)
 local found, result = 0, {'done'}
 local after = A.after
 while found < tonumber(A.limit) do

@@ -6,11 +6,12 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + tonumber(A.shift_ms)
 end
 
--- The user's meta, or nil: then nothing of the user may be touched.
+-- The user's meta, or nil: then nothing of the user may be touched. bytes and topics are as they were at this moment.
 local function read_meta()
-  local m = redis.call('HMGET', K.meta, 'epoch', 'seq', 'tag', 'floor', 'floor_tag')
+  local m = redis.call('HMGET', K.meta, 'epoch', 'seq', 'tag', 'floor', 'floor_tag', 'bytes', 'topics')
   if not m[1] then return nil end
-  return {epoch = m[1], seq = tonumber(m[2]), tag = m[3], floor = tonumber(m[4]), floor_tag = m[5] or '0'}
+  return {epoch = m[1], seq = tonumber(m[2]), tag = m[3], floor = tonumber(m[4]), floor_tag = m[5] or '0',
+          bytes = m[6], topics = tonumber(m[7] or '0')}
 end
 
 -- Why there is no meta: the account was deleted (certain), or nobody knows (lost, never there).

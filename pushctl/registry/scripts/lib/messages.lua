@@ -1,6 +1,6 @@
 -- Messages at rest: one record each in `messages`, the truth of what is unread, and what finds them: unread,
--- unread_by_url, bytes_by_url, expiry, topics, and two sums in meta. Whoever finds by an index or changes one looks first
--- whether they agree (mend_messages here, heal_messages).
+-- unread_by_url, bytes_by_url, expiry, topics, and in meta the sum of bytes and the number of topics. A script that finds
+-- by them or changes them looks first whether they agree (heal_messages, or mend_messages if it does not write the log).
 --   record = '<tag> <key id> <expires ms> <urgency 0-3> <push URL> <sent ms> <bytes> =<topic> <site>\n<body>'
 local HEADER = '^(%d+) (%S+) (%d+) (%d) (%S+) (%d+) (%d+) =(%S*) (%S+)\n'
 
@@ -48,13 +48,13 @@ local function free(seq, m)
 end
 
 -- 'whole'; 'stale': an index was lost; 'lost': messages were lost that an index still names. O(1).
-local function check_messages()
+local function check_messages(meta)
   local n = redis.call('HLEN', K.messages)
-  local unread, urls, expiry = redis.call('ZCARD', K.unread), redis.call('ZCARD', K.unread_by_url), redis.call('ZCARD', K.expiry)
+  local unread, expiry = redis.call('ZCARD', K.unread), redis.call('ZCARD', K.expiry)
+  local urls = redis.call('ZCARD', K.unread_by_url)
   if n < math.max(unread, urls, expiry) then return 'lost' end
-  local sums = redis.call('HMGET', K.meta, 'bytes', 'topics')
-  local whole = unread == n and urls == n and expiry == n and redis.call('HLEN', K.topics) == tonumber(sums[2] or '0')
-    and redis.call('EXISTS', K.bytes_by_url) == (n > 0 and 1 or 0) and (n > 0 or sums[1] == '0')
+  local whole = unread == n and urls == n and expiry == n and redis.call('HLEN', K.topics) == meta.topics
+    and redis.call('EXISTS', K.bytes_by_url) == (n > 0 and 1 or 0) and (n > 0 or meta.bytes == '0')
   return whole and 'whole' or 'stale'
 end
 
@@ -71,11 +71,12 @@ local function index_anew()
 end
 
 -- For scripts that do not write the log: a loss of messages stays to be seen by one that does.
-local function mend_messages()
-  if check_messages() == 'stale' then index_anew() end
+local function mend_messages(meta)
+  if check_messages(meta) == 'stale' then index_anew() end
 end
 
--- A dead message's state is kept until it would have expired, for the sender; bounded, the soonest to expire goes.
+-- A dead message's state is kept until it would have expired, for the sender; bounded, the soonest to expire goes. What
+-- nothing bounds any more (one of the two keys was lost) goes at once.
 local function bury(seq, m, state, now)
   if redis.call('HLEN', K.stubs) ~= redis.call('ZCARD', K.stub_expiry) then redis.call('DEL', K.stubs, K.stub_expiry) end
   redis.call('HSET', K.stubs, seq, m.tag .. ' ' .. state .. ' ' .. int(now))
