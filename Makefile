@@ -26,9 +26,10 @@ check: install ## linters, types, imports
 	$(BIN)/lint-imports
 
 test: check ## all set-up, check, and the everyday tests
-	$(BIN)/pytest -m "not slow and not debian"
+	$(BIN)/pytest -m "not slow and not debian and not long"
 
-test-long: install ## thousands of random steps beside the model of an inbox, others each time
+test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
+	$(BIN)/pytest -m long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
 
 demo: install ## the main job, for real, on free ports and a temporary directory
@@ -44,7 +45,7 @@ bench: install ## how fast it is here
 ci: test ## test, what is slow or needs Debian's packages, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	redis-server --version
-	$(BIN)/pytest -m "slow or debian"
+	$(BIN)/pytest -m "(slow or debian) and not long"
 	$(MAKE) demo
 
 requirements: install ## pin and hash the dependencies that pyproject.toml names

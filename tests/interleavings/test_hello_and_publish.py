@@ -39,14 +39,14 @@ async def play(plan: Plan, config: Config, capsys: pytest.CaptureFixture[str]) -
         pytest.param(Plan(hello=READ, publish=APPENDED), id="everybody"),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True), id="closer"),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, cut="phone"), id="cut-in-its-hello"),
-        pytest.param(Plan(hello=ALL_OF_HELLO, publish=APPENDED), id="every-point", marks=pytest.mark.slow),
+        pytest.param(Plan(hello=ALL_OF_HELLO, publish=APPENDED), id="every-point", marks=pytest.mark.long),
         pytest.param(
-            Plan(hello=CLAIMED | READ, publish=APPENDED, knows_cursor=True), id="with-a-cursor", marks=pytest.mark.slow
+            Plan(hello=CLAIMED | READ, publish=APPENDED, knows_cursor=True), id="with-a-cursor", marks=pytest.mark.long
         ),
         pytest.param(
             Plan(hello=CLAIMED | READ, publish=APPENDED | LOCATED, disconnect={Point.LEFT}, publishes=1),
             id="finest",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
     ],
 )
