@@ -8,6 +8,7 @@ from pushctl.config.model import Config
 from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, PushUrlId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
+from pushctl.registry import messages as messages_module
 from pushctl.registry.messages import Delta, NewMessage, Snapshot, SnapshotLost, Stored
 from pushctl.registry.records import DroppedEntry, MessageEntry, PushUrlEntry, ReadEntry, RevokedEntry
 from pushctl.registry.store import AccountGone
@@ -563,3 +564,21 @@ async def test_a_topic_names_its_newest_while_older_ones_wait_for_gc(inbox: Inbo
         await inbox.lose("topics")
     await inbox.append(b"newest", topic="t")
     assert await inbox.unread() == [b"newest"]
+
+
+async def test_a_filter_that_leaves_pages_empty_ends_them_and_the_snapshot_is_whole(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages_module, "PAGE_COUNT", 3)
+    for n in range(40):
+        await inbox.append(b"%d" % n, rank=3 if n == 39 else 1)
+    place, got, pages = None, [], 0
+    while True:
+        page = await inbox.registry.messages.sync(ADA, place, min_rank=3, page_bytes=PAGE)
+        assert isinstance(page, Snapshot)
+        got += [record.body for record in page.messages]
+        place, pages = page.next, pages + 1
+        if page.done:
+            break
+    assert got == [b"39"]
+    assert pages >= 40 // (4 * 3)

@@ -36,13 +36,14 @@ local function snapshot(pin_seq, pin_tag, phase, after)
     if #urls == places then return {'snapshot', meta.epoch, pin_seq, pin_tag, 0, urls, messages, 'urls', after} end
     phase, after = 'messages', '0'
   end
-  local more = false
+  -- A page that a filter leaves empty ends, too: no script looks at a whole inbox.
+  local more, looks = false, 4 * places
   while not more do
     local page = redis.call('ZRANGEBYSCORE', K.unread, '(' .. after, pin_seq, 'LIMIT', 0, places)
     if #page == 0 then break end
     for _, seq in ipairs(page) do
-      if room <= 0 or #messages >= places then more = true break end
-      after = seq
+      if room <= 0 or #messages >= places or looks == 0 then more = true break end
+      after, looks = seq, looks - 1
       local m, record = unread_message(seq, nil, now)
       if m and m.urgency >= min_rank then
         messages[#messages + 1] = {seq, record}
