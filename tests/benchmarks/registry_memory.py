@@ -213,9 +213,10 @@ def server_version() -> str:
 
 
 def formula(bytes_of: dict[str, float]) -> str:
-    """What an operator reckons with. The body of a message counts by itself."""
+    """What an operator reckons with, for inboxes of up to a hundred messages. Bodies cost what the allocator rounds
+    their sizes up to."""
     body = (bytes_of["further message, 1,200 bytes"] - bytes_of["further message, 200 bytes"]) / 1000
-    more = bytes_of["further message, 200 bytes"] - 200 * body
+    more = bytes_of["further message, 200 bytes"] - 200
     first = bytes_of["first message, 200 bytes"] - bytes_of["further message, 200 bytes"]
     first_url = bytes_of["first push URL"] - bytes_of["further push URL"]
     terms = [

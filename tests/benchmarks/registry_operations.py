@@ -36,6 +36,7 @@ from tests.benchmarks.rig import (
     people,
     print_table,
     spread,
+    us,
     version,
 )
 
@@ -242,8 +243,8 @@ async def run(size: Size) -> None:
                     [
                         operation,
                         f"{callers}",
-                        *(f"{single.rate:,.0f}", f"{single.client_us:,.0f}", f"{single.servers_us:,.0f}"),
-                        *(f"{cluster.rate:,.0f}", f"{cluster.client_us:,.0f}", f"{cluster.servers_us:,.0f}"),
+                        *(f"{single.rate:,.0f}", us(single.client_us), us(single.servers_us)),
+                        *(f"{cluster.rate:,.0f}", us(cluster.client_us), us(cluster.servers_us)),
                         f"{cluster.rate / single.rate:.2f}",
                         f"{cluster.servers_us / single.servers_us:.2f}",
                     ]
@@ -259,7 +260,7 @@ async def run(size: Size) -> None:
                 *("Cluster/one: per second", "Redis µs"),
             ],
             rows,
-            f"Median of {size.rounds} rounds of {size.seconds:g} s; half of them were less than "
-            f"{apart[len(apart) // 2]:.0%} apart, the worst {apart[-1]:.0%}. {version(one.installation.servers[0])}.",
+            f"Median of {size.rounds} rounds of {size.seconds:g} s; half of the rates are good to "
+            f"±{apart[len(apart) // 2]:.0%}, the worst to ±{apart[-1]:.0%}. {version(one.installation.servers[0])}.",
         )
         await compare_group_commit(one, size)

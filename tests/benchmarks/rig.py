@@ -234,6 +234,11 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], 
     print(f"\n### {title}\n", line(head), line(rules), *map(line, rows), *(f"\n{note}" for note in notes), sep="\n")
 
 
+def us(microseconds: float) -> str:
+    """Three digits, more or less: what one of a large batch costs is less than one."""
+    return f"{microseconds:,.0f}" if microseconds >= 10 else f"{microseconds:.1f}"
+
+
 def machine() -> str:
     """What the figures are of, and how busy it was with other things."""
     model = subprocess.run(

@@ -5,6 +5,7 @@ Ratios are asserted, never times: each is between two figures of the same run, t
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,7 +14,9 @@ from tests.benchmarks import registry_scripts
 from tests.benchmarks.registry_memory import STEPS
 from tests.benchmarks.registry_scripts import FILTERED
 from tests.benchmarks.rig import UNLIMITED, one_redis, registry_on
+from tests.house.markdown import Document
 
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SIZE = registry_scripts.Size(rounds=7)
 LINES_OF_OPERATIONS = ("append", "read", "sync, 10 behind", "sync, 1,000 behind", "presence: claim, release")
 PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory")
@@ -36,11 +39,13 @@ async def test_a_question_about_ten_thousand_messages_takes_less_than_twice_what
     assert [each for each in found if each.ratio >= 2 and each.name != FILTERED] == []
 
 
-async def test_the_benchmarks_print_all_their_tables() -> None:
+async def test_the_benchmarks_print_all_the_tables_that_the_document_quotes() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.registry", "--quick"]
     with trio.fail_after(300):
         printed = (await trio.run_process(command, capture_stdout=True)).stdout.decode()
+    headings = Document(BENCHMARKS).headings()
     for part in PARTS:
+        assert any(heading.startswith(part) for heading in headings), part
         assert re.search(f"^### {re.escape(part)}", printed, re.MULTILINE), part
     for name in LINES_OF_OPERATIONS:
         for callers in (1, 16, 256):
