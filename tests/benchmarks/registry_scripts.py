@@ -33,7 +33,7 @@ SERVER, CONNECTION = ServerId("s1"), ConnectionId(new_id())
 PAGE_BYTES = 131_072
 
 FILTERED = "snapshot, a page that nothing is urgent enough for"
-"""The one script that looks at more messages than it answers with: at all there are."""
+"""The one script that looks at more messages than it answers with: at 800, where there are so many."""
 
 Call = Callable[[], Awaitable[object]]
 """One question that is one script."""
