@@ -97,17 +97,10 @@ class Master:
 async def meet_masters(registry: Registry, config: Config, clock: Clock) -> list[Master]:
     """Every master with what it says. Raises StoreUnavailable."""
     masters = []
-    for address, raw in (await registry.link.ask_masters("INFO")).items():
+    for address, info in (await registry.infos()).items():
         settings = await _settings(registry, address)
-        masters.append(
-            Master(registry, config, address, _lines(raw), settings, await _round_trips(registry, address, clock))
-        )
+        masters.append(Master(registry, config, address, info, settings, await _round_trips(registry, address, clock)))
     return masters
-
-
-def _lines(raw: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in raw.decode().splitlines() if line and not line.startswith("#"))
-    return {name: value for name, _, value in lines}
 
 
 async def _settings(registry: Registry, address: str) -> dict[str, str] | None:
