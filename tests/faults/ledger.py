@@ -143,7 +143,7 @@ class Ledger:
             if message.read_asked is not None and message.name in names:
                 self.note("read", f"{message.name} was marked read and is unread", message.sent)
         for book in self.books:
-            if book.user == user and (differing := book.unread() ^ names):
+            if book.user == user and (differing := book.unread().keys() ^ names):
                 for name in differing:
                     where = "shown by" if name in book.unread() else "unread, but not at"
                     self.note("read", f"{name} is {where} {book.label}", self.messages[name].sent)
@@ -151,10 +151,12 @@ class Ledger:
 
 @dataclass(slots=True)
 class _History:
-    """What a device knows through its cursor: messages by name in the order they came, ids that were read."""
+    """What a device knows through its cursor: messages in the order they came, and what was read."""
 
-    names: dict[str, None] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """name -> id"""
     gone: set[str] = field(default_factory=set)
+    """ids"""
     latest_sent: float = 0.0
     """Of all these messages."""
     since: float | None = None
@@ -165,9 +167,10 @@ class _History:
 
 
 class Book:
-    """One device. `punctual`: it reads at once, so what comes late was sent late."""
+    """One device. `punctual`: it reads at once, so what comes late was sent late. Not `whole`: only what it received is
+    judged, not what it did not."""
 
-    def __init__(self, ledger: Ledger, user: str, label: str, *, punctual: bool = True) -> None:
+    def __init__(self, ledger: Ledger, user: str, label: str, *, punctual: bool = True, whole: bool = True) -> None:
         self._ledger = ledger
         self.user = user
         self.label = label
@@ -179,10 +182,12 @@ class Book:
         self._history = _History()
         self._saved = _History()
         self._ephemeral: dict[str, float] = {}
-        ledger.books.append(self)
+        if whole:
+            ledger.books.append(self)
 
     @property
-    def history(self) -> dict[str, None]:
+    def history(self) -> dict[str, str]:
+        """What it got through its cursor: name -> id, in order."""
         return self._history.names
 
     # --- what it receives --------------------------------------------------------------------------------------------
@@ -235,7 +240,7 @@ class Book:
         elif message.answered is not None and message.answered < history.latest_sent:
             # Accepted before another was even sent, which is here already: it stands before that one in the log.
             self._ledger.note("order", f"{message.name} came to {self.label} behind a later one", message.sent)
-        history.names[message.name] = None
+        history.names[message.name] = id_
         history.latest_sent = max(history.latest_sent, message.sent)
 
     # --- its cursor --------------------------------------------------------------------------------------------------
@@ -262,9 +267,9 @@ class Book:
             return True
         return message.read_asked is not None and history.since is not None and message.read_asked < history.since
 
-    def unread(self) -> set[str]:
-        gone = {message.name for id_ in self._history.gone if (message := self._ledger.message_of(id_))}
-        return self._history.names.keys() - gone
+    def unread(self) -> dict[str, str]:
+        """What it shows: name -> id."""
+        return {name: id_ for name, id_ in self._history.names.items() if id_ not in self._history.gone}
 
     def late(self, lag: Callable[[float, float], float]) -> Iterator[Problem]:
         if not self._punctual:
