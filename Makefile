@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long demo serve ci bench requirements
+.PHONY: help install fmt check test test-long faults demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,6 +31,9 @@ test: check ## all set-up, check, and the everyday tests
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
+
+faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
+	$(BIN)/python -m tests.faults
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py

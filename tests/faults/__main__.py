@@ -9,6 +9,7 @@ and repeats the decisions of a run. Ends with 3 if anything was lost, doubled or
 import argparse
 import random
 import sys
+from functools import partial
 
 import trio
 from rich.console import Console
@@ -28,15 +29,14 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="short faults, as in the test")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    lengths = SHORT if options.short else Lengths()
     chosen = STRATEGIES if options.strategy == "all" else (options.strategy,)
     outcomes = []
     for strategy in chosen:
-        trouble = runs.faults(
-            options.seconds / len(chosen),
-            SHORT if options.short else Lengths(),
-            random.Random(f"{options.seed} {strategy} faults"),
-        )
-        outcomes.append(trio.run(runs.run, strategy, options.seed, trouble))
+        chance = random.Random(f"{options.seed} {strategy} faults")
+        trouble = runs.faults(options.seconds / len(chosen), lengths, chance)
+        size = runs.Size(freeze_seconds=lengths.freeze)
+        outcomes.append(trio.run(partial(runs.run, strategy, options.seed, trouble, size=size)))
         print(summary(outcomes[-1]), flush=True)
     Console(width=140).print(table(outcomes))
     return 3 if any(outcome.problems for outcome in outcomes) else 0

@@ -164,7 +164,7 @@ async def _build(
             label = f"s{number}" if role == "socket" else f"{role}{number}"
             port = free_port()
             urls[label] = f"http://127.0.0.1:{port}"
-            redis_links[label] = Proxy(lambda: trio.open_unix_socket(str(redis.path)))
+            redis_links[label] = Proxy(partial(trio.open_unix_socket, str(redis.path)))
             await nursery.start(redis_links[label].run)
             if role == "socket":
                 device_links[label] = Proxy(partial(trio.open_tcp_stream, "127.0.0.1", port))

@@ -1,7 +1,7 @@
 """One ledger of every message: when it was accepted, which device received it when, who read it, and what is wrong.
 
 Owns: the judgement. A message is known by its name, which is what it says; a device by its book.
-Promises: no I/O, and time is a parameter (seconds of one monotonic clock, that of the process which sends and receives).
+Promises: no I/O, and time is a parameter: seconds of one monotonic clock, that of the process which sends and receives.
 What is wrong is a Problem: told at once where that is possible, else by `missing` and `judge`.
 Must not know: sockets, frames, what was done to the service.
 
@@ -178,7 +178,7 @@ class Book:
         """By name, the first time."""
         self.away: list[tuple[float, float]] = []
         """When it left by its own will, and when it began to look for a server again."""
-        self._punctual = punctual
+        self.punctual = punctual
         self._history = _History()
         self._saved = _History()
         self._ephemeral: dict[str, float] = {}
@@ -272,7 +272,7 @@ class Book:
         return {name: id_ for name, id_ in self._history.names.items() if id_ not in self._history.gone}
 
     def late(self, lag: Callable[[float, float], float]) -> Iterator[Problem]:
-        if not self._punctual:
+        if not self.punctual:
             return
         for name, at in self._ephemeral.items():
             message = self._ledger.messages[name]

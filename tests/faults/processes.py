@@ -50,7 +50,8 @@ class RoleProcess:
         stdout, its_stdout = os.pipe()
         async with trio.lowlevel.FdStream(stdout) as said:
             with self.log.open("ab") as log:
-                self._process = subprocess.Popen(
+                # At once, not in a thread: tests/processes.py says why.
+                self._process = subprocess.Popen(  # noqa: ASYNC220
                     dying_with_us(command),
                     stdin=subprocess.DEVNULL,
                     stdout=its_stdout,

@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
+from functools import partial
 
 import trio
 
@@ -145,7 +146,7 @@ async def reset(stream: trio.SocketStream) -> None:
 @asynccontextmanager
 async def proxy(target: str, word: bytes = b"SUBSCRIBE") -> AsyncIterator[Proxy]:
     """A proxy to the Redis at this Unix socket."""
-    running = Proxy(lambda: trio.open_unix_socket(target), word)
+    running = Proxy(partial(trio.open_unix_socket, target), word)
     async with trio.open_nursery() as nursery:
         await nursery.start(running.run)
         yield running

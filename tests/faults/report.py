@@ -2,10 +2,10 @@
 
 Owns: what belongs to which fault, and the time to recover. Must not know: how a run is made.
 
-A message belongs to the fault that was struck last before it was sent, or within IN_FLIGHT_SECONDS after that. The time
-to recover is the longest that anybody waited: a device for a message after its 201, a site for an answer of 201; counted
-from the fault's end at the earliest (kills and drains: from their begin), not counting when a device was away by its own
-will.
+A message belongs to the fault that was struck last before it was sent, or within IN_FLIGHT_SECONDS after that. The
+time to recover is the longest that anybody waited: a device for a message after its 201, a site for an answer of 201;
+counted from the fault's end at the earliest (kills and drains: from their begin), without the time that a device was
+away by its own will; slow readers are left out.
 """
 
 from bisect import bisect_right
@@ -35,7 +35,7 @@ class Row:
     """Connections that devices lost, of those that keep to the protocol."""
     recover_seconds: float = 0.0
     worst: str = ""
-    """What was struck at that time."""
+    """What was struck at that time, and who waited."""
 
 
 class Account:
@@ -54,10 +54,10 @@ class Account:
         for message in outcome.ledger.messages.values():
             if message.exists:
                 self._row(message.sent).messages += 1
-        for struck, seconds in (*self._waits(), *self._refusals()):
+        for struck, seconds, who in (*self._waits(), *self._refusals()):
             row = self.rows[struck.fault.name]
             if seconds > row.recover_seconds:
-                row.recover_seconds, row.worst = seconds, struck.what
+                row.recover_seconds, row.worst = seconds, f"{struck.what} {who}"
 
     def _struck(self, at: float) -> Struck | None:
         index = bisect_right(self._began, at) - 1
@@ -67,17 +67,19 @@ class Account:
         struck = self._struck(at)
         return self.rows[struck.fault.name if struck else BEFORE]
 
-    def _waits(self) -> Iterator[tuple[Struck, float]]:
+    def _waits(self) -> Iterator[tuple[Struck, float, str]]:
         for book in self._outcome.ledger.books:
+            if not book.punctual:
+                continue
             for name, at in book.received.items():
                 message = self._outcome.ledger.messages[name]
                 if message.ttl and (struck := self._struck(message.sent)):
-                    yield struck, at - max(struck.reference, _promised(message), _back(book, at))
+                    yield struck, at - max(struck.reference, _promised(message), _back(book, at)), book.label
 
-    def _refusals(self) -> Iterator[tuple[Struck, float]]:
-        for at, _ in self._outcome.mail.refusals:
+    def _refusals(self) -> Iterator[tuple[Struck, float, str]]:
+        for at, answer in self._outcome.mail.refusals:
             if struck := self._struck(at):
-                yield struck, at - struck.reference
+                yield struck, at - struck.reference, answer
 
 
 def _promised(message: Message) -> float:
@@ -97,8 +99,8 @@ def table(outcomes: list[Outcome]) -> Table:
         for name, row in Account(outcome).rows.items():
             other = sum(row.problems.values()) - row.problems["lost"] - row.problems["duplicate"]
             numbers = (row.times, row.messages, row.problems["lost"], row.problems["duplicate"], other, row.losses)
-            worst = f"{row.recover_seconds:.1f} s{f' ({row.worst})' if row.worst else ''}"
-            result.add_row(outcome.strategy, name, *map(str, numbers), "" if name == BEFORE else worst)
+            worst = f"{row.recover_seconds:.1f} s ({row.worst.strip()})"
+            result.add_row(outcome.strategy, name, *map(str, numbers), worst if row.worst else "")
         result.add_section()
     return result
 
@@ -111,12 +113,13 @@ def summary(outcome: Outcome) -> str:
     reached = sum(any(message.name in book.received for book in ledger.books) for message in ephemeral)
     read = sum(message.read_asked is not None for message in existing)
     refusals = Counter(what for _, what in outcome.mail.refusals)
+    losses = Counter(how for _, how in outcome.world.losses)
+    seconds = outcome.ended - outcome.began
     lines = [
-        f"{outcome.strategy}, seed {outcome.seed}: {outcome.ended - outcome.began:.0f} s, {len(outcome.struck)} faults, "
-        f"{len(existing)} messages accepted ({len(ephemeral)} with TTL 0, of which {reached} reached somebody), "
-        f"{read} read, {len(ledger.messages) - len(existing)} not accepted ({dict(refusals)}), "
-        f"{len(outcome.world.losses)} connections lost {dict(Counter(how for _, how in outcome.world.losses))}, "
-        f"own lag at worst {outcome.lag_seconds:.2f} s"
+        f"{outcome.strategy}, seed {outcome.seed}: {len(outcome.struck)} faults in {seconds:.0f} s",
+        f"  accepted {len(existing)} messages, {len(ephemeral)} with TTL 0, {reached} of which came to somebody",
+        f"  marked read {read}; POSTs not accepted {dict(refusals)}; connections lost {dict(losses)}",
+        f"  this process did not listen for {outcome.lag_seconds:.2f} s at worst",
     ]
     problems = sorted(outcome.problems, key=lambda problem: problem.kind)
     for kind, some in groupby(problems, key=lambda problem: problem.kind):

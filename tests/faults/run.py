@@ -15,7 +15,7 @@ import trio
 
 from tests.faults.deployment import PREFIX, Deployment, Pace, deployed
 from tests.faults.ledger import Ledger, Problem
-from tests.faults.plan import Lengths, Scene, Struck, rounds
+from tests.faults.plan import SHORT, Lengths, Scene, Struck, rounds
 from tests.faults.senders import Mail, Site, Target
 from tests.faults.swarm import Device, Manners, World
 from tests.faults.unruly import misbehave
@@ -39,16 +39,20 @@ class Size:
     users: int = 16
     unruly: int = 4
     """Users of whose two devices one does not behave."""
+    freeze_seconds: float = SHORT.freeze
+    """The longest that a server may be frozen: some devices are more patient."""
 
 
-MANNERS = (
-    Manners(),
-    Manners(patience_seconds=30),
-    Manners(patience_seconds=2.5),
-    Manners(vanishes_after_seconds=5),
-    Manners(vanishes_after_seconds=8, forgets=True),
-    Manners(frame_seconds=0.2, patience_seconds=30),
-)
+def all_manners(freeze_seconds: float) -> list[Manners]:
+    """Of devices that keep to the protocol. Some leave a frozen server, some stay."""
+    patient = freeze_seconds + 2
+    return [
+        Manners(patience_seconds=patient),
+        Manners(patience_seconds=3),
+        Manners(patience_seconds=3, vanishes_after_seconds=5),
+        Manners(patience_seconds=patient, vanishes_after_seconds=8, forgets=True),
+        Manners(patience_seconds=patient, frame_seconds=0.2),
+    ]
 
 
 class Lag:
@@ -150,6 +154,7 @@ async def _households(
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http, trio.open_nursery() as nursery:
         town = Town(deployment.service, http)
         world = World(deployment.service.boxoffice, http, ledger)
+        kinds = all_manners(size.freeze_seconds)
         devices: list[Device] = []
         targets: list[Target] = []
         doors = [f"ws://127.0.0.1:{link.port}/" for link in deployment.device_links.values()]
@@ -158,7 +163,7 @@ async def _households(
             targets.append(await _allow(people[0], deployment))
             for n, person in enumerate(people):
                 unruly = n == 1 and number >= size.users
-                manners = Manners() if unruly else chance.choice(MANNERS)
+                manners = Manners() if unruly else chance.choice(kinds)
                 label = f"user{number}/{n}{' (unruly)' if unruly else ''}"
                 device = Device(person, label, world, manners, random.Random(chance.random()))
                 devices.append(device)
@@ -181,7 +186,7 @@ async def _settle(world: World, devices: list[Device], ledger: Ledger) -> None:
     """Until every device has everything, for SETTLE_SECONDS at most: then what is missing is lost."""
     world.calm = True
     with trio.move_on_after(SETTLE_SECONDS):
-        while any(ledger.missing()) or not all(device.settled for device in devices):
+        while any(ledger.missing()) or not all(each.settled for each in devices):  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.1)
     await trio.sleep(QUIET_SECONDS)
     for device in devices:
@@ -220,6 +225,6 @@ async def _leftovers(deployment: Deployment) -> list[Problem]:
         return leases + jobs
 
     with trio.move_on_after(LEFTOVER_SECONDS):
-        while found := await trio.to_thread.run_sync(look):
+        while found := await trio.to_thread.run_sync(look):  # noqa: ASYNC110 - Redis tells nobody
             await trio.sleep(0.2)
     return [Problem("leftover", text, trio.current_time()) for text in found]

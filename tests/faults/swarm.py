@@ -122,14 +122,13 @@ class Device:
         end = _End(pause=self.chance.uniform(0, BACKOFF_SECONDS[0]))
         self._pages = []
         try:
-            async with line_to(url, seconds=HANDSHAKE_SECONDS, small=bool(self.manners.frame_seconds)) as line:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch, line, nursery.cancel_scope, end)
-                    nursery.start_soon(self._leave_some_day, line, nursery.cancel_scope, end)
-                    await self._talk(line, end)
+            small = bool(self.manners.frame_seconds)
+            async with line_to(url, seconds=HANDSHAKE_SECONDS, small=small) as line, trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, line, nursery.cancel_scope, end)
+                nursery.start_soon(self._leave_some_day, line, nursery.cancel_scope, end)
+                await self._talk(line, end)
         except Over as over:
             end.reason = end.reason or str(over.code)
-            end.welcomed = end.welcomed or over.code >= 4000
             if over.code in UNJUST:
                 self.world.ledger.note("closed", f"{self.book.label} was closed with {over.code}", trio.current_time())
         if end.reason == LEFT:
@@ -144,14 +143,15 @@ class Device:
         await line.send({"type": "hello", "token": self.person.token, "cursor": self.cursor})
         while True:
             frame = await line.receive()
-            end.welcomed = True
-            if frame["type"] == "reconnect":
+            if frame["type"] == "welcome":
+                end.welcomed = True
+            elif frame["type"] == "reconnect":
                 end.pause = frame["after_ms"] / 1000
             await self._follow(line, frame)
 
     async def _watch(self, line: Line, connection: trio.CancelScope, end: "_End") -> None:
         """Silence is death."""
-        while line.silent_seconds < self.manners.patience_seconds:
+        while line.silent_seconds < self.manners.patience_seconds:  # noqa: ASYNC110 - it is a clock
             await trio.sleep(self.manners.patience_seconds - line.silent_seconds)
         end.reason = end.reason or "silence"
         connection.cancel()

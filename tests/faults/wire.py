@@ -103,7 +103,11 @@ async def line_to(url: str, *, seconds: float, small: bool = False) -> AsyncIter
             heard = _Heard(stream)
             async with stream, trio.open_nursery() as nursery:
                 websocket = await trio_websocket.wrap_client_stream(
-                    nursery, heard, parts.netloc, parts.path, subprotocols=["pushctl.v1"]
+                    nursery,
+                    heard,  # type: ignore[arg-type]  # any stream will do
+                    parts.netloc,
+                    parts.path,
+                    subprotocols=["pushctl.v1"],
                 )
                 dialling.deadline = float("inf")
                 yield Line(heard, websocket)
