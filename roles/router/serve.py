@@ -20,8 +20,8 @@ from pushctl.metrics import Metrics
 from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.jobs import Taken
-from pushctl.routing import choose
-from pushctl.routing.strategy import Picture, Strategy
+from pushctl.routing import open_strategy
+from pushctl.routing.strategy import Strategy
 from pushctl.runtime import Ready
 from pushctl.stages import Stage
 
@@ -51,15 +51,13 @@ class RouterRole:
             open_registry(
                 self._config, name="router", installation=installation_of(self._config.identity.keys_file)
             ) as registry,
+            open_strategy(self._config, registry, self._consumer) as strategy,
             trio.open_nursery() as nursery,
         ):
             self._registry = registry
             partitions = range(registry.jobs.partitions)
             for partition in partitions:
                 await self._join(registry, partition)
-            picture = Picture(registry, judge=self._consumer)
-            nursery.start_soon(picture.keep)
-            strategy = choose(self._config, registry, picture)
             task_status.started(Ready("router", self.label, None, None))
             async with trio.open_nursery() as readers:
                 for partition in partitions:
@@ -167,6 +165,7 @@ class RouterRole:
             self.metrics.jobs.labels("nobody").inc(delivered.nobody)
             self.metrics.jobs.labels("pruned").inc(delivered.pruned)
             self.metrics.jobs.labels("unheard").inc(delivered.unheard)
+            self.metrics.jobs.labels("detoured").inc(delivered.detoured)
             self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
         await self._hand_over(registry, lasting)
 
