@@ -118,10 +118,11 @@ class Keys:
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 
-    def channel(self, server: ServerId, partition: int, partitions: int) -> str:
-        """The pub/sub channel on which a socket server hears of a partition's users. Not a key; here because it shares
-        the prefix."""
-        return f"{self.prefix}:server:{server}:{partitions}.{partition}"
+    def channel(self, server: ServerId | None, partition: int, partitions: int) -> str:
+        """The pub/sub channel on which a socket server (None: every one of them) hears of a partition's users. Not a
+        key, but in the slot of the partition's job stream: a Cluster of Redis 7 keeps it on that one master."""
+        listener = "everyone" if server is None else f"server:{server}"
+        return f"{self.route(partition, partitions)}:{listener}"
 
 
 def slot_of(key: str | bytes) -> int:

@@ -184,6 +184,7 @@ class Partition:
         self._metrics.jobs.labels("nobody").inc(delivered.nobody)
         self._metrics.jobs.labels("pruned").inc(delivered.pruned)
         self._metrics.jobs.labels("unheard").inc(delivered.unheard)
+        self._metrics.jobs.labels("detoured").inc(delivered.detoured)
         self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
 
     async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:

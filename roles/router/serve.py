@@ -12,8 +12,7 @@ from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
-from pushctl.routing import choose
-from pushctl.routing.strategy import Picture
+from pushctl.routing import open_strategy
 from pushctl.runtime import Ready
 from roles.router.partition import Partition
 
@@ -38,22 +37,18 @@ class RouterRole:
             open_registry(
                 self._config, name="router", installation=installation_of(self._config.identity.keys_file)
             ) as registry,
-            trio.open_nursery() as nursery,
+            open_strategy(self._config, registry, self._consumer) as strategy,
         ):
             self._registry = registry
             partitions = [self._partition(registry, number) for number in range(registry.jobs.partitions)]
             async with trio.open_nursery() as joining:
                 for partition in partitions:
                     joining.start_soon(partition.join)
-            picture = Picture(registry, judge=self._consumer)
-            nursery.start_soon(picture.keep)
-            strategy = choose(self._config, registry, picture)
             task_status.started(Ready("router", self.label, None, None))
             async with trio.open_nursery() as work:
                 for partition in partitions:
                     work.start_soon(partition.run, strategy)
             self._idle.set()
-            nursery.cancel_scope.cancel()
 
     def _partition(self, registry: Registry, number: int) -> Partition:
         return Partition(

@@ -23,7 +23,8 @@ from pushctl.inbox import Inbox
 from pushctl.protocol.jobs import Batch, Job, decode_job
 from pushctl.registry import Registry, open_registry
 from pushctl.routing.channel import ChannelStrategy
-from pushctl.routing.strategy import Picture
+from pushctl.routing.lookup import Lookup
+from pushctl.routing.picture import Picture
 from pushctl.testing.service import for_tests
 from roles.socket.serve import SocketRole
 
@@ -66,7 +67,7 @@ class Scene:
     def __init__(self, registry: Registry, sealer: Sealer) -> None:
         self.registry = registry
         self._sealer = sealer
-        self._strategy = ChannelStrategy(registry, Picture(registry, CONSUMER))
+        self._strategy = ChannelStrategy(registry, Lookup(registry, Picture(registry, CONSUMER)))
         self._jobs: Boxes[Job] = Boxes()
         self._arrived: Boxes[tuple[Server, Batch]] = Boxes()
 
