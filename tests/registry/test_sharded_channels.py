@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from pushctl.ids import ServerId
+from pushctl.overview import gather
 from pushctl.protocol.jobs import Batch, SessionEnds, encode
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.connection import ConnectionLost
@@ -52,6 +53,15 @@ async def test_hints_are_heard_and_burden_no_other_master_where_redis_can(three:
                     assert [await listener.hear(), await listener.hear()] == [b"ours", b"all"]
                     assert unheard == (1 if new else 0)
     assert (await in_thread(passed_on, three) == 0) is new
+
+
+async def test_an_operator_sees_how_hints_travel(three: RedisCluster) -> None:
+    config = impatient(three.url)
+    async with open_registry(config, name="test") as registry:
+        routing = (await gather(registry, config)).routing
+    assert {part.publish for part in routing.partitions} == {
+        "SPUBLISH" if await in_thread(is_new, three) else "PUBLISH"
+    }
 
 
 async def test_whoever_still_publishes_in_the_old_way_is_heard_too(three: RedisCluster) -> None:
