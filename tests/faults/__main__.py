@@ -18,7 +18,7 @@ from tests.faults import run as runs
 from tests.faults.plan import SHORT, Lengths
 from tests.faults.report import summary, table
 
-STRATEGIES = ("channel",)
+STRATEGIES = ("rpc", "channel", "broadcast")
 
 
 def main() -> int:
