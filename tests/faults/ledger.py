@@ -9,7 +9,7 @@ What may be excused. A message not answered 201 may or may not exist, but if any
 that a device asked to be marked read need not come to devices that learn so first. Nothing else is excused.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -104,16 +104,26 @@ class Ledger:
         for book in self.books:
             yield from ((message, book) for message in self.lasting(book.user) if not book.has(message))
 
-    def judge(self, lag: Callable[[float, float], float]) -> list[Problem]:
+    def judge(self, lag: Callable[[float, float], float], calm: Sequence[tuple[float, float]] = ()) -> list[Problem]:
         """Everything that is wrong, once all settled. `lag(a, b)`: for how long of that time this process, whose clock
-        it is, was not listening."""
+        it is, was not listening. `calm`: begins and ends of times when nothing was wrong with the service."""
         problems = list(self.problems)
         for message, book in self.missing():
             problems.append(Problem("lost", f"{message.name} never came to {book.label}", message.sent))
         for book in self.books:
             problems += book.late(lag)
+            problems += self._passed_by(book, calm)
         problems += self._quarrels()
         return problems
+
+    def _passed_by(self, book: "Book", calm: Sequence[tuple[float, float]]) -> Iterator[Problem]:
+        """Messages with TTL 0 that a connected device did not get, though nothing was wrong."""
+        for message in self.messages.values():
+            if message.ttl or message.user != book.user or message.answered is None or message.name in book.received:
+                continue
+            during = message.sent, message.answered + EPHEMERAL_SECONDS
+            if book.was_connected(*during) and any(begin <= message.sent and during[1] <= end for begin, end in calm):
+                yield Problem("lost", f"{message.name} (TTL 0) passed {book.label} by in a calm time", message.sent)
 
     def _quarrels(self) -> Iterator[Problem]:
         """Devices of a user that have seen the same messages in another order."""
@@ -179,6 +189,8 @@ class Book:
         self.away: list[tuple[float, float]] = []
         """When it left by its own will, and when it began to look for a server again."""
         self.punctual = punctual
+        self._connected: list[tuple[float, float]] = []
+        self._came: float | None = None
         self._history = _History()
         self._saved = _History()
         self._ephemeral: dict[str, float] = {}
@@ -243,6 +255,23 @@ class Book:
         history.names[message.name] = id_
         history.latest_sent = max(history.latest_sent, message.sent)
 
+    # --- its connections ---------------------------------------------------------------------------------------------
+
+    def came(self, at: float) -> None:
+        """It is connected and in sync."""
+        self._came = self._came or at
+
+    def went(self, at: float) -> None:
+        if self._came is not None:
+            self._connected.append((self._came, at))
+            self._came = None
+
+    def was_connected(self, begin: float, end: float) -> bool:
+        """And in sync, all of this time."""
+        if self._came is not None and self._came <= begin:
+            return True
+        return any(came <= begin and end <= went for came, went in self._connected)
+
     # --- its cursor --------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
@@ -282,6 +311,3 @@ class Book:
             seconds = at - message.answered - lag(message.answered, at)
             if seconds > EPHEMERAL_SECONDS:
                 yield Problem("late", f"{name} (TTL 0) came to {self.label} after {seconds:.2f} s", message.sent)
-
-    def ephemerals(self) -> set[str]:
-        return set(self._ephemeral)

@@ -27,9 +27,15 @@ class Lengths:
     redis_freeze: float = 5
     cut: float = 4
     rest: float = 3
+    before: float = 5
+    """Calm, until the first."""
+    recovery: float = 45
+    """After the last until all must be as at first: a connection that went silent is found after 40."""
+    after: float = 5
+    """Calm again; 0: not looked at."""
 
 
-SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.5, rest=1)
+SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.2, rest=0.8, before=4, recovery=0, after=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,16 @@ class Outcome:
     began: float
     struck: list[Struck] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    calm: list[tuple[float, float]] = field(default_factory=list)
+    """When nothing was wrong with the service."""
     ended: float = 0.0
     lag_seconds: float = 0.0
+
+    async def calm_for(self, seconds: float) -> None:
+        """Let messages flow; nothing is wrong with the service."""
+        began = trio.current_time()
+        await trio.sleep(seconds)
+        self.calm.append((began, trio.current_time()))
 
 
 Trouble = Callable[[Deployment, Outcome], Awaitable[None]]
@@ -103,7 +111,8 @@ def faults(seconds: float, lengths: Lengths, chance: random.Random) -> Trouble:
 
     async def trouble(deployment: Deployment, outcome: Outcome) -> None:
         scene = Scene(deployment, chance, lengths)
-        until = trio.current_time() + seconds
+        await outcome.calm_for(lengths.before)
+        until = trio.current_time() + seconds - lengths.before - lengths.recovery - lengths.after
         for faults in rounds(chance):
             for fault in faults:
                 began = trio.current_time()
@@ -111,7 +120,9 @@ def faults(seconds: float, lengths: Lengths, chance: random.Random) -> Trouble:
                 outcome.struck.append(Struck(fault, what, began, trio.current_time()))
                 await trio.sleep(lengths.rest)
             if trio.current_time() >= until:
-                return
+                break
+        await trio.sleep(lengths.recovery)
+        await outcome.calm_for(lengths.after)
 
     return trouble
 
@@ -131,13 +142,12 @@ async def run(
                 async with trio.open_nursery() as sites:
                     for number in range(SITES):
                         sites.start_soon(Site(f"site{number}", mail, random.Random(chance.random())).run)
-                    await trio.sleep(2)
                     await trouble(deployment, outcome)
                     mail.over = True
                 await _settle(world, devices, ledger)
                 nursery.cancel_scope.cancel()
             await _compare(devices, ledger)
-            outcome.problems = ledger.judge(lag.between)
+            outcome.problems = ledger.judge(lag.between, outcome.calm)
             outcome.lag_seconds = lag.worst
         outcome.problems += await _leftovers(deployment)
         await deployment.stop()

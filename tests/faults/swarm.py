@@ -97,7 +97,6 @@ class Device:
             else:
                 pause = self.chance.uniform(0, self._backoff)
                 self._backoff = min(2 * self._backoff, BACKOFF_SECONDS[1])
-            self.live = trio.Event()
             await trio.sleep(pause)
 
     async def _servers(self) -> list[str]:
@@ -131,6 +130,8 @@ class Device:
             end.reason = end.reason or str(over.code)
             if over.code in UNJUST:
                 self.world.ledger.note("closed", f"{self.book.label} was closed with {over.code}", trio.current_time())
+        self.live = trio.Event()
+        self.book.went(trio.current_time())
         if end.reason == LEFT:
             return await self._stay_away()
         if not end.welcomed:
@@ -182,6 +183,7 @@ class Device:
         self._apply(frame)
         if frame["type"] == "sync" and frame["done"]:
             self.live.set()
+            self.book.came(trio.current_time())
             if self._to_read:
                 await line.send({"type": "read", "ids": sorted(self._to_read)})
         if frame["type"] == "message" and frame["cursor"]:

@@ -207,6 +207,17 @@ def test_a_message_with_ttl_0_after_its_two_seconds_is_late_unless_we_did_not_li
     assert case.ledger.judge(lambda _, __: 0.2) == []
 
 
+def test_a_message_with_ttl_0_may_not_pass_by_whoever_is_connected_in_a_calm_time(case: Case) -> None:
+    case.phone.came(0.0)
+    case.laptop.came(2.0)  # in the middle of it
+    case.send(1, ttl=0)
+    judged = case.ledger.judge(lambda _, __: 0.0, [(0.5, 5.0)])
+    assert [(problem.kind, "phone" in problem.text) for problem in judged] == [("lost", True)]
+    assert case.ledger.judge(lambda _, __: 0.0, [(0.5, 3.0)]) == []
+    case.phone.went(2.0)
+    assert case.ledger.judge(lambda _, __: 0.0, [(0.5, 5.0)]) == []
+
+
 @pytest.mark.parametrize(("ttl", "logged"), [(0, True), (60, False)])
 def test_only_messages_with_ttl_0_are_outside_the_log(case: Case, ttl: int, logged: bool) -> None:
     case.send(1, ttl=ttl)

@@ -6,7 +6,7 @@ a device concludes is independent of it. Must not know: what frames mean.
 
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,14 +30,20 @@ class Over(Exception):
 
 
 class _Heard(trio.abc.Stream):
-    """A stream that knows when it last heard anything, pings too."""
+    """A stream that knows when it last heard anything, pings too. `ended`: called when there is no more."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, ended: Callable[[], None]) -> None:
         self.stream = stream
         self.at = trio.current_time()
+        self._ended = ended
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        chunk = await self.stream.receive_some(max_bytes)
+        chunk: bytes | bytearray = b""
+        try:
+            chunk = await self.stream.receive_some(max_bytes)
+        finally:
+            if not chunk:
+                self._ended()
         self.at = trio.current_time()
         return chunk
 
@@ -96,11 +102,13 @@ async def line_to(url: str, *, seconds: float, small: bool = False) -> AsyncIter
     parts = urlsplit(url)
     over: Over | None = None
     try:
+        # The library waits for ever for an answer to a handshake when TCP ends instead.
+        shaken = False
         with trio.CancelScope(deadline=trio.current_time() + seconds) as dialling:
             stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 0)
             if small:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
-            heard = _Heard(stream)
+            heard = _Heard(stream, lambda: None if shaken else dialling.cancel())
             async with stream, trio.open_nursery() as nursery:
                 websocket = await trio_websocket.wrap_client_stream(
                     nursery,
@@ -109,6 +117,7 @@ async def line_to(url: str, *, seconds: float, small: bool = False) -> AsyncIter
                     parts.path,
                     subprotocols=["pushctl.v1"],
                 )
+                shaken = True
                 dialling.deadline = float("inf")
                 yield Line(heard, websocket)
                 nursery.cancel_scope.cancel()
