@@ -17,8 +17,7 @@ from rich.console import Console
 from tests.faults import run as runs
 from tests.faults.plan import SHORT, Lengths
 from tests.faults.report import summary, table
-
-STRATEGIES = ("rpc", "channel", "broadcast")
+from tests.faults.troubles import STRATEGIES, faults
 
 
 def main() -> int:
@@ -34,7 +33,7 @@ def main() -> int:
     outcomes = []
     for strategy in chosen:
         chance = random.Random(f"{options.seed} {strategy} faults")
-        trouble = runs.faults(options.seconds / len(chosen), lengths, chance)
+        trouble = faults(options.seconds / len(chosen), lengths, chance)
         size = runs.Size(freeze_seconds=lengths.freeze)
         outcomes.append(trio.run(partial(runs.run, strategy, options.seed, trouble, size=size)))
         print(summary(outcomes[-1]), flush=True)

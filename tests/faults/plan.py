@@ -27,6 +27,8 @@ class Lengths:
     redis_freeze: float = 5
     cut: float = 4
     rest: float = 3
+    kills: int = 2
+    """Of each role, and of Redis, in a round."""
     before: float = 5
     """Calm, until the first."""
     recovery: float = 45
@@ -35,7 +37,7 @@ class Lengths:
     """Calm again; 0: not looked at."""
 
 
-SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.2, rest=0.8, before=4, recovery=0, after=0)
+SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.2, rest=0.8, kills=1, before=4, recovery=0, after=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,13 @@ class Fault:
     strike: Callable[["Scene"], Awaitable[str]]
     """Does it, and undoes it. What exactly was struck."""
     counts_from: Literal["begin", "end"]
-    """When everything should be well again, and slow recovery begins."""
+    """When slow recovery begins."""
+
+    async def struck(self, scene: "Scene") -> "Struck":
+        began = trio.current_time()
+        what = await self.strike(scene)
+        ended = trio.current_time()
+        return Struck(self.name, what, began, ended, began if self.counts_from == "begin" else ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +66,12 @@ class Scene:
 class Struck:
     """A fault that was. Times of the run's clock."""
 
-    fault: Fault
+    name: str
     what: str
     began: float
     ended: float
-
-    @property
-    def reference(self) -> float:
-        return self.began if self.fault.counts_from == "begin" else self.ended
+    reference: float
+    """From when on everything should be well, and what is not is slow recovery."""
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -160,7 +166,8 @@ FAULTS = (
 )
 
 
-def rounds(chance: random.Random) -> Iterator[list[Fault]]:
-    """Every fault once, shuffled; for ever."""
+def rounds(lengths: Lengths, chance: random.Random) -> Iterator[list[Fault]]:
+    """Every fault once, kills as often as `lengths` say, shuffled; for ever."""
+    faults = [*FAULTS, *(lengths.kills - 1) * [fault for fault in FAULTS if fault.name.startswith("kill")]]
     while True:
-        yield chance.sample(FAULTS, len(FAULTS))
+        yield chance.sample(faults, len(faults))

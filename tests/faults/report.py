@@ -45,8 +45,8 @@ class Account:
         self._outcome = outcome
         self._began = [struck.began - IN_FLIGHT_SECONDS for struck in outcome.struck]
         self.rows: dict[str, Row] = {BEFORE: Row(times=1)}
-        for struck in sorted(outcome.struck, key=lambda struck: struck.fault.name):
-            self.rows.setdefault(struck.fault.name, Row()).times += 1
+        for struck in sorted(outcome.struck, key=lambda struck: struck.name):
+            self.rows.setdefault(struck.name, Row()).times += 1
         for problem in outcome.problems:
             self._row(problem.at).problems[problem.kind] += 1
         for at, _ in outcome.world.losses:
@@ -55,7 +55,7 @@ class Account:
             if message.exists:
                 self._row(message.sent).messages += 1
         for struck, seconds, who in (*self._waits(), *self._refusals()):
-            row = self.rows[struck.fault.name]
+            row = self.rows[struck.name]
             if seconds > row.recover_seconds:
                 row.recover_seconds, row.worst = seconds, f"{struck.what} {who}"
 
@@ -65,7 +65,7 @@ class Account:
 
     def _row(self, at: float) -> Row:
         struck = self._struck(at)
-        return self.rows[struck.fault.name if struck else BEFORE]
+        return self.rows[struck.name if struck else BEFORE]
 
     def _waits(self) -> Iterator[tuple[Struck, float, str]]:
         for book in self._outcome.ledger.books:

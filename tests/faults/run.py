@@ -15,7 +15,7 @@ import trio
 
 from tests.faults.deployment import PREFIX, Deployment, Pace, deployed
 from tests.faults.ledger import Ledger, Problem
-from tests.faults.plan import SHORT, Lengths, Scene, Struck, rounds
+from tests.faults.plan import SHORT, Struck
 from tests.faults.senders import Mail, Site, Target
 from tests.faults.swarm import Device, Manners, World
 from tests.faults.unruly import misbehave
@@ -104,27 +104,6 @@ class Outcome:
 
 Trouble = Callable[[Deployment, Outcome], Awaitable[None]]
 """What happens while messages flow. It notes in the outcome what it struck."""
-
-
-def faults(seconds: float, lengths: Lengths, chance: random.Random) -> Trouble:
-    """Whole rounds of faults, until so many seconds are over: one at least."""
-
-    async def trouble(deployment: Deployment, outcome: Outcome) -> None:
-        scene = Scene(deployment, chance, lengths)
-        await outcome.calm_for(lengths.before)
-        until = trio.current_time() + seconds - lengths.before - lengths.recovery - lengths.after
-        for faults in rounds(chance):
-            for fault in faults:
-                began = trio.current_time()
-                what = await fault.strike(scene)
-                outcome.struck.append(Struck(fault, what, began, trio.current_time()))
-                await trio.sleep(lengths.rest)
-            if trio.current_time() >= until:
-                break
-        await trio.sleep(lengths.recovery)
-        await outcome.calm_for(lengths.after)
-
-    return trouble
 
 
 async def run(
