@@ -29,6 +29,8 @@ class ServerStats(msgspec.Struct, frozen=True):
     started_at: str
     rss_bytes: int
     seen_ms_ago: int
+    rpc_url: str
+    """where routers may call it; empty: they reach it through Redis only"""
 
 
 class UserStats(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ class MessageStats(msgspec.Struct, frozen=True):
 
 class PartitionStats(msgspec.Struct, frozen=True):
     """A job stream: `length` jobs in it, of which `pending` were taken by a router and not handed over; the oldest was
-    written `lag_ms` ago."""
+    written `lag_ms` ago. `publish`: the command that brings hints to channels, SPUBLISH or PUBLISH."""
 
     partition: int
     length: int
@@ -62,6 +64,7 @@ class PartitionStats(msgspec.Struct, frozen=True):
     pending: int
     lag_ms: int
     routers: int
+    publish: str
 
 
 class RouterStats(msgspec.Struct, frozen=True):
@@ -121,6 +124,7 @@ async def gather(registry: Registry, config: Config) -> Overview:
             started_at=server.row.started_at,
             rss_bytes=server.row.rss_bytes,
             seen_ms_ago=server.seen_ms_ago,
+            rpc_url=server.rpc_url,
         )
         for server in await registry.servers.picture("")
     ]
@@ -140,7 +144,11 @@ async def gather(registry: Registry, config: Config) -> Overview:
         servers=servers,
         users=users,
         messages=messages,
-        routing=_routing(config, await registry.jobs.backlogs()),
+        routing=_routing(
+            config,
+            await registry.jobs.backlogs(),
+            [await registry.channels.verb(partition) for partition in range(registry.channels.partitions)],
+        ),
         redis=RedisStats(
             version=info["redis_version"],
             used_memory_bytes=int(info["used_memory"]),
@@ -155,14 +163,20 @@ async def gather(registry: Registry, config: Config) -> Overview:
 STRATEGIES = get_args(get_type_hints(Routing)["strategy"])
 
 
-def _routing(config: Config, found: Sequence[tuple[Backlog, Sequence[Consumer]]]) -> RoutingStats:
+def _routing(config: Config, found: Sequence[tuple[Backlog, Sequence[Consumer]]], verbs: Sequence[str]) -> RoutingStats:
     held: dict[str, list[Consumer]] = {}
     partitions = []
-    for backlog, consumers in found:
+    for (backlog, consumers), verb in zip(found, verbs, strict=True):
         pending = sum(consumer.pending for consumer in consumers)
         partitions.append(
             PartitionStats(
-                backlog.partition, backlog.length, backlog.bytes, pending, backlog.lag_ms, routers=len(consumers)
+                backlog.partition,
+                backlog.length,
+                backlog.bytes,
+                pending,
+                backlog.lag_ms,
+                routers=len(consumers),
+                publish=verb,
             )
         )
         for consumer in consumers:

@@ -16,7 +16,7 @@ from pushctl.cli.values import age
 from pushctl.client.foreign import printable
 from pushctl.config.model import Config
 from pushctl.errors import NotGood
-from pushctl.overview import SECTIONS, Overview, RoutingStats, ServerStats, gather
+from pushctl.overview import SECTIONS, Overview, ServerStats, gather
 from pushctl.registry import open_registry
 from pushctl.registry.jobs import IDLE_MS
 
@@ -147,7 +147,14 @@ def _messages(overview: Overview) -> RenderableType:
 def _routing(overview: Overview) -> list[RenderableType]:
     routing = overview.routing
     streams = _table(
-        f"Routing (strategy {routing.strategy})", "partition", "jobs", "bytes", "pending", "oldest", "routers"
+        f"Routing (strategy {routing.strategy})",
+        "partition",
+        "jobs",
+        "bytes",
+        "pending",
+        "oldest",
+        "routers",
+        "hints by",
     )
     for part in routing.partitions:
         streams.add_row(
@@ -157,6 +164,7 @@ def _routing(overview: Overview) -> list[RenderableType]:
             f"{part.pending:,}",
             age(part.lag_ms / 1000) if part.length else "",
             f"{part.routers:,}",
+            part.publish,
         )
     routers = _table("Routers", "router", "runs", "partitions", "pending", "idle")
     for router in routing.routers:
@@ -167,19 +175,26 @@ def _routing(overview: Overview) -> list[RenderableType]:
             f"{router.pending:,}",
             age(router.idle_ms / 1000),
         )
-    found = [Text(f"! {warning}", style="yellow") for warning in routing_warnings(routing)]
+    found = [Text(f"! {warning}", style="yellow") for warning in routing_warnings(overview)]
     shown: list[RenderableType] = [streams, routers] if routing.routers else [streams]
     return [*shown, *found, Text()]
 
 
-def routing_warnings(routing: RoutingStats) -> list[str]:
+def routing_warnings(overview: Overview) -> list[str]:
     """What is not as it should be, in words."""
+    routing = overview.routing
     found = []
     for part in routing.partitions:
         if not part.routers:
             found.append(f"no router reads partition {part.partition}; start one with `pushctl serve router`")
         elif part.length and part.lag_ms > LAG_MS:
             found.append(f"jobs of partition {part.partition} wait for {age(part.lag_ms / 1000)}")
+    if "rpc" in (router.strategy for router in routing.routers):
+        found += [
+            f"{printable(server.id)} has no internal listener (socket.rpc_listen): routers reach it through Redis"
+            for server in overview.servers
+            if server.state != "dead" and not server.rpc_url
+        ]
     for router in routing.routers:
         if router.idle_ms > IDLE_MS:
             found.append(f"{printable(router.name)} has not asked for jobs for {age(router.idle_ms / 1000)}")

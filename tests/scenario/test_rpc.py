@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -177,11 +178,12 @@ async def test_a_lease_whose_connection_is_gone_is_pruned_by_the_answer(town: To
 
 
 class Wall:
-    """Between router and server: takes calls and, while it stands, lets nothing through."""
+    """Between router and server: takes calls and, while it stands, lets nothing through, or no answer."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, swallows: Literal["calls", "answers"]) -> None:
         """`port`: of the server's internal listener."""
         self._port = port
+        self._swallows = swallows
         self.stands = True
         self.calls = 0
 
@@ -194,45 +196,63 @@ class Wall:
 
             async def back() -> None:
                 async for chunk in server:
-                    await client.send_all(chunk)
+                    if not (self.stands and self._swallows == "answers"):
+                        await client.send_all(chunk)
 
             nursery.start_soon(back)
             with suppress(trio.BrokenResourceError):
                 async for chunk in client:
                     self.calls += chunk.startswith(b"POST")
-                    if not self.stands:
+                    if not (self.stands and self._swallows == "calls"):
                         await server.send_all(chunk)
             nursery.cancel_scope.cancel()
 
 
-async def test_a_server_that_does_not_answer_is_suspected_reached_otherwise_and_asked_again(config: Config) -> None:
+@asynccontextmanager
+async def behind_a_wall(config: Config, swallows: Literal["calls", "answers"]) -> AsyncIterator[tuple[Wall, Town]]:
     (port,) = free_ports(1)
-    wall = Wall(port)
+    wall = Wall(port, swallows=swallows)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    config = by(config, "rpc")
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    config = replace(config, socket=replace(config.socket, rpc_listen=f"127.0.0.1:{port}", rpc_url=url))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, wall.serve, [listener], handler_nursery=nursery))
-        config = by(config, "rpc")
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        config = replace(config, socket=replace(config.socket, rpc_listen=f"127.0.0.1:{port}", rpc_url=url))
         async with running(config, sockets=1) as service, httpx.AsyncClient() as http:
-            town = Town(service, http)
-            async with connected(town) as (ada, socket):
-                push_url = await ada.allow()  # the first call: not answered, and what may come twice goes otherwise
-                await socket.until("push_url")
-                calls = wall.calls
-                for n in range(50):
-                    await town.push(push_url["url"], {"body": f"{n}"})
-                await town.push(push_url["url"], {"body": "now"}, TTL="0")
-                assert set(await bodies(socket, 51)) == {*(str(n) for n in range(50)), "now"}
-                assert wall.calls - calls <= 3  # asked now and then, not hammered
-                assert await jobs_that(town, "detoured") >= 52
-                wall.stands = False
-
-                async def answers_again() -> bool:
-                    before = await jobs_that(town, "detoured")
-                    await town.push(push_url["url"], {"body": "more"})
-                    await socket.until("message")
-                    return await jobs_that(town, "detoured") == before
-
-                await eventually(answers_again)
+            yield wall, Town(service, http)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_does_not_answer_is_suspected_reached_otherwise_and_asked_again(config: Config) -> None:
+    async with behind_a_wall(config, "calls") as (wall, town), connected(town) as (ada, socket):
+        push_url = await ada.allow()  # the first call: not answered, and what may come twice goes otherwise
+        await socket.until("push_url")
+        calls = wall.calls
+        for n in range(50):
+            await town.push(push_url["url"], {"body": f"{n}"})
+        await town.push(push_url["url"], {"body": "now"}, TTL="0")
+        assert set(await bodies(socket, 51)) == {*(str(n) for n in range(50)), "now"}
+        assert wall.calls - calls <= 3  # asked now and then, not hammered
+        assert await jobs_that(town, "detoured") >= 52
+        wall.stands = False
+
+        async def answers_again() -> bool:
+            before = await jobs_that(town, "detoured")
+            await town.push(push_url["url"], {"body": "more"})
+            await socket.until("message")
+            return await jobs_that(town, "detoured") == before
+
+        await eventually(answers_again)
+
+
+async def test_what_a_server_may_have_taken_is_said_again_but_for_ttl_0(config: Config) -> None:
+    async with behind_a_wall(config, "answers") as (wall, town), connected(town) as (ada, socket):
+        wall.stands = False
+        push_url = await ada.allow()  # the caller learns the server's clock: its next call is taken at once
+        await socket.until("push_url")
+        wall.stands = True
+        await town.push(push_url["url"], {"body": "now"}, TTL="0")
+        assert await bodies(socket, 1) == ["now"]
+        assert await socket.silent(2)  # past the moment at which the router gives the call up
+        await town.push(push_url["url"], {"body": "stored"})
+        assert await bodies(socket, 1) == ["stored"]
