@@ -1,18 +1,21 @@
 """What a socket server does beside its connections: heartbeats, reconcile, acknowledgements, pings.
 
-Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
-over that time, and all of them within SPREAD_SECONDS after the link to Redis came back; one task pings everybody.
-Must not know: how a connection sends.
+Owns: the loops and their pace, and knowing whether this process ran. Promises: every user's log and leases are looked
+at every `reconcile_seconds`, spread over that time, and all of them within SPREAD_SECONDS after the link to Redis came
+back or others may have taken this server for dead; a process that was stopped for that long does nothing before it has
+asked whether it was replaced; one task pings everybody. Must not know: how a connection sends.
 """
 
+import math
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
-from pushctl.registry.servers import HEARTBEAT_SECONDS
+from pushctl.ids import Cursor, DeviceId, UserId
+from pushctl.registry.servers import HEARTBEAT_SECONDS, QUIET_MS
 from pushctl.registry.store import AccountGone
 from roles.socket.wire import Disconnected
 
@@ -21,11 +24,9 @@ if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 SPREAD_SECONDS = 10.0
+QUIET_SECONDS = QUIET_MS / 1000
 ACKNOWLEDGE_SECONDS = 0.5
 TICK_SECONDS = 1.0
-MAX_RELEASES = 100_000
-"""Leases remembered to be given back while Redis is away; others end by themselves."""
-
 CONCURRENT_LOOKS = 64
 """Users looked at together: enough to fill a pipeline, few enough to leave room for hellos."""
 
@@ -38,21 +39,38 @@ class Leases:
     def __init__(self, role: "SocketRole") -> None:
         self._role = role
         self._acknowledged: dict[tuple[UserId, DeviceId], Cursor] = {}
-        self._released: dict[ConnectionId, UserId] = {}
         self._hurry = trio.Event()
         self._missed = False
         """Somebody could not be looked at in this round."""
+        self._to_look_at: set[UserId] = set()
+        self._somebody = trio.Event()
         self._beating = trio.CancelScope()
         self._registry_ahead_ms = 0.0
+        self._beaten_at = self._turned_at = math.inf  # not begun
+        self._was_silent = self._absent = False
+        self._back = trio.Event()
 
     # --- heartbeats --------------------------------------------------------------------------------------------------
 
     async def beat_once(self) -> None:
-        """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable."""
-        now_ms = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
-        if now_ms is None:
+        """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable.
+
+        After a silence that routers may have taken for death, leases may be gone and hints with them: hurry. And once
+        more a heartbeat later, for what a router still pruned that had not heard of this one.
+        """
+        asked_at = trio.current_time()
+        beat = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
+        if beat is None:
             raise Fenced
-        self._registry_ahead_ms = now_ms - trio.current_time() * 1000
+        now = trio.current_time()
+        self._registry_ahead_ms = beat.now_ms - now * 1000
+        silent_seconds = max(beat.silent_ms / 1000, asked_at - self._beaten_at)
+        was_silent, self._was_silent = self._was_silent, silent_seconds > QUIET_SECONDS and self._beaten_at < math.inf
+        if self._was_silent:
+            self._role.log.warning("was_silent", seconds=round(silent_seconds, 1))
+        if was_silent or self._was_silent:
+            self.hurry()
+        self._beaten_at = asked_at
 
     def registry_now_ms(self) -> float:
         """The registry's time, as of the last heartbeat."""
@@ -63,20 +81,65 @@ class Leases:
         with self._beating:
             while True:
                 await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-                try:
-                    await self.beat_once()
-                except StoreUnavailable as error:
-                    self._role.log.warning("heartbeat_missed", detail=error.detail)
+                await self._beat_on()
+
+    async def _beat_on(self) -> None:
+        """One heartbeat, answered or not; another, if this process did not run meanwhile: that answer is old."""
+        asked_at = -math.inf
+        while trio.current_time() - asked_at > QUIET_SECONDS:
+            asked_at = trio.current_time()
+            try:
+                await self.beat_once()
+            except StoreUnavailable as error:
+                self._role.log.warning("heartbeat_missed", detail=error.detail)
+        self._turned_at = trio.current_time()
+        if self._absent:
+            self._absent = False
+            self._back.set()
+            self._back = trio.Event()
 
     def stop_beating(self) -> None:
         """A goodbye follows: no heartbeat may come after it."""
         self._beating.cancel()
+
+    # --- not running -------------------------------------------------------------------------------------------------
+
+    @property
+    def absent(self) -> bool:
+        """This process did not run for so long (it was stopped, or its machine was) that another may have its id by
+        now, and has not asked since. Until then it sends, writes and believes nothing."""
+        self._absent = self._absent or trio.current_time() - self._turned_at > QUIET_SECONDS
+        return self._absent
+
+    async def present(self) -> None:
+        """Returns at once unless `absent`; else when a heartbeat was answered, or Redis is not there to ask."""
+        while self.absent:
+            await self._back.wait()
+
+    def turn(self) -> None:
+        """The event loop turns: called about every second."""
+        if not self.absent:
+            self._turned_at = trio.current_time()
 
     # --- reconcile ---------------------------------------------------------------------------------------------------
 
     def hurry(self) -> None:
         """Hints may have been lost: look at everybody soon."""
         self._hurry.set()
+
+    def look_at(self, user: UserId) -> None:
+        """Something may be wrong with this user's leases: look at once."""
+        self._to_look_at.add(user)
+        self._somebody.set()
+
+    async def look_when_told(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._somebody.wait()
+            self._somebody = trio.Event()
+            users, self._to_look_at = list(self._to_look_at), set()
+            for first in range(0, len(users), CONCURRENT_LOOKS):
+                await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
 
     async def reconcile(self) -> None:
         """Look at every user again and again, until cancelled."""
@@ -95,9 +158,7 @@ class Leases:
         random.shuffle(users)
         until = trio.current_time() + seconds
         for first in range(0, len(users), CONCURRENT_LOOKS):
-            async with trio.open_nursery() as nursery:
-                for user in users[first : first + CONCURRENT_LOOKS]:
-                    nursery.start_soon(self._look, user)
+            await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
             part = seconds * CONCURRENT_LOOKS / len(users)
             with trio.move_on_after(min(part, max(0.0, until - trio.current_time()))):
                 await self._hurry.wait()
@@ -105,6 +166,12 @@ class Leases:
                 return
         with trio.move_on_at(until):
             await self._hurry.wait()
+
+    async def _look_at_all(self, users: Sequence[UserId]) -> None:
+        await self.present()
+        async with trio.open_nursery() as nursery:
+            for user in users:
+                nursery.start_soon(self._look, user)
 
     async def _look(self, user: UserId) -> None:
         role = self._role
@@ -145,21 +212,11 @@ class Leases:
         """Until cancelled. What could not be written is kept unless something newer came."""
         while True:
             await trio.sleep(ACKNOWLEDGE_SECONDS)
+            await self.present()
             await self.flush()
 
-    def release(self, connection: "Connection") -> None:
-        """Give a lease back; as soon as Redis is there, if it is away."""
-        if (
-            not self._role.registry.presence.release(connection.user, connection.id)
-            and len(self._released) < MAX_RELEASES
-        ):
-            self._released[connection.id] = connection.user
-
     async def flush(self) -> None:
-        """Write what waits: acknowledgements, and leases to give back."""
-        for connection, user in list(self._released.items()):
-            if self._role.registry.presence.release(user, connection):
-                del self._released[connection]
+        """Write the acknowledgements that wait."""
         batch, self._acknowledged = self._acknowledged, {}
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():
@@ -183,6 +240,7 @@ class Leases:
         """One pinger for all: walks the connections every second, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
+                self.turn()
                 now = trio.current_time()
                 for connection in self._role.hub:
                     if connection.session_deadline <= now:
@@ -199,5 +257,5 @@ class Leases:
                 await connection.ping()
             except Disconnected:
                 return  # its own tasks see that too
-        if silence.cancelled_caught:
+        if silence.cancelled_caught and not self.absent:
             connection.no_pong()

@@ -21,7 +21,7 @@ from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unr
 from pushctl.http.server import address_of, open_listeners
 from pushctl.identity.keys import Keys
 from pushctl.identity.sealing import Sealer
-from pushctl.ids import Cursor, ServerId
+from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Inbox
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
@@ -35,6 +35,7 @@ from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
 from roles.socket.hub import Hub
 from roles.socket.leases import Fenced, Leases
+from roles.socket.returns import Returns
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
 DRAIN_SLICES = 10
@@ -59,6 +60,7 @@ class SocketRole:
         self.inbox: Inbox
         self.accounts: Accounts
         self._leases = Leases(self)
+        self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
@@ -98,13 +100,17 @@ class SocketRole:
         for loop in (
             self._leases.beat,
             self._leases.reconcile,
+            self._leases.look_when_told,
             self._leases.write_acknowledgements,
             self._leases.ping,
+            self._returns.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
 
     def _hear(self, batch: jobs.Batch) -> None:
+        if self._leases.absent:
+            return  # they may be another's by now; if not, all logs are read soon
         self.hub.hear(batch, self._leases.registry_now_ms())
 
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
@@ -133,6 +139,7 @@ class SocketRole:
         self._leases.stop_beating()
         try:
             await self._leases.flush()
+            await self._returns.flush()
             await self.registry.servers.goodbye(self.id, self.generation)
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
@@ -223,20 +230,30 @@ class SocketRole:
     def draining(self) -> bool:
         return self._state == "draining"
 
+    async def present(self) -> None:
+        """See Leases.present. Before anything is sent, written or believed."""
+        if self._leases.absent:
+            await self._leases.present()
+
     def release(self, connection: Connection) -> None:
-        self._leases.release(connection)
+        self._returns.release(connection)
+
+    def withdraw(self, connection: Connection) -> None:
+        self._returns.withdraw(connection)
+
+    def look_at(self, user: UserId) -> None:
+        self._leases.look_at(user)
 
     def acknowledge(self, connection: Connection, cursor: Cursor) -> None:
         self._leases.acknowledge(connection, cursor)
 
-    def displace(self, connection: Connection, displaced: Sequence[Holder]) -> None:
-        """Close a device's older connections, wherever they are."""
+    def displace(self, user: UserId, displaced: Sequence[Holder], *, for_good: bool = True) -> None:
+        """Close a device's older connections, wherever they are; not `for_good`: have them look for themselves."""
         older: list[str] = [holder.connection for holder in displaced]
-        self.hub.displace(connection.user, older)
+        self.hub.displace(user, older, for_good=for_good)
         elsewhere = sorted({str(holder.server) for holder in displaced} - {self.id})
         if elsewhere:
-            job = jobs.Displaced(connection.user, older, elsewhere)
-            self.registry.jobs.put(connection.user, jobs.encode(job))
+            self.registry.jobs.put(user, jobs.encode(jobs.Displaced(user, older, elsewhere, for_good)))
 
     def seconds_left(self, expires_at_ms: int) -> float:
         """How long a session still lasts, by this host's clock; reconcile asks the registry too."""

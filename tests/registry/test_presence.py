@@ -34,7 +34,7 @@ async def test_a_late_goodbye_does_not_unplug_a_reconnected_device(registry: Reg
     await claim(registry, device, OLD, S1)
     _, displaced = await claim(registry, device, NEW, S2)
     assert [(holder.connection, holder.server) for holder in displaced] == [(OLD, S1)]
-    registry.presence.release(ADA, OLD)
+    await registry.presence.release([(ADA, OLD)])
     assert await holders(registry) == {NEW: S2}
 
 
@@ -49,7 +49,7 @@ async def test_reconcile_claims_again_what_is_missing_and_notices_what_was_displ
     registry: Registry, device: DeviceId
 ) -> None:
     await claim(registry, device, OLD)
-    registry.presence.release(ADA, OLD)
+    await registry.presence.release([(ADA, OLD)])
 
     async def look(connection: ConnectionId, of: DeviceId = device) -> str:
         found = await registry.presence.reconcile(ADA, [(connection, of)], server=S1, generation=1)
