@@ -28,7 +28,12 @@ for i = 1, #presence, 2 do
     displaced[#displaced + 1] = presence[i + 1]
   end
 end
+local before = device.displaced
 device.displaced = #displaced > 0 and {A.connection, unpack(displaced)} or nil
+-- If that one did not hear its answer, nobody told those that it displaced.
+if before and displaced[1] == before[1] then
+  for i = 2, #before do displaced[#displaced + 1] = before[i] end
+end
 redis.call('HSET', K.devices, A.device, cmsgpack.pack(device))
 redis.call('HSET', K.presence, A.connection, A.server .. ' ' .. A.generation .. ' ' .. A.device)
 redis.call('PEXPIRE', K.presence, A.lease_ms)
