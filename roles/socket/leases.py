@@ -1,12 +1,10 @@
-"""What a socket server does beside its connections: heartbeats, reconcile, acknowledgements, pings.
+"""What a socket server does beside its connections: reconcile, acknowledgements, pings.
 
-Owns: the loops and their pace, and knowing whether this process ran. Promises: every user's log and leases are looked
-at every `reconcile_seconds`, spread over that time, and all of them within SPREAD_SECONDS after the link to Redis came
-back or others may have taken this server for dead; a process that was stopped for that long does nothing before it has
-asked whether it was replaced; one task pings everybody. Must not know: how a connection sends.
+Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
+over that time, and all of them within SPREAD_SECONDS when hints may have been lost; one task pings everybody.
+Must not know: how a connection sends.
 """
 
-import math
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import Cursor, DeviceId, UserId
-from pushctl.registry.servers import HEARTBEAT_SECONDS, QUIET_MS
+from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
 from pushctl.registry.store import AccountGone
 from roles.socket.wire import Disconnected
 
@@ -24,15 +21,14 @@ if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 SPREAD_SECONDS = 10.0
-QUIET_SECONDS = QUIET_MS / 1000
 ACKNOWLEDGE_SECONDS = 0.5
 TICK_SECONDS = 1.0
+DOUBT_SECONDS = 5.0
+"""Another connection holds a device's lease, and no word of it came: perhaps its claim was given up and is about to be
+withdrawn. It is looked at again after so long."""
+
 CONCURRENT_LOOKS = 64
 """Users looked at together: enough to fill a pipeline, few enough to leave room for hellos."""
-
-
-class Fenced(Exception):
-    """A newer generation of this server's id has started: this one must stop at once."""
 
 
 class Leases:
@@ -44,82 +40,8 @@ class Leases:
         """Somebody could not be looked at in this round."""
         self._to_look_at: set[UserId] = set()
         self._somebody = trio.Event()
-        self._beating = trio.CancelScope()
-        self._registry_ahead_ms = 0.0
-        self._beaten_at = self._turned_at = math.inf  # not begun
-        self._was_silent = self._absent = False
-        self._back = trio.Event()
-
-    # --- heartbeats --------------------------------------------------------------------------------------------------
-
-    async def beat_once(self) -> None:
-        """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable.
-
-        After a silence that routers may have taken for death, leases may be gone and hints with them: hurry. And once
-        more a heartbeat later, for what a router still pruned that had not heard of this one.
-        """
-        asked_at = trio.current_time()
-        beat = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
-        if beat is None:
-            raise Fenced
-        now = trio.current_time()
-        self._registry_ahead_ms = beat.now_ms - now * 1000
-        silent_seconds = max(beat.silent_ms / 1000, asked_at - self._beaten_at)
-        was_silent, self._was_silent = self._was_silent, silent_seconds > QUIET_SECONDS and self._beaten_at < math.inf
-        if self._was_silent:
-            self._role.log.warning("was_silent", seconds=round(silent_seconds, 1))
-        if was_silent or self._was_silent:
-            self.hurry()
-        self._beaten_at = asked_at
-
-    def registry_now_ms(self) -> float:
-        """The registry's time, as of the last heartbeat."""
-        return trio.current_time() * 1000 + self._registry_ahead_ms
-
-    async def beat(self) -> None:
-        """Beat until cancelled or `stop_beating`. Raises Fenced."""
-        with self._beating:
-            while True:
-                await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-                await self._beat_on()
-
-    async def _beat_on(self) -> None:
-        """One heartbeat, answered or not; another, if this process did not run meanwhile: that answer is old."""
-        asked_at = -math.inf
-        while trio.current_time() - asked_at > QUIET_SECONDS:
-            asked_at = trio.current_time()
-            try:
-                await self.beat_once()
-            except StoreUnavailable as error:
-                self._role.log.warning("heartbeat_missed", detail=error.detail)
-        self._turned_at = trio.current_time()
-        if self._absent:
-            self._absent = False
-            self._back.set()
-            self._back = trio.Event()
-
-    def stop_beating(self) -> None:
-        """A goodbye follows: no heartbeat may come after it."""
-        self._beating.cancel()
-
-    # --- not running -------------------------------------------------------------------------------------------------
-
-    @property
-    def absent(self) -> bool:
-        """This process did not run for so long (it was stopped, or its machine was) that another may have its id by
-        now, and has not asked since. Until then it sends, writes and believes nothing."""
-        self._absent = self._absent or trio.current_time() - self._turned_at > QUIET_SECONDS
-        return self._absent
-
-    async def present(self) -> None:
-        """Returns at once unless `absent`; else when a heartbeat was answered, or Redis is not there to ask."""
-        while self.absent:
-            await self._back.wait()
-
-    def turn(self) -> None:
-        """The event loop turns: called about every second."""
-        if not self.absent:
-            self._turned_at = trio.current_time()
+        self._doubts: dict[ConnectionId, tuple[UserId, float]] = {}
+        """Connections that may have been displaced, and when to look again."""
 
     # --- reconcile ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +90,7 @@ class Leases:
             await self._hurry.wait()
 
     async def _look_at_all(self, users: Sequence[UserId]) -> None:
-        await self.present()
+        await self._role.present()
         async with trio.open_nursery() as nursery:
             for user in users:
                 nursery.start_soon(self._look, user)
@@ -194,13 +116,32 @@ class Leases:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
         for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
+            if lease != "displaced":
+                self._doubts.pop(connection.id, None)
             if lease == "displaced":
-                connection.displaced()
+                self._doubt(connection)
             elif lease == "no_device" or not session_lives:
                 connection.signed_out()
             elif not connection.tail.is_at(found.last):
                 connection.tail.fall_behind()
                 connection.wake()
+
+    def _doubt(self, connection: "Connection") -> None:
+        """Another one holds its device; believed at the second look."""
+        now = trio.current_time()
+        _, again_at = self._doubts.setdefault(connection.id, (connection.user, now + DOUBT_SECONDS))
+        if again_at <= now:
+            del self._doubts[connection.id]
+            connection.displaced()
+
+    def _look_at_doubtful(self) -> None:
+        """Those whose time has come."""
+        now = trio.current_time()
+        here = {connection.id for connection in self._role.hub} if self._doubts else set()
+        self._doubts = {id_: doubt for id_, doubt in self._doubts.items() if id_ in here}
+        for user, again_at in self._doubts.values():
+            if again_at <= now:
+                self.look_at(user)
 
     # --- acknowledgements --------------------------------------------------------------------------------------------
 
@@ -212,7 +153,7 @@ class Leases:
         """Until cancelled. What could not be written is kept unless something newer came."""
         while True:
             await trio.sleep(ACKNOWLEDGE_SECONDS)
-            await self.present()
+            await self._role.present()
             await self.flush()
 
     async def flush(self) -> None:
@@ -240,7 +181,7 @@ class Leases:
         """One pinger for all: walks the connections every second, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                self.turn()
+                self._role.heart.turn()
                 now = trio.current_time()
                 for connection in self._role.hub:
                     if connection.session_deadline <= now:
@@ -248,6 +189,7 @@ class Leases:
                     elif connection.next_ping <= now:
                         connection.next_ping = now + self._role.config.socket.ping_seconds
                         nursery.start_soon(self._ping, connection)
+                self._look_at_doubtful()
                 await trio.sleep(TICK_SECONDS)
 
     async def _ping(self, connection: "Connection") -> None:
@@ -257,5 +199,5 @@ class Leases:
                 await connection.ping()
             except Disconnected:
                 return  # its own tasks see that too
-        if silence.cancelled_caught and not self.absent:
+        if silence.cancelled_caught and not self._role.heart.absent:
             connection.no_pong()

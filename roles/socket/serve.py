@@ -33,8 +33,9 @@ from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import Receiver
 from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
+from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
-from roles.socket.leases import Fenced, Leases
+from roles.socket.leases import Leases
 from roles.socket.returns import Returns
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
@@ -60,6 +61,7 @@ class SocketRole:
         self.inbox: Inbox
         self.accounts: Accounts
         self._leases = Leases(self)
+        self.heart = Heart(self, after_silence=self._leases.hurry)
         self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
@@ -95,10 +97,10 @@ class SocketRole:
         self._url = self.config.socket.public_url or f"ws://{address}/"
         self._state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
-        await self._leases.beat_once()
+        await self.heart.beat_once()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
-            self._leases.beat,
+            self.heart.beat,
             self._leases.reconcile,
             self._leases.look_when_told,
             self._leases.write_acknowledgements,
@@ -109,9 +111,9 @@ class SocketRole:
         task_status.started(Ready("socket", self.label, address, self._url))
 
     def _hear(self, batch: jobs.Batch) -> None:
-        if self._leases.absent:
+        if self.heart.absent:
             return  # they may be another's by now; if not, all logs are read soon
-        self.hub.hear(batch, self._leases.registry_now_ms())
+        self.hub.hear(batch, self.heart.registry_now_ms())
 
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
         """Take connections until cancelled or draining; they live on in `connections`."""
@@ -122,7 +124,7 @@ class SocketRole:
         """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
         self._state = "draining"
         try:
-            await self._leases.beat_once()
+            await self.heart.beat_once()
         except (StoreUnavailable, Fenced) as error:
             self.log.warning("draining_unannounced", detail=str(error))
         self._accepting.cancel()
@@ -136,7 +138,7 @@ class SocketRole:
                 await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
         if self._streams:
             await self._everybody_left.wait()
-        self._leases.stop_beating()
+        self.heart.stop_beating()
         try:
             await self._leases.flush()
             await self._returns.flush()
@@ -231,9 +233,8 @@ class SocketRole:
         return self._state == "draining"
 
     async def present(self) -> None:
-        """See Leases.present. Before anything is sent, written or believed."""
-        if self._leases.absent:
-            await self._leases.present()
+        """Before anything is sent, written or believed: see Heart."""
+        await self.heart.present()
 
     def release(self, connection: Connection) -> None:
         self._returns.release(connection)
