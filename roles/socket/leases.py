@@ -38,6 +38,8 @@ class Leases:
         self._hurry = trio.Event()
         self._missed = False
         """Somebody could not be looked at in this round."""
+        self._owed: set[UserId] = set()
+        """Whom rounds that were cut short did not get to: first in the next, however often that happens."""
         self._to_look_at: set[UserId] = set()
         self._somebody = trio.Event()
         self._doubts: dict[ConnectionId, tuple[UserId, float]] = {}
@@ -78,9 +80,12 @@ class Leases:
         """All users once, spread over `seconds`; cut short when there is a reason to hurry."""
         users = self._role.hub.users
         random.shuffle(users)
+        self._owed = self._owed or set(users)
+        users.sort(key=lambda user: user not in self._owed)
         until = trio.current_time() + seconds
         for first in range(0, len(users), CONCURRENT_LOOKS):
             await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
+            self._owed.difference_update(users[first : first + CONCURRENT_LOOKS])
             part = seconds * CONCURRENT_LOOKS / len(users)
             with trio.move_on_after(min(part, max(0.0, until - trio.current_time()))):
                 await self._hurry.wait()

@@ -76,7 +76,7 @@ class Returns:
         except StoreUnavailable:
             return
         for _, connection in leases:
-            del self._leases[connection]
+            self._leases.pop(connection, None)  # a drain may have been faster
 
     async def _take_back(self, user: UserId, device: DeviceId, connection: ConnectionId) -> None:
         try:
@@ -85,5 +85,5 @@ class Returns:
             displaced = []
         except StoreUnavailable:
             return
-        del self._claims[connection]
+        self._claims.pop(connection, None)
         self._role.displace(user, displaced, for_good=False)

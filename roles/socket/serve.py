@@ -30,7 +30,7 @@ from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, FrameInvalid, encod
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
-from pushctl.routing.receive import Receiver
+from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
 from roles.socket.heart import Fenced, Heart
@@ -46,6 +46,9 @@ REFUSED_SECONDS = 30
 
 class SocketRole:
     name = "socket"
+    probe_seconds = PROBE_SECONDS
+    answer_seconds = ANSWER_SECONDS
+    """Of its channels: see Receiver."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -89,7 +92,14 @@ class SocketRole:
                 ) from None
 
     async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
-        self._receiver = Receiver(self.registry, self.id, on_batch=self._hear, on_loss=self._leases.hurry)
+        self._receiver = Receiver(
+            self.registry,
+            self.id,
+            on_batch=self._hear,
+            on_loss=self._leases.hurry,
+            probe_seconds=self.probe_seconds,
+            answer_seconds=self.answer_seconds,
+        )
         self.registry.link.when_back.append(self._leases.hurry)
         await nursery.start(self._receiver.run)
         listeners = await open_listeners(self.config.socket.listen)
