@@ -57,7 +57,7 @@ class _Link:
                 self._look_for_word(chunk)
                 if self._proxy.mode is Mode.DELAY:
                     await trio.sleep(self._proxy.delay_seconds)
-                if source is self._far and self._proxy.deaf and self.meant:
+                if self.meant and (self._proxy.deaf if source is self._far else self._proxy.mute):
                     self._lost[source] = True
                 if not self._lost[source]:
                     await sink.send_all(chunk)
@@ -84,14 +84,15 @@ class _Link:
 class Proxy:
     """Forwards bytes from where it listens to what `dial` opens.
 
-    While `deaf` is set, connections that ever said `word` hear nothing; everything else goes on. `connections` counts
-    those that did. `strike` and `heal` are for all connections.
+    While `deaf` is set, connections that ever said `word` hear nothing; while `mute` is set, nothing that they say
+    arrives; everything else goes on. `connections` counts those that said it. `strike` and `heal` are for all.
     """
 
     def __init__(self, dial: Dial, word: bytes = b"") -> None:
         self._dial = dial
         self.word = word
         self.deaf = False
+        self.mute = False
         self.mode = Mode.PASS
         self.delay_seconds = 0.2
         self.port = 0
