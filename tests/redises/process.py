@@ -25,6 +25,7 @@ from tests.processes import dying_with_us, free_port
 START_SECONDS = 10
 ASK_SECONDS = 10
 
+
 def redis_binary() -> str:
     """PUSHCTL_REDIS_SERVER, else the wheel's server beside this Python, else what is on PATH."""
     wheel = Path(sys.executable).parent / "redis-server"
