@@ -19,6 +19,7 @@ from pushctl.metrics import Metrics
 from pushctl.points import Point, watcher
 from pushctl.protocol.jobs import Appended, Batch, Ephemeral, HintedEvent, Job, decode_hint, encode
 from pushctl.registry import Registry, open_registry
+from pushctl.registry import jobs as jobs_module
 from pushctl.registry.jobs import Taken
 from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.runtime import run_role
@@ -391,3 +392,40 @@ async def test_a_router_whose_redis_is_frozen_stops_in_time(
             stop()
             with trio.fail_after(15):
                 await over.wait()
+
+
+@pytest.mark.slow
+async def test_a_redis_that_stalls_again_and_again_costs_only_time(
+    alone: Config, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stalls below the deadline, and one that is longer than a router waits for anything."""
+    monkeypatch.setattr(jobs_module, "IDLE_MS", 2500)
+    monkeypatch.setattr(partition_module, "TAKE_OVER_SECONDS", 0.2)
+    patient = replace(alone, redis=replace(alone.redis, timeout_seconds=30))
+    impatient = replace(alone, redis=replace(alone.redis, timeout_seconds=0.4))
+    sent: list[Job] = []
+    async with (
+        open_registry(patient, name="test") as registry,
+        hearing(registry) as heard,
+        routers(impatient) as many,
+        trio.open_nursery() as sending,
+    ):
+
+        async def send() -> None:
+            while True:
+                sent.append(job := lasting(len(sent)))
+                put(registry, job)
+                await trio.sleep(0.003)
+
+        role, _, _ = await many.start()
+        sending.start_soon(send)
+        for seconds in (0.2, 0.2, 0.2, 1.5):
+            await trio.sleep(0.2)
+            with own_redis.frozen():
+                await trio.sleep(seconds)
+        await trio.sleep(0.2)
+        sending.cancel_scope.cancel()
+        await until_heard(heard, sent)
+        await eventually(partial(nothing_left, registry))
+        assert await names(registry) == {role._consumer}
+        assert counts(role.metrics).get("given_up", 0) == 0
