@@ -1,4 +1,4 @@
-"""A small proxy before Redis that can hold back what one kind of connection is told."""
+"""A small proxy before Redis that can hold back what one kind of connection is told, or says."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -7,12 +7,14 @@ import trio
 
 
 class Proxy:
-    """Forwards bytes. While `deaf` is set, connections that ever said `word` hear nothing; everything else goes on."""
+    """Forwards bytes. While `deaf` is set, connections that ever said `word` hear nothing; while `mute` is set, nothing
+    that they say arrives. Everything else goes on. A connection that lost bytes this way is of no use any more."""
 
     def __init__(self, target: str, word: bytes) -> None:
         self._target = target
         self._word = word
         self.deaf = False
+        self.mute = False
         self.url = ""
         self.connections = 0
 
@@ -26,7 +28,8 @@ class Proxy:
                     if self._word in bytes(chunk) and not meant:
                         meant = True
                         self.connections += 1
-                    await redis.send_all(chunk)
+                    if not (self.mute and meant):
+                        await redis.send_all(chunk)
                 nursery.cancel_scope.cancel()
 
             async def down() -> None:

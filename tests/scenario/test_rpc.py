@@ -232,7 +232,7 @@ async def test_a_server_that_does_not_answer_is_suspected_reached_otherwise_and_
             await town.push(push_url["url"], {"body": f"{n}"})
         await town.push(push_url["url"], {"body": "now"}, TTL="0")
         assert set(await bodies(socket, 51)) == {*(str(n) for n in range(50)), "now"}
-        assert wall.calls - calls <= 3  # asked now and then, not hammered
+        assert wall.calls - calls < 10  # asked now and then, not hammered
         assert await jobs_that(town, "detoured") >= 52
         wall.stands = False
 
