@@ -91,7 +91,10 @@ async def behind_a_proxy(town: Town, redis: RedisProcess, name: str) -> AsyncIte
 # --- a hello that was given up ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(0, id="link-holds"), pytest.param(6 * TIMEOUT, id="link-breaks")])
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(0, id="link-holds"), pytest.param(6 * TIMEOUT, id="link-breaks", marks=pytest.mark.slow)],
+)
 async def test_a_claim_that_runs_after_its_hello_was_given_up_leaves_the_device_where_it_was(
     town: Town, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
@@ -172,7 +175,7 @@ async def test_a_lease_is_given_back_although_the_link_lost_the_word(town: Town,
 async def test_a_displaced_connection_that_was_not_told_finds_out_at_reconcile(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "DOUBT_SECONDS", 1)
+    monkeypatch.setattr(leases, "DOUBT_SECONDS", 0.2)
     often = replace(config, socket=replace(config.socket, reconcile_seconds=1))
     async with running(often, without={"router"}) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
@@ -184,6 +187,7 @@ async def test_a_displaced_connection_that_was_not_told_finds_out_at_reconcile(
             await held_by(town, phone, "s2")
 
 
+@pytest.mark.slow
 async def test_who_lost_a_lease_to_a_claim_that_is_just_withdrawn_is_not_closed(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
