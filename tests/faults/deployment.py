@@ -118,7 +118,7 @@ def _settings(role: str, label: str, port: int, redis: Proxy, devices: Proxy | N
         internal = free_port()
         settings |= {
             "socket.id": label,
-            "socket.public_url": f"ws://127.0.0.1:{devices.port}/",
+            "socket.public_url": devices.door,
             "socket.rpc_listen": f"127.0.0.1:{internal}",
             "socket.rpc_url": f"http://127.0.0.1:{internal}",
         }

@@ -17,7 +17,9 @@ from typing import Literal
 EPHEMERAL_SECONDS = 2.0
 """A message with TTL 0 never comes later than this after it was accepted."""
 
-Kind = Literal["lost", "duplicate", "order", "foreign", "late", "read", "answer", "closed", "leftover", "process"]
+Kind = Literal[
+    "lost", "duplicate", "order", "foreign", "late", "read", "answer", "closed", "snapshot", "leftover", "process"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ over, everything it broke has been started or healed. Must not know: who uses th
 """
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -47,12 +47,15 @@ class Fault:
     """Does it, and undoes it. What exactly was struck."""
     counts_from: Literal["begin", "end"]
     """When slow recovery begins."""
+    connections: bool = False
+    """It may cost those connections that go to what was struck. None other ever does."""
 
     async def struck(self, scene: "Scene") -> "Struck":
         began = trio.current_time()
         what = await self.strike(scene)
         ended = trio.current_time()
-        return Struck(self.name, what, began, ended, began if self.counts_from == "begin" else ended)
+        reference = began if self.counts_from == "begin" else ended
+        return Struck(self.name, what, began, ended, reference, {what} if self.connections else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Struck:
     ended: float
     reference: float
     """From when on everything should be well, and what is not is slow recovery."""
+    servers: Collection[str] = ()
+    """Whose connections may be lost for it."""
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -149,9 +154,9 @@ async def _struck(proxies: list[Proxy], mode: Mode, scene: Scene) -> None:
 
 
 FAULTS = (
-    *(Fault(f"kill -9 {role}", partial(_kill, role), "begin") for role in COUNTS),
-    Fault("freeze a role", _freeze, "end"),
-    Fault("drain a role", _drain, "begin"),
+    *(Fault(f"kill -9 {role}", partial(_kill, role), "begin", connections=True) for role in COUNTS),
+    Fault("freeze a role", _freeze, "end", connections=True),
+    Fault("drain a role", _drain, "begin", connections=True),
     Fault("kill -9 Redis", _kill_redis, "begin"),
     Fault("freeze Redis", _freeze_redis, "end"),
     *(
@@ -160,7 +165,7 @@ FAULTS = (
     ),
     # Not delayed: what is late then is not the service's doing.
     *(
-        Fault(f"device link: {mode.value}", partial(_cut_devices, mode), "end")
+        Fault(f"device link: {mode.value}", partial(_cut_devices, mode), "end", connections=True)
         for mode in (Mode.DROP, Mode.HALF_OPEN, Mode.RESET)
     ),
 )

@@ -101,7 +101,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
+        """For who wants Redis behind it."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def door(self) -> str:
+        """For devices that want a socket server behind it."""
+        return f"ws://127.0.0.1:{self.port}/"
 
     async def strike(self, mode: Mode) -> None:
         self.mode = mode

@@ -49,8 +49,8 @@ class Account:
             self.rows.setdefault(struck.name, Row()).times += 1
         for problem in outcome.problems:
             self._row(problem.at).problems[problem.kind] += 1
-        for at, _ in outcome.world.losses:
-            self._row(at).losses += 1
+        for loss in outcome.world.losses:
+            self._row(loss.at).losses += 1
         for message in outcome.ledger.messages.values():
             if message.exists:
                 self._row(message.sent).messages += 1
@@ -113,7 +113,7 @@ def summary(outcome: Outcome) -> str:
     reached = sum(any(message.name in book.received for book in ledger.books) for message in ephemeral)
     read = sum(message.read_asked is not None for message in existing)
     refusals = Counter(what for _, what in outcome.mail.refusals)
-    losses = Counter(how for _, how in outcome.world.losses)
+    losses = Counter(loss.how for loss in outcome.world.losses)
     seconds = outcome.ended - outcome.began
     lines = [
         f"{outcome.strategy}, seed {outcome.seed}: {len(outcome.struck)} faults in {seconds:.0f} s",

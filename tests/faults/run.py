@@ -6,7 +6,7 @@ Must not know: how results are shown.
 """
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -43,15 +43,19 @@ class Size:
     """The longest that a server may be frozen: some devices are more patient."""
 
 
-def all_manners(freeze_seconds: float) -> list[Manners]:
+def patient(size: Size) -> float:
+    """Seconds of silence that a patient device takes; it survives a freeze."""
+    return size.freeze_seconds + 2
+
+
+def all_manners(size: Size) -> list[Manners]:
     """Of devices that keep to the protocol. Some leave a frozen server, some stay."""
-    patient = freeze_seconds + 2
     return [
-        Manners(patience_seconds=patient),
+        Manners(patience_seconds=patient(size)),
         Manners(patience_seconds=3),
         Manners(patience_seconds=3, vanishes_after_seconds=5),
-        Manners(patience_seconds=patient, vanishes_after_seconds=8, forgets=True),
-        Manners(patience_seconds=patient, frame_seconds=0.2),
+        Manners(patience_seconds=patient(size), vanishes_after_seconds=8, forgets=True),
+        Manners(patience_seconds=patient(size), frame_seconds=0.2),
     ]
 
 
@@ -127,6 +131,7 @@ async def run(
                 nursery.cancel_scope.cancel()
             await _compare(devices, ledger)
             outcome.problems = ledger.judge(lag.between, outcome.calm)
+            outcome.problems += _unexplained(deployment, outcome, patient(size or Size()))
             outcome.lag_seconds = lag.worst
         outcome.problems += await _leftovers(deployment)
         await deployment.stop()
@@ -143,10 +148,10 @@ async def _households(
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http, trio.open_nursery() as nursery:
         town = Town(deployment.service, http)
         world = World(deployment.service.boxoffice, http, ledger)
-        kinds = all_manners(size.freeze_seconds)
+        kinds = all_manners(size)
         devices: list[Device] = []
         targets: list[Target] = []
-        doors = [f"ws://127.0.0.1:{link.port}/" for link in deployment.device_links.values()]
+        doors = [link.door for link in deployment.device_links.values()]
         for number in range(size.users + size.unruly):
             people = [await town.login(f"user{number}") for _ in range(2)]
             targets.append(await _allow(people[0], deployment))
@@ -197,6 +202,19 @@ async def _compare(devices: list[Device], ledger: Ledger) -> None:
             if since is None:
                 break
         ledger.compare_unread(user, stored, trio.current_time())
+
+
+def _unexplained(deployment: Deployment, outcome: Outcome, patience_seconds: float) -> Iterator[Problem]:
+    """Connections lost though nothing was done to their server, nor to its link with devices: whatever is done to
+    Redis, and to others, costs no connection."""
+    servers = {link.door: label for label, link in deployment.device_links.items()}
+    for loss in outcome.world.losses:
+        server = servers[loss.server]
+        if not any(
+            server in struck.servers and struck.began <= loss.at <= struck.ended + patience_seconds
+            for struck in outcome.struck
+        ):
+            yield Problem("closed", f"{loss.device} lost its connection to {server}: {loss.how}", loss.at)
 
 
 async def _leftovers(deployment: Deployment) -> list[Problem]:

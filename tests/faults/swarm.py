@@ -24,8 +24,8 @@ BACKOFF_SECONDS = (0.1, 1.5)
 LEFT = "left"
 """The device went by its own will."""
 
-UNJUST = {4501, 4502, 4503, 4504, 4505}
-"""Close codes that a device which keeps to the protocol is never given."""
+UNJUST = {4002, 4003, 4004, 4501, 4502, 4503, 4504, 4505}
+"""Close codes that a device which keeps to the protocol, and is never quite still, is never given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,18 @@ class Manners:
     """It takes so long over each frame, with little room for more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A connection that a device lost."""
+
+    at: float
+    how: str
+    """A close code (1006: none), or silence."""
+    device: str
+    server: str
+    """Its URL."""
+
+
 @dataclass(slots=True)
 class World:
     """What all devices share."""
@@ -51,8 +63,8 @@ class World:
     ledger: Ledger
     calm: bool = False
     """From now on nobody misbehaves or marks read."""
-    losses: list[tuple[float, str]] = field(default_factory=list)
-    """When a device that keeps to the protocol lost a connection, and how: a close code, or silence."""
+    losses: list["Loss"] = field(default_factory=list)
+    """Of devices that keep to the protocol."""
 
 
 @dataclass(slots=True)
@@ -136,7 +148,7 @@ class Device:
             return await self._stay_away()
         if not end.welcomed:
             return None
-        self.world.losses.append((trio.current_time(), end.reason))
+        self.world.losses.append(Loss(trio.current_time(), end.reason, self.book.label, url))
         self._backoff = BACKOFF_SECONDS[0]
         return end.pause
 
@@ -210,6 +222,9 @@ class Device:
                 for event in frame["events"]:
                     self._apply(event)
             case "sync":
+                if self.cursor is not None and not self._pages:
+                    # Nothing was ever lost here, so every cursor is provably of the log.
+                    self.world.ledger.note("snapshot", f"{self.book.label} has a cursor and was given a snapshot", now)
                 self._pages += [(message["id"], name_of(message)) for message in frame["messages"]]
                 if frame["done"]:
                     self.book.snapshot(self._pages, now)

@@ -47,7 +47,8 @@ def changes(*strategies: str) -> Trouble:
             async with trio.open_nursery() as nursery:
                 for role in ("router", "api", "socket"):
                     nursery.start_soon(_change, strategy, deployment, role)
-            outcome.struck.append(Struck(f"to {strategy}", "", began, trio.current_time(), began))
+            servers = deployment.labels("socket")
+            outcome.struck.append(Struck(f"to {strategy}", "", began, trio.current_time(), began, servers))
             await outcome.calm_for(CALM_SECONDS)
 
     return trouble
