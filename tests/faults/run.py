@@ -156,12 +156,10 @@ async def _households(
             people = [await town.login(f"user{number}") for _ in range(2)]
             targets.append(await _allow(people[0], deployment))
             for n, person in enumerate(people):
-                unruly = n == 1 and number >= size.users
-                manners = Manners() if unruly else chance.choice(kinds)
-                label = f"user{number}/{n}{' (unruly)' if unruly else ''}"
-                device = Device(person, label, world, manners, random.Random(chance.random()))
+                manners = Manners(unruly=True) if n == 1 and number >= size.users else chance.choice(kinds)
+                device = Device(person, f"user{number}/{n}", world, manners, random.Random(chance.random()))
                 devices.append(device)
-                if unruly:
+                if manners.unruly:
                     nursery.start_soon(misbehave, device, world, doors, random.Random(chance.random()))
                 else:
                     nursery.start_soon(device.run)

@@ -36,7 +36,6 @@ async def misbehave(device: Device, world: World, urls: list[str], chance: rando
         with suppress(Over, OSError):
             await what(device, chance.choice(urls), chance)
         await trio.sleep(chance.uniform(0, 1))
-    device.book.away.append((0.0, trio.current_time()))
     await device.run()
 
 
