@@ -152,6 +152,7 @@ class Routing:
     )
     partitions: int = key(0, "job streams; 0: one per Redis master", minimum=0, maximum=1024)
     max_jobs: int = key(100_000, "jobs a stream holds; the oldest go, reconcile covers them", minimum=100)
+    max_job_bytes: int = key(64 * 1024 * 1024, "bytes of jobs a stream holds; the oldest go", minimum=1024 * 1024)
 
 
 @dataclass(frozen=True, kw_only=True)

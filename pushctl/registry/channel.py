@@ -55,12 +55,15 @@ class Channels:
             self._sharded[partition] = major_version(parse_info(said)) >= SHARDED_SINCE
         return self._sharded[partition]
 
+    async def verb(self, partition: int) -> str:
+        """The command that publishes hints of this partition. Raises StoreUnavailable."""
+        return "SPUBLISH" if await self.are_sharded(partition) else "PUBLISH"
+
     async def publish(self, partition: int, messages: Sequence[tuple[ServerId | None, bytes]]) -> int:
         """Publish what concerns users of one partition to servers' channels (None: to the one of all), in one round
         trip. How many of them nobody heard; 0 on a Cluster before Redis 7, where a master knows only who listens to
         itself. Raises StoreUnavailable."""
-        sharded = await self.are_sharded(partition)
-        verb = "SPUBLISH" if sharded else "PUBLISH"
+        verb = await self.verb(partition)
         try:
             heard = await self._store.link.ask_all(
                 [(verb, self._channel(server, partition), payload) for server, payload in messages],
@@ -69,7 +72,7 @@ class Channels:
         except StoreUnavailable:
             self._sharded.pop(partition, None)  # what comes back may be of another version
             raise
-        return heard.count(0) if sharded or not self._store.link.is_cluster else 0
+        return heard.count(0) if verb == "SPUBLISH" or not self._store.link.is_cluster else 0
 
     @asynccontextmanager
     async def listen(self, server: ServerId, partition: int) -> "AsyncIterator[Listener]":

@@ -32,7 +32,8 @@ touches one slot of a Cluster.
   P:{servers}:rows           hash    heartbeat        until gc buries it           as seen
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
-  P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs
+  P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
+  P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
   P:{shard:*}:idle           hash    sweep            until the second look        as due
   P:{shard:*}:lease          hash    gc               for good                     3 fields: daemon fence until
@@ -95,6 +96,9 @@ class Keys:
 
     def route(self, partition: int, partitions: int) -> str:
         return f"{self.prefix}:{{{_tag_in_range('route', partition, partitions)}}}"
+
+    def job_bytes(self, partition: int, partitions: int) -> str:
+        return f"{self.route(partition, partitions)}:bytes"
 
     def marker(self, part: int, parts: int) -> str:
         return f"{self.prefix}:{{{_tag_in_range('marker', part, parts)}}}"

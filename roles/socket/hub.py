@@ -49,10 +49,8 @@ class Hub:
                 connection.displaced()
 
     def missing(self, batch: Batch) -> Iterator[str]:
-        """Users of a batch who should have a connection here, by whoever sent it, and have none."""
-        for job in batch.jobs:
-            if not isinstance(job, Displaced) and UserId(job.user) not in self._users:
-                yield job.user
+        """Users of a batch who have no connection here."""
+        return (job.user for job in batch.jobs if UserId(job.user) not in self._users)
 
     def hear(self, batch: Batch, now_ms: float) -> None:
         """Hints of a router, in the order it took them. `now_ms`: the registry's time."""

@@ -5,6 +5,7 @@ installation signed for this very process, just now and for the first time; the 
 are not held here. Must not know: connections, what hints mean.
 """
 
+import secrets
 from collections.abc import Callable, Iterable
 
 import trio
@@ -21,6 +22,9 @@ from pushctl.routing.caller import MOMENT_HEADER, purpose_of
 MAX_BODY_BYTES = 4 * BATCH_BYTES
 """A batch ends with the job that reaches BATCH_BYTES, and that job has a bound, too."""
 
+ANY_TIME_MS = 10**12
+"""The clock here starts at any time up to this one: whoever calls has to ask first what time it is."""
+
 
 class RpcApp:
     """A bare ASGI application. `hear` takes a batch and names the users that it has nobody for."""
@@ -29,7 +33,8 @@ class RpcApp:
         self, server: ServerId, generation: int, keys: PeerKeys, hear: Callable[[Batch], Iterable[str]]
     ) -> None:
         self._path = purpose_of(server, generation)
-        self._gate = Gate(keys, self._path, now_ms=lambda: round(trio.current_time() * 1000))
+        ahead_ms = secrets.randbelow(ANY_TIME_MS)
+        self._gate = Gate(keys, self._path, now_ms=lambda: ahead_ms + round(trio.current_time() * 1000))
         self._hear = hear
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

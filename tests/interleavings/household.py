@@ -43,8 +43,13 @@ class Household:
         )
         return Session(self.user, made.device, session, system_clock() + AN_HOUR_MS)
 
+    async def settle(self) -> None:
+        """From now on there are a push URL and a message."""
+        await self.allow()
+        await self.publish()
+        await self.scene.route_unheard(self.user, 2)
+
     async def allow(self) -> None:
-        """From now on there is a push URL."""
         push_url, _ = await self.scene.inbox().allow(self.user, "https://news.example", None, None)
         self._token = push_url.url.rpartition("/")[2]
 
