@@ -9,6 +9,7 @@ import random
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
 from roles.socket.hub import Hub
 from roles.socket.leases import Fenced, Leases
-from roles.socket.rpc import RpcApp
+from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
 DRAIN_SLICES = 10
@@ -120,7 +121,8 @@ class SocketRole:
         listeners = await open_listeners(self.config.socket.rpc_listen)
         self._rpc_url = self.config.socket.rpc_url or f"http://{address_of(listeners)}"
         app = RpcApp(self.id, self.generation, keys, self._hear_called)
-        await nursery.start(HttpServer(app, self.config.http).serve, listeners)
+        limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)  # [http] is of what clients send
+        await nursery.start(HttpServer(app, limits).serve, listeners)
 
     def _hear_called(self, batch: jobs.Batch) -> list[str]:
         """A batch that a router brought itself: it wants to know who is not here."""

@@ -16,8 +16,10 @@ from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.ids import ConnectionId, DeviceId, ServerId
+from pushctl.inbox.inbox import INLINE_BYTES
 from pushctl.protocol.jobs import Batch, Ephemeral, Heard, Probe, SessionEnds, decode_heard, encode
 from pushctl.registry import Registry
+from pushctl.routing.batches import BATCH_BYTES, batches
 from pushctl.routing.caller import MOMENT_HEADER, Caller, Replaced, Unanswered, purpose_of
 from pushctl.testing.service import running
 from roles.socket.rpc import MAX_BODY_BYTES
@@ -111,6 +113,13 @@ async def test_what_is_no_batch_is_refused_with_the_reason(town: Town) -> None:
         assert (await door.post(garbage, signature=await door.sign(garbage))).status_code == 400
     assert (await door.post(b"", path="/hints/s1/0")).status_code == 404
     assert (await door.post(b"", method="PUT")).status_code == 405
+
+
+async def test_the_largest_batch_that_a_router_makes_is_taken(town: Town) -> None:
+    door = Door(town)
+    for body in batches([Ephemeral("ada", 0, 2, b"x" * INLINE_BYTES)] * (BATCH_BYTES // INLINE_BYTES)):
+        assert len(body) > BATCH_BYTES
+        assert (await door.post(body, signature=await door.sign(body))).status_code == 200
 
 
 async def test_a_body_without_end_is_refused_at_the_bound(town: Town) -> None:
