@@ -184,11 +184,12 @@ async def measure(servers: int, size: Size) -> tuple[list[Life], str]:
 
 
 def order(rounds: int) -> list[str]:
-    """Each begins about as often as the others; every other round goes backwards."""
+    """In each round another begins, and every other round goes backwards."""
     found: list[str] = []
     for n in range(rounds):
-        turned = [*STRATEGIES[n % len(STRATEGIES) :], *STRATEGIES[: n % len(STRATEGIES)]]
-        found += reversed(turned) if n % 2 else turned
+        way = STRATEGIES[::-1] if n % 2 else STRATEGIES
+        at = n % len(STRATEGIES)
+        found += way[at:] + way[:at]
     return found
 
 

@@ -20,7 +20,7 @@ TICKS = 5
 
 # Neither is drawn for one ground only: each has a contrast of 3 or more on white and on near black.
 LOOKS = {
-    "rpc": ("#d1603d", "", "circle"),
+    "rpc": ("#d1603d", "none", "circle"),
     "channel": ("#3d85c6", "7 4", "square"),
     "broadcast": ("#5a9a57", "2 4", "diamond"),
 }
@@ -31,7 +31,6 @@ _STYLE = """
   @media (prefers-color-scheme: dark) { svg { color: #9da7b1 } }
   text { fill: currentColor } .name { font-size: 14px; font-weight: 600 }
   .axis { stroke: currentColor } .grid { stroke: currentColor; stroke-opacity: .2 }
-  .line { fill: none; stroke-width: 2 }
 """
 
 PANELS = {
@@ -46,7 +45,7 @@ def chart(by_density: Mapping[str, Mapping[str, Curve]]) -> str:
     panels = [
         line
         for at, (density, curves) in enumerate(by_density.items())
-        for line in _Panel(LEFT + at * (PANEL + GAP), top, curves).draw(PANELS[density])
+        for line in _Panel(density, LEFT + at * (PANEL + GAP), top, curves).draw()
     ]
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}"'
     parts = [
@@ -65,7 +64,7 @@ def nice(largest: float) -> float:
     """The end of a scale that has room for this: TICKS round steps."""
     step = largest / TICKS
     unit = 10.0 ** (ceil(log10(step)) - 1)
-    return TICKS * unit * next(n for n in (1, 2, 2.5, 5, 10) if n * unit >= step * 0.999)
+    return TICKS * unit * next(n for n in (1, 2, 2.5, 5, 10) if n * unit >= step * (1 - 1e-9))
 
 
 def _in_words(by_density: Mapping[str, Mapping[str, Curve]]) -> str:
@@ -79,15 +78,16 @@ def _in_words(by_density: Mapping[str, Mapping[str, Curve]]) -> str:
 class _Panel:
     """One drawing area. `left`: where it begins; `top`: the value at its upper edge."""
 
-    def __init__(self, left: int, top: float, curves: Mapping[str, Curve]) -> None:
+    def __init__(self, density: str, left: int, top: float, curves: Mapping[str, Curve]) -> None:
+        self._density = density
         self._left = left
         self._top = top
         self._curves = curves
         self._servers = sorted({x for curve in curves.values() for x, _ in curve})
 
-    def draw(self, name: str) -> Iterator[str]:
+    def draw(self) -> Iterator[str]:
         yield "<g>"
-        yield f'<text class="name" x="{self._left}" y="{TOP - 8}">{escape(name)}</text>'
+        yield f'<text class="name" x="{self._left}" y="{TOP - 8}">{escape(PANELS[self._density])}</text>'
         yield from self._axes()
         for strategy, curve in self._curves.items():
             yield from self._series(strategy, curve)
@@ -116,8 +116,8 @@ class _Panel:
         colour, dashes, mark = LOOKS[strategy]
         places = [(self._x(x), self._y(y)) for x, y in curve]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        yield f'<g class="series" id="{strategy}-{self._left}" stroke="{colour}" fill="{colour}">'
-        yield f'<polyline class="line" points="{line}" stroke-dasharray="{dashes or "none"}"/>'
+        yield f'<g id="{self._density}-{strategy}" stroke="{colour}" fill="{colour}">'
+        yield f'<polyline points="{line}" fill="none" stroke-width="2" stroke-dasharray="{dashes}"/>'
         yield from (_mark(mark, x, y) for x, y in places)
         yield "</g>"
 

@@ -226,9 +226,8 @@ def _compared(one: str, mine: Curve, other: str, theirs: Curve) -> str:
     places = crossings(mine, theirs)
     if places:
         turns = ", ".join(f"{place:.1f}" for place in places)
-        return f"{cheap} is cheaper than {dear} at first; they cross at {turns} servers."
-    factors = [max(ratio, 1 / ratio) for ratio in clear]
-    return (
-        f"{cheap} is cheaper than {dear}, by a factor of {min(factors):.2f} to {max(factors):.2f}"
-        f"{'' if len(clear) == len(ratios) else ' or not at all'}; no crossing up to {up_to} servers."
-    )
+        return f"{cheap} is cheaper than {dear} with few servers; they cross at {turns} servers."
+    factors = sorted(max(ratio, 1 / ratio) for ratio in clear)
+    by = " to ".join(dict.fromkeys(f"{factor:.2f}" for factor in (factors[0], factors[-1])))
+    where = f"up to {up_to} servers" if len(clear) == len(ratios) else f"where they differ, up to {up_to} servers"
+    return f"{cheap} is cheaper than {dear} by a factor of {by}, {where}; they do not cross."
