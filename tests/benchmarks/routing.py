@@ -262,10 +262,12 @@ def main() -> None:
     size = replace(size, servers=options.servers or size.servers, rounds=options.rounds or size.rounds)
     raise_open_file_limit()
     print(machine())
+    lives: list[Life] = []
     try:
         lives, redis = trio.run(measure_all, size)
     except* Unsound as group:
         print("".join(f"\nunsound: {problem}" for problem in leaves(group)), file=sys.stderr)
+    if not lives:
         sys.exit(UNSOUND_EXIT)
     tell(lives, size, redis)
     if options.json:

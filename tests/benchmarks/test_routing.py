@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
+from tests.benchmarks import routing
 from tests.benchmarks.routing import order
 from tests.benchmarks.routing_chart import BOTTOM, TOP, chart, nice
 from tests.benchmarks.routing_load import Ledger
@@ -128,6 +129,21 @@ async def test_what_is_lost_makes_a_run_unsound(autojump_clock: trio.abc.Clock) 
     ledger.arrives(1, 1)
     with pytest.raises(Unsound, match="1 messages did not come"):
         await ledger.settled()
+
+
+def test_an_unsound_run_ends_with_3_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def measure_all(_: routing.Size) -> None:
+        async with trio.open_nursery(), trio.open_nursery():
+            raise Unsound("7 messages did not come")
+
+    monkeypatch.setattr(routing, "measure_all", measure_all)
+    monkeypatch.setattr(sys, "argv", ["routing", "--quick"])
+    with pytest.raises(SystemExit) as end:
+        routing.main()
+    assert end.value.code == 3
+    assert capsys.readouterr().err == "\nunsound: 7 messages did not come\n"
 
 
 # --- crossings -------------------------------------------------------------------------------------------------------
