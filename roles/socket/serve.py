@@ -121,7 +121,7 @@ class SocketRole:
         listeners = await open_listeners(self.config.socket.rpc_listen)
         self._rpc_url = self.config.socket.rpc_url or f"http://{address_of(listeners)}"
         app = RpcApp(self.id, self.generation, keys, self._hear_called)
-        limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)  # [http] is of what clients send
+        limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
         await nursery.start(HttpServer(app, limits).serve, listeners)
 
     def _hear_called(self, batch: jobs.Batch) -> list[str]:

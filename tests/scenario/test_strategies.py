@@ -59,6 +59,19 @@ async def test_messages_and_read_marks_reach_every_device_on_every_server_and_no
     assert await jobs_that(town, "detoured") == 0  # rpc is rpc
 
 
+async def test_large_batches_travel_as_small_ones_do(town: Town) -> None:
+    phone = await town.login("ada")
+    icon = "data:image/png;base64," + "A" * 12_000
+    async with phone.connected() as socket:
+        await socket.synced()
+        async with trio.open_nursery() as nursery:
+            for n in range(100):
+                nursery.start_soon(phone.allow, f"https://site{n}.example", icon)
+        for _ in range(100):
+            await socket.until("push_url")
+    assert await jobs_that(town, "detoured") == 0
+
+
 async def test_ttl_0_comes_once_to_those_connected(town: Town) -> None:
     laptop, phone = await town.login("ada"), await town.login("ada")
     push_url = await laptop.allow()

@@ -14,5 +14,5 @@ for i = 1, count do
     gone[#gone + 1] = i
   end
 end
-if freed > 0 then note_bytes(noted_bytes() - freed) end
+if freed > 0 then note_bytes(noted_bytes() - freed, redis.call('XLEN', K.stream)) end
 return gone

@@ -15,6 +15,6 @@ for _ = 1, tonumber(A.max_gone) do
   redis.call('XDEL', K.stream, oldest[1])
   jobs, bytes = jobs - 1, bytes - #oldest[2][2]
 end
-note_bytes(bytes)
+note_bytes(bytes, jobs)
 redis.call('PEXPIRE', K.stream, 86400000)
 return id

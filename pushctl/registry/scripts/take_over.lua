@@ -26,7 +26,7 @@ for _, row in ipairs(pending) do
     given_up, freed = given_up + 1, freed + #job[2][2]
   end
 end
-if freed > 0 then note_bytes(noted_bytes() - freed) end
+if freed > 0 then note_bytes(noted_bytes() - freed, redis.call('XLEN', K.stream)) end
 for _, consumer in ipairs(consumers()) do
   if consumer.pending == 0 and consumer.idle > tonumber(A.gone_ms) and consumer.name ~= A.consumer then
     redis.call('XGROUP', 'DELCONSUMER', K.stream, A.group, consumer.name)
