@@ -67,9 +67,10 @@ class Size:
     per_second: float = 200
     appends: int = 500
     backlog: int = 4_000
+    backlogs: int = 3
 
 
-QUICK = Size(servers=(1, 2), rounds=1, idle_seconds=0.5, paced_seconds=0.5, appends=100, backlog=200)
+QUICK = Size(servers=(1, 2), rounds=1, idle_seconds=0.5, paced_seconds=0.5, appends=100, backlog=200, backlogs=1)
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
@@ -101,7 +102,9 @@ class Bench:
                 idle=await self._idle(),
                 appends=await self._paced(self._absent, self._size.appends, self._size.per_second),
                 paced={density: await self._stream(density) for density in DENSITIES},
-                backlog={density: await self._backlog(density) for density in DENSITIES},
+                backlog={
+                    density: [await self._backlog(density) for _ in range(self._size.backlogs)] for density in DENSITIES
+                },
             )
 
     async def _warm_up(self) -> None:
@@ -218,8 +221,8 @@ def tell(lives: Sequence[Life], size: Size, redis: str) -> None:
         HEAD,
         rows(found),
         f"CPU of router, socket servers and Redis. {USERS['sparse']} sparse users, {USERS['dense']} dense ones; "
-        f"{size.per_second:g} deliveries/s for {size.paced_seconds:g} s, and a backlog of {size.backlog:,} deliveries; "
-        f"the middle one of {size.rounds} rounds; half of the costs are good to ±{median(apart):.0%}, the worst to "
+        f"{size.per_second:g} deliveries/s for {size.paced_seconds:g} s, {size.backlogs} backlogs of {size.backlog:,} "
+        f"deliveries; the middle one of {size.rounds} rounds; half of the costs are good to ±{median(apart):.0%}, the worst to "
         f"±{apart[-1]:.0%}. {redis}.",
         f"Taken off: {us(append_us(lives))} µs of Redis for each message's append; what is spent when nothing is sent, "
         f"for all socket servers together (servers: ms per second): {idle_ms}. Sender and devices, which do not count: "

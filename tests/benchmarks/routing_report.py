@@ -17,8 +17,8 @@ STRATEGIES = ("rpc", "channel", "broadcast")
 REFERENCE = "channel"
 DENSITIES = ("sparse", "dense")
 
-SAME = 0.05
-"""Costs that differ by less than this part are called the same: this is how far rounds of one run are apart."""
+SAME = 0.1
+"""Costs that differ by less than this part are called the same: rounds of one run may be so far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Life:
     idle: Stretch
     appends: Stretch
     paced: Mapping[str, Stretch]
-    backlog: Mapping[str, Stretch]
+    backlog: Mapping[str, Sequence[Stretch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _point(density: str, rounds: Sequence[Life], append: float) -> Point:
     first = rounds[0]
     idle = Cpu(*(median(life.idle.cpu[n] / life.idle.seconds for life in rounds) for n in range(len(first.idle.cpu))))
     paced = [life.paced[density] for life in rounds]
-    backlog = [life.backlog[density] for life in rounds]
+    backlog = [stretch for life in rounds for stretch in life.backlog[density]]
     costs = [_cost(stretch, idle, append) for stretch in paced]
     cost = _middle(costs)
     latencies = sorted(seconds * 1000 for stretch in paced for seconds in stretch.latencies)
