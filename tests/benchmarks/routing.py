@@ -222,8 +222,8 @@ def tell(lives: Sequence[Life], size: Size, redis: str) -> None:
         rows(found),
         f"CPU of router, socket servers and Redis. {USERS['sparse']} sparse users, {USERS['dense']} dense ones; "
         f"{size.per_second:g} deliveries/s for {size.paced_seconds:g} s, {size.backlogs} backlogs of {size.backlog:,} "
-        f"deliveries; the middle one of {size.rounds} rounds; half of the costs are good to ±{median(apart):.0%}, the worst to "
-        f"±{apart[-1]:.0%}. {redis}.",
+        f"deliveries; the middle one of {size.rounds} rounds; half of the costs are good to ±{median(apart):.0%}, the "
+        f"worst to ±{apart[-1]:.0%}. {redis}.",
         f"Taken off: {us(append_us(lives))} µs of Redis for each message's append; what is spent when nothing is sent, "
         f"for all socket servers together (servers: ms per second): {idle_ms}. Sender and devices, which do not count: "
         f"{us(median(point.load_us for point in found))} µs per delivery.",

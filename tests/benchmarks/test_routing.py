@@ -204,12 +204,14 @@ def test_a_drawing_has_three_series_in_each_panel_within_its_bounds_and_says_the
     assert "dense, broadcast: 270 µs with 1," in told
 
 
-def test_labels_of_lines_that_end_together_are_apart() -> None:
-    flat = {name: curve(100, 100) for name in STRATEGIES}
-    root = ElementTree.fromstring(chart({"sparse": flat}))
+@pytest.mark.parametrize("height", [0, 50, 100])
+def test_labels_of_lines_that_end_together_are_apart_and_within_the_panel(height: float) -> None:
+    ends = {name: curve(100, height) for name in STRATEGIES}
+    root = ElementTree.fromstring(chart({"sparse": ends}))
     heights = sorted(float(text.attrib["y"]) for text in root.iter(f"{SVG}text") if text.text in STRATEGIES)
     assert len(heights) == 3
     assert min(b - a for a, b in pairwise(heights)) >= 10
+    assert TOP <= heights[0] < heights[-1] <= BOTTOM
 
 
 @pytest.mark.parametrize(("largest", "end"), [(1, 1), (0.9, 1), (101, 125), (4_300, 5_000), (5_001, 10_000)])
