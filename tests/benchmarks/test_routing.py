@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 import trio
 
 from tests.benchmarks import routing
-from tests.benchmarks.routing import order
 from tests.benchmarks.routing_chart import BOTTOM, TOP, chart, nice
 from tests.benchmarks.routing_load import Ledger
 from tests.benchmarks.routing_report import (
@@ -27,6 +27,7 @@ from tests.benchmarks.routing_report import (
     points,
     sentences,
 )
+from tests.benchmarks.routing_run import Measured, Size, order
 from tests.benchmarks.routing_site import Cpu, Unsound, cpu_seconds
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,6 +101,21 @@ async def test_the_clock_of_a_process_counts_what_it_spends() -> None:
         cpu_seconds(2**22 + 1)
 
 
+def test_what_was_measured_can_be_told_again_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lives = [life(strategy, servers, 10 * servers) for strategy in STRATEGIES for servers in (1, 2)]
+    measured = Measured("2 x Abacus", "Redis 6.2", Size(servers=(1, 2), rounds=1), lives)
+    routing.tell(measured)
+    told = capsys.readouterr().out
+    (tmp_path / "earlier.json").write_bytes(msgspec.json.encode(measured))
+    svg = tmp_path / "routing.svg"
+    monkeypatch.setattr(sys, "argv", ["routing", "--from", str(tmp_path / "earlier.json"), "--svg", str(svg)])
+    routing.main()
+    assert capsys.readouterr().out == f"2 x Abacus\n{told}"
+    assert ElementTree.fromstring(svg.read_text()).tag == f"{SVG}svg"
+
+
 # --- the ledger ------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +150,7 @@ async def test_what_is_lost_makes_a_run_unsound(autojump_clock: trio.abc.Clock) 
 def test_an_unsound_run_ends_with_3_and_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def measure_all(_: routing.Size) -> None:
+    async def measure_all(_: Size) -> None:
         async with trio.open_nursery(), trio.open_nursery():
             raise Unsound("7 messages did not come")
 
