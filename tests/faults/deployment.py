@@ -40,6 +40,9 @@ class Pace:
     drain: float = 4
 
 
+QUICK = Pace()
+
+
 def configuration(pace: Pace, folder: Path, public_url: str) -> str:
     """What all processes are told. Quotas are out of reach: an eviction would excuse a missing message."""
     return f"""

@@ -16,7 +16,8 @@ from itertools import groupby
 
 from rich.table import Table
 
-from tests.faults.ledger import Book, Message, Problem
+from tests.faults.book import Book
+from tests.faults.ledger import Message, Problem
 from tests.faults.plan import Struck
 from tests.faults.run import Outcome
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import trio
 
-from tests.faults.ledger import Book, Ledger
+from tests.faults.book import Book
+from tests.faults.ledger import Ledger
 from tests.faults.wire import Frame, Line, Over, line_to
 from tests.scenario.people import Person
 

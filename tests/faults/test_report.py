@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from tests.faults.ledger import Book, Ledger, Problem
+from tests.faults.book import Book
+from tests.faults.ledger import Ledger, Problem
 from tests.faults.plan import Struck
 from tests.faults.report import BEFORE, Account
 from tests.faults.run import Outcome

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tests.faults.ledger import Book
+from tests.faults.book import Book
 from tests.faults.swarm import HANDSHAKE_SECONDS, Device, World, name_of
 from tests.faults.wire import Line, Over, line_to
 
