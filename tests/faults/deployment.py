@@ -7,7 +7,7 @@ Must not know: what is done to it, who uses it.
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
 from pushctl.testing.service import Running
-from tests.faults.processes import RoleProcess
+from tests.faults.processes import RoleProcess, clean_environment
 from tests.faults.proxy import Proxy
 from tests.processes import free_port
 from tests.redises.process import RedisProcess
@@ -130,11 +130,6 @@ def _settings(role: str, label: str, port: int, redis: Proxy, devices: Proxy | N
     return settings
 
 
-def _environment() -> Mapping[str, str]:
-    """Ours, without what would configure the roles behind our back."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PUSHCTL_")}
-
-
 @asynccontextmanager
 async def deployed(strategy: str, pace: Pace) -> AsyncIterator[Deployment]:
     """Everything started, and ready. At the end it is killed, if it was not stopped."""
@@ -175,7 +170,7 @@ async def _build(
                 device_links[label] = Proxy(partial(trio.open_tcp_stream, "127.0.0.1", port))
                 await nursery.start(device_links[label].run)
             settings = _settings(role, label, port, redis_links[label], device_links.get(label), strategy)
-            roles[label] = RoleProcess(label, role, config, settings, _environment())
+            roles[label] = RoleProcess(label, role, config, settings, clean_environment())
     config.write_text(configuration(pace, folder, urls["api1"]))
     service = Running(replace(Config()), urls["api1"], urls["boxoffice1"], {}, {}, {})
     apis = [urls[label] for label in urls if label.startswith("api")]
