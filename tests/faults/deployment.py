@@ -34,7 +34,7 @@ class Pace:
 
     redis_timeout: float = 1
     reconcile: float = 3
-    ping: float = 1
+    ping: float = 0.5
     pong: float = 8
     """Longer than the silence after which a server knows that it was absent: its own absence is no device's fault."""
     drain: float = 4
