@@ -8,6 +8,7 @@ Must not know: how results are shown.
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
@@ -48,10 +49,18 @@ Trouble = Callable[[Deployment, Outcome], Awaitable[None]]
 """What happens while messages flow. It notes in the outcome what it struck."""
 
 
-async def run(strategy: str, seed: str, trouble: Trouble, *, size: Size = MANY, pace: Pace = QUICK) -> Outcome:
-    """From the first start to the last leftover."""
+async def run(
+    strategy: str,
+    seed: str,
+    trouble: Trouble,
+    *,
+    size: Size = MANY,
+    pace: Pace = QUICK,
+    keep: Path | None = None,
+) -> Outcome:
+    """From the first start to the last leftover. `keep`: an empty folder for logs and data of all processes."""
     chance = random.Random(f"{seed} {strategy}")
-    async with deployed(strategy, pace) as deployment:
+    async with deployed(strategy, pace, keep) as deployment:
         ledger = Ledger()
         async with households(deployment, ledger, size, chance) as (world, devices, mail):
             outcome = Outcome(strategy, seed, ledger, mail, world, trio.current_time())

@@ -1,6 +1,6 @@
 """Devices as independent as they can be: box office, hello with a cursor, follow, acknowledge, sometimes mark read.
 
-Owns: what a device concludes from frames, and its manners. Everything it sees goes into its book (ledger.py).
+Owns: what a device concludes from frames, and its manners. Everything it sees goes into its book (book.py).
 Promises: a device obeys the protocol as a client has to (reconnect and close codes, Retry-After), but is quicker to
 come back than the protocol's backoff, so that runs are short.
 Must not know: what is done to the service meanwhile.
@@ -66,7 +66,7 @@ class World:
     ledger: Ledger
     calm: bool = False
     """From now on nobody misbehaves or marks read."""
-    losses: list["Loss"] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
     """Of devices that keep to the protocol."""
 
 
@@ -155,7 +155,7 @@ class Device:
         self._backoff = BACKOFF_SECONDS[0]
         return end.pause
 
-    async def _talk(self, line: Line, end: "_End") -> None:
+    async def _talk(self, line: Line, end: _End) -> None:
         await line.send({"type": "hello", "token": self.person.token, "cursor": self.cursor})
         while True:
             frame = await line.receive()
@@ -165,7 +165,7 @@ class Device:
                 end.pause = frame["after_ms"] / 1000
             await self._follow(line, frame)
 
-    async def _watch(self, line: Line, connection: trio.CancelScope, end: "_End") -> None:
+    async def _watch(self, line: Line, connection: trio.CancelScope, end: _End) -> None:
         """Silence is death."""
         while line.silent_seconds < self.manners.patience_seconds:  # noqa: ASYNC110 - it is a clock
             await trio.sleep(self.manners.patience_seconds - line.silent_seconds)
@@ -174,7 +174,7 @@ class Device:
 
     # --- manners -----------------------------------------------------------------------------------------------------
 
-    async def _leave_some_day(self, line: Line, connection: trio.CancelScope, end: "_End") -> None:
+    async def _leave_some_day(self, line: Line, connection: trio.CancelScope, end: _End) -> None:
         if self.manners.vanishes_after_seconds:
             await trio.sleep(self.chance.uniform(0.5, 1.5) * self.manners.vanishes_after_seconds)
             if not self.world.calm:
