@@ -1,7 +1,8 @@
 """What a role counts and measures, for Prometheus.
 
 Owns: the names, labels and buckets of all metrics, one registry per role.
-Promises: labels have few values (a route's template, a code, a word), never an id, a URL or anything a peer chose.
+Promises: labels have few values (a route's template, a code, a word, the number of a partition), never an id, a URL or
+anything a peer chose.
 Must not know: who reads them (the admin listener of runtime.py) or where events happen.
 """
 
@@ -37,6 +38,15 @@ class Metrics:
         self.closes = Counter("pushctl_closes", "sockets closed, by close code", ["code"], registry=registry)
         self.refusals = Counter("pushctl_refusals", "what was refused, by reason", ["reason"], registry=registry)
         self.jobs = Counter("pushctl_jobs", "routing jobs, by outcome", ["outcome"], registry=registry)
+        self.job_backlog = Gauge(
+            "pushctl_job_backlog", "jobs not handed over yet, by partition", ["partition"], registry=registry
+        )
+        self.job_lag_seconds = Gauge(
+            "pushctl_job_lag_seconds", "age of the oldest of them, by partition", ["partition"], registry=registry
+        )
+        self.job_seconds = Histogram(
+            "pushctl_job_seconds", "from the writing of a job to its hand-over", buckets=_SECONDS, registry=registry
+        )
         self.gc_removed = Counter("pushctl_gc_removed", "things thrown away, by kind", ["what"], registry=registry)
         self.gc_repaired = Counter("pushctl_gc_repaired", "things put right, by kind", ["what"], registry=registry)
         self.gc_backlog = Gauge("pushctl_gc_backlog", "users with something expired that waits", registry=registry)

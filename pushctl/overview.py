@@ -5,11 +5,15 @@ docs/operations.md. Promises: costs Redis a handful of commands however many use
 Must not know: tables, terminals.
 """
 
+from collections.abc import Sequence
+from typing import get_args, get_type_hints
+
 import msgspec
 
 from pushctl.clock import rfc3339
-from pushctl.config.model import Config
+from pushctl.config.model import Config, Routing
 from pushctl.registry import Registry
+from pushctl.registry.jobs import Backlog, Consumer
 
 
 class ServerStats(msgspec.Struct, frozen=True):
@@ -25,6 +29,8 @@ class ServerStats(msgspec.Struct, frozen=True):
     started_at: str
     rss_bytes: int
     seen_ms_ago: int
+    rpc_url: str
+    """where routers may call it; empty: they reach it through Redis only"""
 
 
 class UserStats(msgspec.Struct, frozen=True):
@@ -49,17 +55,34 @@ class MessageStats(msgspec.Struct, frozen=True):
 
 
 class PartitionStats(msgspec.Struct, frozen=True):
-    """A job stream: `length` jobs in it, of which `pending` were taken by a router and not handed over."""
+    """A job stream: `length` jobs in it, of which `pending` were taken by a router and not handed over; the oldest was
+    written `lag_ms` ago. `publish`: the command that brings hints to channels, SPUBLISH or PUBLISH."""
 
     partition: int
     length: int
+    bytes: int
     pending: int
+    lag_ms: int
     routers: int
+    publish: str
+
+
+class RouterStats(msgspec.Struct, frozen=True):
+    """A router: `pending` jobs it holds, over all partitions; `idle_ms` since it last asked for jobs, in the partition
+    where that is longest."""
+
+    name: str
+    strategy: str
+    """What it runs; empty for a reader that is none of our routers."""
+    partitions: int
+    pending: int
+    idle_ms: int
 
 
 class RoutingStats(msgspec.Struct, frozen=True):
     strategy: str
     partitions: list[PartitionStats]
+    routers: list[RouterStats]
 
 
 class RedisStats(msgspec.Struct, frozen=True):
@@ -101,6 +124,7 @@ async def gather(registry: Registry, config: Config) -> Overview:
             started_at=server.row.started_at,
             rss_bytes=server.row.rss_bytes,
             seen_ms_ago=server.seen_ms_ago,
+            rpc_url=server.rpc_url,
         )
         for server in await registry.servers.picture("")
     ]
@@ -120,12 +144,10 @@ async def gather(registry: Registry, config: Config) -> Overview:
         servers=servers,
         users=users,
         messages=messages,
-        routing=RoutingStats(
-            config.routing.strategy,
-            [
-                PartitionStats(backlog.partition, backlog.length, backlog.pending, backlog.consumers)
-                for backlog in await registry.jobs.backlog()
-            ],
+        routing=_routing(
+            config,
+            await registry.jobs.backlogs(),
+            [await registry.channels.verb(partition) for partition in range(registry.channels.partitions)],
         ),
         redis=RedisStats(
             version=info["redis_version"],
@@ -135,4 +157,41 @@ async def gather(registry: Registry, config: Config) -> Overview:
             uptime_seconds=int(info["uptime_in_seconds"]),
             append_only=info["aof_enabled"] == "1",
         ),
+    )
+
+
+STRATEGIES = get_args(get_type_hints(Routing)["strategy"])
+
+
+def _routing(config: Config, found: Sequence[tuple[Backlog, Sequence[Consumer]]], verbs: Sequence[str]) -> RoutingStats:
+    held: dict[str, list[Consumer]] = {}
+    partitions = []
+    for (backlog, consumers), verb in zip(found, verbs, strict=True):
+        pending = sum(consumer.pending for consumer in consumers)
+        partitions.append(
+            PartitionStats(
+                backlog.partition,
+                backlog.length,
+                backlog.bytes,
+                pending,
+                backlog.lag_ms,
+                routers=len(consumers),
+                publish=verb,
+            )
+        )
+        for consumer in consumers:
+            held.setdefault(consumer.name, []).append(consumer)
+    routers = [_router(name, consumers) for name, consumers in sorted(held.items())]
+    return RoutingStats(config.routing.strategy, partitions, routers)
+
+
+def _router(name: str, parts: Sequence[Consumer]) -> RouterStats:
+    """`name`: of the consumer, which begins with its strategy."""
+    strategy = name.partition("-")[0]
+    return RouterStats(
+        name=name,
+        strategy=strategy if strategy in STRATEGIES else "",
+        partitions=len(parts),
+        pending=sum(part.pending for part in parts),
+        idle_ms=max(part.idle_ms for part in parts),
     )

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 
 class Point(StrEnum):
-    """On hello: JOINED, CLAIMED, READ, LIVE. On publish, and on whatever else appends: APPENDED, JOB_WRITTEN, LOCATED.
-    On disconnect: LEFT."""
+    """On hello: JOINED, CLAIMED, READ, LIVE. On publish, and on whatever else appends: APPENDED, JOB_WRITTEN,
+    ACKNOWLEDGED, LOCATED, DELIVERED. On disconnect: LEFT."""
 
     JOINED = "joined"
     """A connection can be found by hints that reach its server."""
@@ -27,8 +27,12 @@ class Point(StrEnum):
     """Events stand in the log, and nobody was told."""
     JOB_WRITTEN = "job_written"
     """Somebody was connected at the append: a router is asked to tell them."""
+    ACKNOWLEDGED = "acknowledged"
+    """What a router may deliver only once (TTL 0) is out of the stream, and nobody was told of it."""
     LOCATED = "located"
     """A router knows which servers hold the user, and has told none of them."""
+    DELIVERED = "delivered"
+    """Socket servers were told, and the jobs still stand in the stream."""
     LEFT = "left"
     """A connection hears no hints any more, and its lease still stands."""
 

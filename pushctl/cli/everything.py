@@ -132,6 +132,7 @@ def _defaults(loaded: Loaded, options: Options) -> dict[str, Any]:
     defaults: dict[str, Any] = {f"{role}.drain_seconds": DRAIN_SECONDS for role in ROLE_NAMES}
     defaults["limits.exempt_networks"] = LOOPBACK
     defaults["identity.keys_file"] = str(options.data_dir / "keys.toml")
+    defaults["socket.rpc_listen"] = "127.0.0.1:0"  # the router of this process calls it, and no other
     if is_loopback(options.listen_host):
         both = {"identity.environment": "development", "identity.dev_idp.enabled": True}
         if not any(loaded.is_set(path) for path in both):

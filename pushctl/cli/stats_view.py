@@ -18,8 +18,12 @@ from pushctl.config.model import Config
 from pushctl.errors import NotGood
 from pushctl.overview import SECTIONS, Overview, ServerStats, gather
 from pushctl.registry import open_registry
+from pushctl.registry.jobs import IDLE_MS
 
 __all__ = ["SECTIONS", "show"]
+
+LAG_MS = 2000
+"""Jobs that wait for so long were no fast path to anybody."""
 
 LATE_MS = 4000
 """A server not heard of for so long has missed a heartbeat: worth a word."""
@@ -64,7 +68,7 @@ def render(overview: Overview, section: str | None = None) -> RenderableType:
         "servers": _servers(overview),
         "users": [_users(overview)],
         "messages": [_messages(overview)],
-        "routing": [_routing(overview)],
+        "routing": _routing(overview),
         "redis": [_redis(overview)],
     }
     shown = parts[section] if section else [part for some in parts.values() for part in some]
@@ -74,7 +78,7 @@ def render(overview: Overview, section: str | None = None) -> RenderableType:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        left = column in ("server", "state", "url", "")
+        left = column in ("server", "state", "url", "router", "runs", "")
         table.add_column(column, justify="left" if left else "right", no_wrap=column != "url", header_style="dim")
     return table
 
@@ -140,11 +144,63 @@ def _messages(overview: Overview) -> RenderableType:
     return Group(table, Text())
 
 
-def _routing(overview: Overview) -> RenderableType:
-    table = _table(f"Routing (strategy {overview.routing.strategy})", "partition", "jobs", "pending", "routers")
-    for part in overview.routing.partitions:
-        table.add_row(str(part.partition), f"{part.length:,}", f"{part.pending:,}", f"{part.routers:,}")
-    return Group(table, Text())
+def _routing(overview: Overview) -> list[RenderableType]:
+    routing = overview.routing
+    streams = _table(
+        f"Routing (strategy {routing.strategy})",
+        "partition",
+        "jobs",
+        "bytes",
+        "pending",
+        "oldest",
+        "routers",
+        "hints by",
+    )
+    for part in routing.partitions:
+        streams.add_row(
+            str(part.partition),
+            f"{part.length:,}",
+            f"{part.bytes:,}",
+            f"{part.pending:,}",
+            age(part.lag_ms / 1000) if part.length else "",
+            f"{part.routers:,}",
+            part.publish,
+        )
+    routers = _table("Routers", "router", "runs", "partitions", "pending", "idle")
+    for router in routing.routers:
+        routers.add_row(
+            printable(router.name),
+            router.strategy or "?",
+            f"{router.partitions:,}",
+            f"{router.pending:,}",
+            age(router.idle_ms / 1000),
+        )
+    found = [Text(f"! {warning}", style="yellow") for warning in routing_warnings(overview)]
+    shown: list[RenderableType] = [streams, routers] if routing.routers else [streams]
+    return [*shown, *found, Text()]
+
+
+def routing_warnings(overview: Overview) -> list[str]:
+    """What is not as it should be, in words."""
+    routing = overview.routing
+    found = []
+    for part in routing.partitions:
+        if not part.routers:
+            found.append(f"no router reads partition {part.partition}; start one with `pushctl serve router`")
+        elif part.length and part.lag_ms > LAG_MS:
+            found.append(f"jobs of partition {part.partition} wait for {age(part.lag_ms / 1000)}")
+    if "rpc" in (router.strategy for router in routing.routers):
+        found += [
+            f"{printable(server.id)} has no internal listener (socket.rpc_listen): routers reach it through Redis"
+            for server in overview.servers
+            if server.state != "dead" and not server.rpc_url
+        ]
+    for router in routing.routers:
+        if router.idle_ms > IDLE_MS:
+            found.append(f"{printable(router.name)} has not asked for jobs for {age(router.idle_ms / 1000)}")
+        if router.strategy and router.strategy != routing.strategy:
+            found.append(f"{printable(router.name)} runs {router.strategy}, the configuration here says otherwise")
+    return found
 
 
 def _redis(overview: Overview) -> RenderableType:

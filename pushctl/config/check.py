@@ -5,7 +5,7 @@ Must not know: files, flags; whether files named in the configuration hold what 
 """
 
 from pushctl.config.model import Config, RoleName
-from pushctl.config.schema import is_loopback, keys, split_address, value_at
+from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
 
 _PUBLIC = {"api": "https://push.example", "boxoffice": "https://push.example", "socket": "wss://s1.push.example/"}
@@ -26,7 +26,7 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
             "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
             "asks over HTTP is not seen between two log-ins"
         )
-    return mistakes + _check_dev_idp(config, role)
+    return mistakes + _check_rpc(config, role) + _check_dev_idp(config, role)
 
 
 def dev_idp_on(config: Config) -> bool:
@@ -45,6 +45,18 @@ def _check_public(config: Config, role: RoleName) -> list[str]:
     elif role == "socket" and not ID_PATTERN.fullmatch(config.socket.id):
         mistakes.append("socket.id: expected letters, digits, _ and -, at most 128")
     return mistakes
+
+
+def _check_rpc(config: Config, role: RoleName) -> list[str]:
+    """Routers must know how to sign, and where to call."""
+    listen, url = config.socket.rpc_listen, config.socket.rpc_url
+    if role == "router" and config.routing.strategy == "rpc" and not config.identity.keys_file:
+        return ["identity.keys_file: required by routing.strategy = rpc: calls are signed with what all roles share"]
+    if role == "socket" and url and not listen:
+        return ["socket.rpc_url: means nothing without socket.rpc_listen"]
+    if role == "socket" and listen and not url and is_unspecified(split_address(listen)[0]):
+        return ["socket.rpc_url: required: routers cannot call the address that socket.rpc_listen listens on"]
+    return []
 
 
 def _check_dev_idp(config: Config, role: RoleName) -> list[str]:

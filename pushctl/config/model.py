@@ -100,8 +100,10 @@ class Socket:
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
     origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
-    rpc_listen: str = key("", "host:port of the internal listener for routing.strategy = rpc; empty: none")
-    rpc_url: str = key("", "the URL under which routers reach rpc_listen")
+    rpc_listen: str = key(
+        "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
+    )
+    rpc_url: str = key("", "the http:// URL under which routers reach rpc_listen; empty: what it listens on")
     reconcile_seconds: float = key(60, "every user's log and lease is looked at this often", minimum=1)
     handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
@@ -145,9 +147,12 @@ class Gc:
 class Routing:
     """From a job to the socket servers."""
 
-    strategy: Literal["channel"] = key("channel", "how routers reach socket servers")
+    strategy: Literal["rpc", "channel", "broadcast"] = key(
+        "channel", "how routers reach socket servers; may be changed role by role while all run"
+    )
     partitions: int = key(0, "job streams; 0: one per Redis master", minimum=0, maximum=1024)
     max_jobs: int = key(100_000, "jobs a stream holds; the oldest go, reconcile covers them", minimum=100)
+    max_job_bytes: int = key(64 * 1024 * 1024, "bytes of jobs a stream holds; the oldest go", minimum=1024 * 1024)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -209,6 +209,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_unspecified(host: str) -> bool:
+    """Whether a listener bound to `host` takes what comes to any address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _address(value: str) -> str | None:
     try:
         split_address(value)
@@ -253,6 +261,11 @@ def _websocket_url(value: str) -> str | None:
     return None if fits else "a ws:// or wss:// URL, such as wss://s1.push.example/"
 
 
+def _internal_url(value: str) -> str | None:
+    fits = _is_url(value, ("http", "https"), origin=False)
+    return None if fits else "an http:// URL that routers reach, such as http://10.0.0.5:9182"
+
+
 def _redis_url(value: str) -> str | None:
     fits = value.startswith(("redis://", "rediss://", "unix://"))
     return None if fits else "a redis://, rediss:// or unix:// URL"
@@ -268,6 +281,7 @@ _SYNTAX: Mapping[str, Callable[[Any], str | None]] = {
     "api.public_url": _origin,
     "boxoffice.public_url": _origin,
     "socket.public_url": _websocket_url,
+    "socket.rpc_url": _internal_url,
     "redis.url": _redis_url,
 }
 """What a value must look like beyond its type. A check returns None, or what it expected. Empty values are not looked

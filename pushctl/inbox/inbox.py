@@ -74,12 +74,20 @@ class _PageToken(msgspec.Struct, frozen=True, array_like=True):
 
 class Inbox:
     def __init__(
-        self, registry: Registry, sealer: Sealer, public_url: str, *, count: Callable[[Stage, int], None]
+        self,
+        registry: Registry,
+        sealer: Sealer,
+        public_url: str,
+        *,
+        count: Callable[[Stage, int], None],
+        ask_presence: bool = True,
     ) -> None:
-        """`public_url`: of the api; `count`: told how many messages reached a stage here."""
+        """`public_url`: of the api; `count`: told how many messages reached a stage here; `ask_presence`: nobody is
+        told what concerns a user whom no socket server has leased (broadcast does not look there)."""
         self._registry = registry
         self._sealer = sealer
         self._count = count
+        self._ask_presence = ask_presence
         self.render = Renderer(sealer, public_url)
 
     # --- third parties -----------------------------------------------------------------------------------------------
@@ -130,7 +138,7 @@ class Inbox:
                 message.body,
             )
             frame = frames.encode(frames.MessageEvent(None, self.render.message(user, record)))
-            if announced.change.connections:
+            if self._may_be_held(announced.change):
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0)
@@ -246,7 +254,7 @@ class Inbox:
                 self._count(Stage.READ, len(entry.refs))
             elif isinstance(entry, DroppedEntry):
                 self._count(Stage(entry.reason), len(entry.refs))
-        if not change.entries or not change.connections:
+        if not change.entries or not self._may_be_held(change):
             return
         events = []
         for entry in change.entries:
@@ -263,10 +271,13 @@ class Inbox:
         self._registry.jobs.put(user, jobs.encode(job))
         await passed(Point.JOB_WRITTEN)
 
+    def _may_be_held(self, change: Change) -> bool:
+        return change.connections > 0 or not self._ask_presence
+
     async def _tell_to_look(self, user: UserId, change: Change) -> None:
         """A repeated request writes its job again; what it appended back then is in the log by now."""
         await passed(Point.APPENDED)
-        if change.connections:
+        if self._may_be_held(change):
             at = change.previous
             look = jobs.HintedEvent(at.seq, at.tag, -1, b"")
             self._registry.jobs.put(user, jobs.encode(jobs.Appended(user, change.epoch, 0, 0, [look])))

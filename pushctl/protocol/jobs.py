@@ -5,7 +5,7 @@ Promises: a job is a hint, never the truth. Losing one costs latency; the event 
 Must not know: streams, channels, who is connected.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -75,36 +75,48 @@ class Batch(Struct, frozen=True, array_like=True, tag="b"):
     jobs: list[Job]
 
 
+class Heard(Struct, frozen=True, array_like=True, tag="h"):
+    """A socket server's answer to a Batch that was brought by RPC: users in it whom it does not hold."""
+
+    missing: list[str]
+
+
 class Probe(Struct, frozen=True, array_like=True, tag="p"):
     """A socket server's question to itself, through the channel it listens to: do you still hear?"""
 
     nonce: str
 
 
+T = TypeVar("T")
+
 _encoder = msgspec.msgpack.Encoder()
-_job_decoder = msgspec.msgpack.Decoder(Job)
-_hint_decoder = msgspec.msgpack.Decoder(Batch | Probe)
+_job_decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
+_hint_decoder: msgspec.msgpack.Decoder[Batch | Probe] = msgspec.msgpack.Decoder(Batch | Probe)
+_heard_decoder: msgspec.msgpack.Decoder[Heard] = msgspec.msgpack.Decoder(Heard)
 
 
 class JobInvalid(Failed):
-    """Bytes on a job stream or a server's channel that no role of ours wrote."""
+    """Bytes on a job stream, on a server's channel or in its answer that no role of ours wrote."""
 
 
-def encode(value: Job | Batch | Probe) -> bytes:
+def encode(value: Job | Batch | Heard | Probe) -> bytes:
     return _encoder.encode(value)
 
 
 def decode_job(raw: bytes) -> Job:
-    try:
-        job: Job = _job_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JobInvalid(str(error)) from None
-    return job
+    return _decoded(_job_decoder, raw)
 
 
 def decode_hint(raw: bytes) -> Batch | Probe:
+    return _decoded(_hint_decoder, raw)
+
+
+def decode_heard(raw: bytes) -> Heard:
+    return _decoded(_heard_decoder, raw)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:
     try:
-        hint: Batch | Probe = _hint_decoder.decode(raw)
+        return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JobInvalid(str(error)) from None
-    return hint

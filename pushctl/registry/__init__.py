@@ -15,6 +15,7 @@ from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
+from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
@@ -69,7 +70,7 @@ class Registry:
 
         async def look(address: str) -> None:
             try:
-                memory = _info(await self.link.ask_master(address, "INFO", "memory"))
+                memory = parse_info(await self.link.ask_master(address, "INFO", "memory"))
             except StoreUnavailable as error:
                 silent.append(error.detail)
                 return
@@ -100,17 +101,12 @@ class Registry:
 
     async def infos(self) -> dict[str, dict[str, str]]:
         """What each master says of itself (INFO), by address."""
-        return {address: _info(raw) for address, raw in (await self.link.ask_masters("INFO")).items()}
+        return {address: parse_info(raw) for address, raw in (await self.link.ask_masters("INFO")).items()}
 
     async def now_ms(self) -> int:
         """Redis TIME: the clock that everything stored is judged by."""
         seconds, microseconds = await self.link.ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def _info(raw: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in raw.decode().splitlines() if line and not line.startswith("#"))
-    return {name: value for name, _, value in lines}
 
 
 @asynccontextmanager

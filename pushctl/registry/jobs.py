@@ -1,10 +1,13 @@
 """Job streams: what has to be brought to socket servers. Written by api and socket, read by routers.
 
-Owns: streams route:<partition>, their consumer group, hand-over. Promises: bounded length (the oldest go; reconcile
-covers them); acknowledged and deleted together; a dead router's jobs are taken over. Must not know: what a job says.
+Owns: streams route:<partition>, their consumer group, hand-over.
+Promises: bounded in number and in bytes (the oldest go; reconcile covers them); acknowledged and deleted together, and
+by whom is known: of two that hand a job over, one is told that it was gone; a dead router's jobs are taken over, and
+its name is forgotten.
+Must not know: what a job says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,9 @@ from pushctl.registry.store import Store
 HAND_OVER = Script.load("hand_over")
 PUT_JOB = Script.load("put_job")
 JOIN_GROUP = Script.load("join_group")
+LEAVE_GROUP = Script.load("leave_group")
+TAKE_OVER = Script.load("take_over")
+BACKLOG = Script.load("backlog")
 
 GROUP = "routers"
 BLOCK_MS = 500
@@ -27,7 +33,13 @@ BLOCK_MS = 500
 IDLE_MS = 10_000
 """Jobs a router took and did not hand over for so long are another's to take."""
 
+GONE_MS = 60_000
+"""A router that holds nothing and has not asked for jobs for so long is forgotten; it joins again by reading."""
+
 MAX_TRIES = 2
+
+MAX_TRIMMED = 1000
+"""Jobs that go at once because one was written. More than one ever brings, in bytes, even where all others are tiny."""
 
 SILENCE = object()
 
@@ -46,11 +58,31 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Consumer:
+    """A router that reads a stream. `pending`: jobs it took and has not handed over; `idle_ms`: since it last asked."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
+    """What is not handed over yet: how many jobs, of how many bytes, and how long ago the oldest was written."""
+
     partition: int
     length: int
-    pending: int
-    consumers: int
+    bytes: int
+    lag_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """`jobs`: now this router's to try; `given_up`: how many were tried often enough; `backlog`: what there is."""
+
+    jobs: list[Taken]
+    given_up: int
+    backlog: Backlog
 
 
 class Jobs:
@@ -67,17 +99,28 @@ class Jobs:
     def partition_of(self, user: UserId) -> int:
         return shard_of(user, self.partitions)
 
+    def _keys(self, partition: int) -> list[str]:
+        return [self._stream(partition), self._store.keys.job_bytes(partition, self.partitions)]
+
     def put(self, user: UserId, payload: bytes) -> bool:
-        """Write a job, and drop those too old to be delivered. A hint: not waited for; False when it was dropped."""
-        keys = [self._stream(self.partition_of(user))]
-        config = self._store.config
+        """Write a job; the oldest make room for it. A hint: not waited for; False when it was dropped."""
+        routing = self._store.config.routing
         return self._store.link.post_script(
-            PUT_JOB, keys, [config.routing.max_jobs, int(config.socket.reconcile_seconds * 1000), payload]
+            PUT_JOB,
+            self._keys(self.partition_of(user)),
+            [GROUP, routing.max_jobs, routing.max_job_bytes, MAX_TRIMMED, payload],
         )
 
-    async def hand_over(self, partition: int, ids: list[bytes]) -> None:
-        """These jobs are done: acknowledge and delete them in one step."""
-        await self._store.run_on(HAND_OVER, [self._stream(partition)], rest=ids, group=GROUP)
+    async def hand_over(self, done: Sequence[Taken]) -> list[Taken]:
+        """These jobs, of one partition, are done: acknowledge and delete them in one step. Returns those that were
+        still there: nobody else is told so of the same job."""
+        if not done:
+            return []
+        ids, sizes = [job.id for job in done], [len(job.payload) for job in done]
+        keys = self._keys(done[0].partition)
+        gone = await self._store.run_on(HAND_OVER, keys, rest=[*ids, *sizes], group=GROUP, count=len(ids))
+        missing = {number - 1 for number in gone}
+        return [job for number, job in enumerate(done) if number not in missing]
 
     async def join(self, consumer: str, partition: int) -> None:
         """A router shares the work from now on (or again, when Redis lost the group)."""
@@ -91,6 +134,10 @@ class Jobs:
         patience_seconds = BLOCK_MS / 1000 + redis.timeout_seconds
         return JobReader(connection, stream, partition, consumer, patience_seconds, self._store.link.heard_error)
 
+    def is_connected(self, partition: int) -> bool:
+        """The master that holds this partition and its users can be asked."""
+        return self._store.link.is_connected(self._stream(partition))
+
     async def wait_connected(self, partition: int) -> None:
         """Returns once the master that holds this partition and its users can be asked."""
         await self._store.link.wait_connected(self._stream(partition))
@@ -100,41 +147,35 @@ class Jobs:
         seconds, microseconds = await self._store.link.ask("TIME", near=self._stream(partition))
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def take_over(self, consumer: str, partition: int, count: int) -> tuple[list[Taken], list[Taken]]:
-        """Jobs whose router has been silent for IDLE_MS: (now this consumer's to try, tried twice already)."""
-        stream = self._stream(partition)
-        pending = await self._store.link.ask("XPENDING", stream, GROUP, "IDLE", IDLE_MS, "-", "+", count)
-        if not pending:
-            return [], []
-        tries = {id_: times for id_, _, _, times in pending}
-        # Only what is still idle is claimed: two routers that look at once share it between them.
-        claimed = _taken(partition, await self._store.link.ask("XCLAIM", stream, GROUP, consumer, IDLE_MS, *tries))
-        # What nobody can claim was trimmed: Redis 6.2 would keep it pending for ever.
-        trimmed = tries.keys() - {taken.id for taken in claimed}
-        if trimmed:
-            await self._store.link.ask("XACK", stream, GROUP, *trimmed)
-        again = [taken for taken in claimed if tries[taken.id] < MAX_TRIES]
-        return again, [taken for taken in claimed if tries[taken.id] >= MAX_TRIES]
+    async def take_over(self, consumer: str, partition: int, count: int) -> TakenOver:
+        """Take up to `count` jobs whose router has been silent for IDLE_MS; forget routers that are gone."""
+        reply = await self._store.run_on(
+            TAKE_OVER,
+            self._keys(partition),
+            group=GROUP,
+            consumer=consumer,
+            idle_ms=IDLE_MS,
+            max_tries=MAX_TRIES,
+            gone_ms=GONE_MS,
+            count=count,
+        )
+        given_up, length, size, lag_ms, *flat = reply
+        jobs = [Taken(partition, id_, payload) for id_, payload in _pairs(flat)]
+        return TakenOver(jobs, given_up, Backlog(partition, length, size, lag_ms))
 
-    async def leave(self, consumer: str, partition: int) -> None:
+    async def leave(self, consumer: str, partition: int) -> bool:
         """This consumer takes no more: its name goes, unless jobs are pending under it (they are taken over first)."""
-        stream = self._stream(partition)
-        summary = await self._store.link.ask("XPENDING", stream, GROUP, "-", "+", 1, consumer)
-        if not summary:
-            await self._store.link.ask("XGROUP", "DELCONSUMER", stream, GROUP, consumer)
+        left = await self._store.run_on(LEAVE_GROUP, self._keys(partition), group=GROUP, consumer=consumer)
+        return bool(left)
 
-    async def backlog(self) -> list[Backlog]:
-        """Per partition: jobs in the stream, taken and not handed over, consumers."""
+    async def backlogs(self) -> list[tuple[Backlog, list[Consumer]]]:
+        """Of each partition: what is to do, and who does it."""
         result = []
         for partition in range(self.partitions):
-            stream = self._stream(partition)
-            if not await self._store.link.ask("EXISTS", stream):
-                result.append(Backlog(partition, 0, 0, 0))
-                continue
-            length, groups = await self._store.link.ask_all([("XLEN", stream), ("XINFO", "GROUPS", stream)])
-            flat = [dict(zip(group[::2], group[1::2], strict=True)) for group in groups]
-            ours: dict[bytes, Any] = next((group for group in flat if group[b"name"] == GROUP.encode()), {})
-            result.append(Backlog(partition, length, ours.get(b"pending", 0), ours.get(b"consumers", 0)))
+            length, size, lag_ms, *flat = await self._store.run_on(BACKLOG, self._keys(partition), group=GROUP)
+            triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            consumers = [Consumer(name.decode(errors="replace"), pending, idle) for name, pending, idle in triples]
+            result.append((Backlog(partition, length, size, lag_ms), consumers))
         return result
 
 
@@ -175,12 +216,11 @@ class JobReader:
                 return None
             self._on_error(str(reply))  # it may say where the stream is now
             raise ConnectionLost(f"Redis refuses the reader of jobs: {reply}")
-        return [taken for _, entries in reply or [] for taken in _taken(self._partition, entries)]
+        return [Taken(self._partition, id_, fields[1]) for _, entries in reply or [] for id_, fields in entries]
 
     async def aclose(self) -> None:
         await self._connection.aclose()
 
 
-def _taken(partition: int, entries: list[Any]) -> list[Taken]:
-    # An entry that was trimmed while pending comes back without fields: nothing to do for it.
-    return [Taken(partition, entry[0], entry[1][1]) for entry in entries if entry and entry[1]]
+def _pairs(flat: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))

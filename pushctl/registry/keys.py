@@ -32,7 +32,8 @@ touches one slot of a Cluster.
   P:{servers}:rows           hash    heartbeat        until gc buries it           as seen
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
-  P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs
+  P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
+  P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
   P:{shard:*}:idle           hash    sweep            until the second look        as due
   P:{shard:*}:lease          hash    gc               for good                     3 fields: daemon fence until
@@ -96,6 +97,9 @@ class Keys:
     def route(self, partition: int, partitions: int) -> str:
         return f"{self.prefix}:{{{_tag_in_range('route', partition, partitions)}}}"
 
+    def job_bytes(self, partition: int, partitions: int) -> str:
+        return f"{self.route(partition, partitions)}:bytes"
+
     def marker(self, part: int, parts: int) -> str:
         return f"{self.prefix}:{{{_tag_in_range('marker', part, parts)}}}"
 
@@ -114,10 +118,11 @@ class Keys:
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 
-    def channel(self, server: ServerId, partition: int, partitions: int) -> str:
-        """The pub/sub channel on which a socket server hears of a partition's users. Not a key; here because it shares
-        the prefix."""
-        return f"{self.prefix}:server:{server}:{partitions}.{partition}"
+    def channel(self, server: ServerId | None, partition: int, partitions: int) -> str:
+        """The pub/sub channel on which a socket server (None: every one of them) hears of a partition's users. Not a
+        key, but in the slot of the partition's job stream: a Cluster of Redis 7 keeps it on that one master."""
+        listener = "everyone" if server is None else f"server:{server}"
+        return f"{self.route(partition, partitions)}:{listener}"
 
 
 def slot_of(key: str | bytes) -> int:

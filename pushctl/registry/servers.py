@@ -44,6 +44,8 @@ class Row(msgspec.Struct, frozen=True):
     users: int = 0
     written: int = 0
     """Frames written since the start."""
+    rpc_url: str = ""
+    """Where it takes hints from routers; empty: by its channels only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class ServerRow:
     @property
     def url(self) -> str:
         return self.row.url
+
+    @property
+    def rpc_url(self) -> str:
+        return self.row.rpc_url
 
     @property
     def connections(self) -> int:

@@ -1,12 +1,39 @@
-"""From a job to the socket servers that hold its user, and the socket server's end of it."""
+"""From a job to the socket servers that hold its user, and the socket server's end of it.
+
+strategy.py is the interface; rpc.py, channel.py and broadcast.py are the strategies; receive.py is the other end.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
 
 from pushctl.config.model import Config
+from pushctl.identity.keys import Keys
+from pushctl.identity.peers import PeerKeys
 from pushctl.registry import Registry
+from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.routing.channel import ChannelStrategy
-from pushctl.routing.strategy import Picture, Strategy
+from pushctl.routing.lookup import Lookup
+from pushctl.routing.picture import Picture
+from pushctl.routing.rpc import open_rpc
+from pushctl.routing.strategy import Strategy
 
 
-def choose(config: Config, registry: Registry, picture: Picture) -> Strategy:
-    """The strategy that `routing.strategy` names."""
-    strategies = {"channel": ChannelStrategy}
-    return strategies[config.routing.strategy](registry, picture)
+@asynccontextmanager
+async def open_strategy(config: Config, registry: Registry, judge: str) -> AsyncIterator[Strategy]:
+    """The strategy that `routing.strategy` names, with all it needs, for as long as the block lasts. `judge`: the name
+    under which it judges who lives. Raises ConfigError for a keys file that cannot be used."""
+    if config.routing.strategy == "broadcast":
+        yield BroadcastStrategy(registry)
+        return
+    lookup = Lookup(registry, Picture(registry, judge))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lookup.picture.keep)
+        if config.routing.strategy == "channel":
+            yield ChannelStrategy(registry, lookup)
+        else:
+            async with open_rpc(registry, lookup, PeerKeys(Keys.load(Path(config.identity.keys_file)))) as strategy:
+                yield strategy
+        nursery.cancel_scope.cancel()

@@ -1,75 +1,52 @@
-"""Strategy `channel`: look up who holds the user, PUBLISH a batch to each such server's own channel
-of their partition.
+"""Strategy `channel`: look up who holds the users, PUBLISH a batch to each such server's own channel.
 
-Owns: grouping by server. Must not know: what jobs say beyond whose they are.
+Owns: publishing to servers. Must not know: what jobs say beyond whose they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pushctl.ids import ServerId, UserId
-from pushctl.points import Point, passed
-from pushctl.protocol.jobs import Batch, Displaced, Job, encode
+from pushctl.protocol.jobs import Job
 from pushctl.registry import Registry
-from pushctl.routing.strategy import Delivered, Picture
-
-SLICE_BYTES = 1024 * 1024
-"""Published in one round trip, about: well below what may wait for Redis at all (redis.queue_bytes)."""
-
-BATCH_JOBS = 64
-"""Jobs in one published batch. With events inlined up to 16 KiB each, a batch stays around 1 MiB at worst."""
+from pushctl.routing.batches import BATCH_BYTES, batches
+from pushctl.routing.lookup import Lookup
+from pushctl.routing.strategy import Delivered
 
 
 class ChannelStrategy:
-    def __init__(self, registry: Registry, picture: Picture) -> None:
+    def __init__(self, registry: Registry, lookup: Lookup) -> None:
         self._registry = registry
-        self._picture = picture
+        self._lookup = lookup
 
     async def deliver(self, jobs: Sequence[Job]) -> Delivered:
-        users = list(dict.fromkeys(UserId(job.user) for job in jobs))
-        partition = self._registry.jobs.partition_of(users[0])
-        held = dict(zip(users, await self._registry.presence.holders_of(users), strict=True))
-        await passed(Point.LOCATED)
-        await self._picture.look_for([holder for holders in held.values() for holder in holders])
-        servers: dict[UserId, set[ServerId]] = {}
-        pruned = 0
-        for user, holders in held.items():
-            stale = [holder for holder in holders if not self._picture.may_live(holder)]
-            if stale:
-                self._registry.presence.prune(user, stale)
-                pruned += len(stale)
-            servers[user] = {holder.server for holder in holders} - {holder.server for holder in stale}
-        by_server: dict[ServerId, list[Job]] = {}
-        nobody = 0
-        for job in jobs:
-            named = {ServerId(server) for server in job.servers} if isinstance(job, Displaced) else None
-            targets = servers[UserId(job.user)] if named is None else named
-            nobody += not targets
-            for server in targets:
-                by_server.setdefault(server, []).append(job)
-        messages = [
-            (server, encode(Batch(theirs[first : first + BATCH_JOBS])))
-            for server, theirs in by_server.items()
-            for first in range(0, len(theirs), BATCH_JOBS)
-        ]
-        unheard = 0
-        for some in _slices(messages):
-            unheard += await self._registry.channels.publish(partition, some)
-        return Delivered(
-            hints=len(messages),
-            nobody=nobody,
-            pruned=pruned,
-            unheard=unheard,
-        )
+        found = await self._lookup.find(jobs)
+        hints, unheard = await publish(self._registry, found.by_server.items())
+        return Delivered(hints=hints, nobody=found.nobody, pruned=found.pruned, unheard=unheard)
 
 
-def _slices(messages: list[tuple[ServerId, bytes]]) -> Iterator[list[tuple[ServerId, bytes]]]:
-    """The messages in order, in lists of about SLICE_BYTES."""
-    some: list[tuple[ServerId, bytes]] = []
+async def publish(registry: Registry, jobs: Iterable[tuple[ServerId | None, Sequence[Job]]]) -> tuple[int, int]:
+    """Publish jobs of one partition to servers' channels (None: to the one of all). (batches, those nobody heard).
+
+    Raises StoreUnavailable.
+    """
+    messages: list[tuple[ServerId | None, bytes]] = []
+    unheard = partition = 0
+    for server, theirs in jobs:
+        partition = registry.jobs.partition_of(UserId(theirs[0].user))
+        messages += [(server, batch) for batch in batches(theirs)]
+    for some in _slices(messages):
+        unheard += await registry.channels.publish(partition, some)
+    return len(messages), unheard
+
+
+def _slices(messages: Sequence[tuple[ServerId | None, bytes]]) -> Iterator[list[tuple[ServerId | None, bytes]]]:
+    """The messages in order, in lists of about BATCH_BYTES: one round trip each."""
+    some: list[tuple[ServerId | None, bytes]] = []
     size = 0
     for message in messages:
         some.append(message)
         size += len(message[1])
-        if size >= SLICE_BYTES:
+        if size >= BATCH_BYTES:
             yield some
             some, size = [], 0
     if some:

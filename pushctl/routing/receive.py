@@ -1,4 +1,4 @@
-"""The socket server's end of routing: listening to its channels, and knowing whether it still hears.
+"""The socket server's end of channels: listening, and knowing whether it still hears.
 
 Owns: the listening connections, one per partition of users, and their probes.
 Promises: a listener that is silent for `probe_seconds` asks itself a question through Redis; without an answer

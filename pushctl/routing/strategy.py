@@ -1,7 +1,7 @@
-"""How routers reach socket servers: one verb, several strategies.
+"""How routers reach socket servers: one verb, three strategies (rpc.py, channel.py, broadcast.py).
 
-Owns: the interface, and the picture of living servers that look-ups are held against.
-Promises: delivering is a hint. What does not arrive is found in the log by reconcile; nothing here retries.
+Owns: the interface. Promises: delivering is a hint. What does not arrive is found in the log by reconcile; a message
+with TTL 0 is handed over once and never again.
 Must not know: streams of jobs (roles/router), connections (roles/socket).
 """
 
@@ -9,73 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import trio
-
-from pushctl.errors import StoreUnavailable
-from pushctl.ids import ServerId
-from pushctl.log import get_logger
 from pushctl.protocol.jobs import Job
-from pushctl.registry import Registry
-from pushctl.registry.presence import Holder
-from pushctl.registry.servers import ServerRow
-
-PICTURE_SECONDS = 1.5
-"""Between two looks at the servers. Below the gap after which a judge counts as absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of some jobs: hints that left, jobs with nobody to tell, leases of dead servers that were pruned,
-    hints nobody listened to."""
+    """What became of some jobs. `hints`: batches that left for servers; `nobody`: jobs with nobody to tell; `pruned`:
+    leases that nobody holds any more; `unheard`: batches nobody listened to; `detoured`: jobs that went by a channel
+    because their server's internal listener does not answer, or it has none."""
 
     hints: int = 0
     nobody: int = 0
     pruned: int = 0
     unheard: int = 0
+    detoured: int = 0
 
 
 class Strategy(Protocol):
     async def deliver(self, jobs: Sequence[Job]) -> Delivered:
         """Bring jobs of one partition to whichever socket servers hold their users. Raises StoreUnavailable."""
         ...
-
-
-class Picture:
-    """Which generation of which server lives, as this process last saw it."""
-
-    def __init__(self, registry: Registry, judge: str) -> None:
-        self._registry = registry
-        self._judge = judge
-        self._rows: dict[ServerId, ServerRow] = {}
-        self._log = get_logger(part="picture")
-
-    async def keep(self) -> None:
-        """Look again and again, until cancelled. While Redis is away the last picture stays."""
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                self._log.warning("picture_stale", detail=error.detail)
-            await trio.sleep(PICTURE_SECONDS)
-
-    async def look(self) -> None:
-        rows = await self._registry.servers.picture(self._judge)
-        self._rows = {row.id: row for row in rows}
-
-    async def look_for(self, holders: Sequence[Holder]) -> None:
-        """Look again if one of these was not in the picture yet, a server that has just started; or was dead in it: it
-        may be back, and what it has just claimed again must not be pruned. Without Redis the last picture serves."""
-        if not all(self.may_live(holder) and not self._is_news(holder) for holder in holders):
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                self._log.warning("picture_stale", detail=error.detail)
-
-    def _is_news(self, holder: Holder) -> bool:
-        row = self._rows.get(holder.server)
-        return row is None or holder.generation > row.generation
-
-    def may_live(self, holder: Holder) -> bool:
-        """False only on evidence: its server is silent, or has been replaced by a newer generation."""
-        row = self._rows.get(holder.server)
-        return self._is_news(holder) or (row is not None and row.alive and row.generation == holder.generation)

@@ -41,7 +41,13 @@ def for_tests(config: Config, folder: Path) -> Config:
         config,
         api=replace(config.api, listen=here, admin_listen=here, drain_seconds=3),
         boxoffice=replace(config.boxoffice, listen=here, admin_listen=here, drain_seconds=3),
-        socket=replace(config.socket, listen=here, admin_listen=here, drain_seconds=3),
+        socket=replace(
+            config.socket,
+            listen=here,
+            admin_listen=here,
+            rpc_listen=config.socket.rpc_listen or here,
+            drain_seconds=3,
+        ),
         router=replace(config.router, admin_listen=here, drain_seconds=3),
         gc=replace(config.gc, admin_listen=here, drain_seconds=3),
         identity=replace(

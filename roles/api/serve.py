@@ -88,7 +88,13 @@ class ApiRole:
 
     def _http_server(self, registry: Registry, public_url: str, dev_idp: "DevIdp | None") -> HttpServer:
         config = self._config
-        inbox = Inbox(registry, Sealer(self._keys), public_url, count=self.metrics.stage)
+        inbox = Inbox(
+            registry,
+            Sealer(self._keys),
+            public_url,
+            count=self.metrics.stage,
+            ask_presence=self._config.routing.strategy != "broadcast",
+        )
         services = Services(
             registry=registry,
             inbox=inbox,

@@ -49,6 +49,10 @@ class Hub:
             if connection.id in connections:
                 connection.displaced() if for_good else connection.bereft()
 
+    def missing(self, batch: Batch) -> Iterator[str]:
+        """Users of a batch who have no connection here."""
+        return (job.user for job in batch.jobs if UserId(job.user) not in self._users)
+
     def hear(self, batch: Batch, now_ms: float) -> None:
         """Hints of a router, in the order it took them. `now_ms`: the registry's time."""
         for job in batch.jobs:

@@ -9,6 +9,7 @@ import random
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,8 +19,9 @@ from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
-from pushctl.http.server import address_of, open_listeners
+from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import Keys
+from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Inbox
@@ -37,6 +39,7 @@ from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
 from roles.socket.returns import Returns
+from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
 DRAIN_SLICES = 10
@@ -69,6 +72,7 @@ class SocketRole:
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
+        self._rpc_url = ""
         self._streams = 0
         self._everybody_left = trio.Event()
         self._started_at = rfc3339(system_clock())
@@ -80,18 +84,24 @@ class SocketRole:
         async with open_registry(
             self.config, name=f"socket-{self.id}", installation=keys.installation
         ) as self.registry:
-            self.inbox = Inbox(self.registry, Sealer(keys), self.config.api.public_url, count=self.metrics.stage)
+            self.inbox = Inbox(
+                self.registry,
+                Sealer(keys),
+                self.config.api.public_url,
+                count=self.metrics.stage,
+                ask_presence=self.config.routing.strategy != "broadcast",
+            )
             self.accounts = Accounts(self.registry, self.config)
             self.generation = await self.registry.servers.new_generation(self.id)
             try:
                 async with trio.open_nursery() as nursery:
-                    await self._start(nursery, task_status)
+                    await self._start(nursery, PeerKeys(keys), task_status)
             except* Fenced:
                 raise Unreachable(
                     f"another socket server has started with the id {self.id}; give each its own [socket] id"
                 ) from None
 
-    async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
+    async def _start(self, nursery: trio.Nursery, keys: PeerKeys, task_status: trio.TaskStatus[Ready]) -> None:
         self._receiver = Receiver(
             self.registry,
             self.id,
@@ -102,6 +112,8 @@ class SocketRole:
         )
         self.registry.link.when_back.append(self._leases.hurry)
         await nursery.start(self._receiver.run)
+        if self.config.socket.rpc_listen:
+            await self._open_rpc(nursery, keys)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
         self._url = self.config.socket.public_url or f"ws://{address}/"
@@ -119,6 +131,20 @@ class SocketRole:
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
+
+    async def _open_rpc(self, nursery: trio.Nursery, keys: PeerKeys) -> None:
+        """Take hints from routers on the internal listener, too, until the role is over."""
+        listeners = await open_listeners(self.config.socket.rpc_listen)
+        self._rpc_url = self.config.socket.rpc_url or f"http://{address_of(listeners)}"
+        app = RpcApp(self.id, self.generation, keys, self._hear_called)
+        limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
+        await nursery.start(HttpServer(app, limits).serve, listeners)
+
+    def _hear_called(self, batch: jobs.Batch) -> list[str]:
+        """A batch that a router brought itself: it wants to know who is not here."""
+        missing = list(self.hub.missing(batch))
+        self._hear(batch)
+        return missing
 
     def _hear(self, batch: jobs.Batch) -> None:
         if self.heart.absent:
@@ -175,6 +201,7 @@ class SocketRole:
             started_at=self._started_at,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
+            rpc_url=self._rpc_url,
         )
 
     # --- a fresh connection ------------------------------------------------------------------------------------------

@@ -43,8 +43,13 @@ class Household:
         await registry.sessions.begin(session, self.user, made.device, expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS)
         return Session(self.user, made.device, session, expires_at_ms)
 
+    async def settle(self) -> None:
+        """From now on there are a push URL and a message."""
+        await self.allow()
+        await self.publish()
+        await self.scene.route_unheard(self.user, 2)
+
     async def allow(self) -> None:
-        """From now on there is a push URL."""
         push_url, _ = await self.scene.inbox().allow(self.user, "https://news.example", None, None)
         self._token = push_url.url.rpartition("/")[2]
 

@@ -57,8 +57,7 @@ class Play:
         """What is wrong with what the devices learnt; empty when nothing is."""
         plan, home = self._plan, self._home
         phone, tablet = Device(await home.log_in()), Device(await home.log_in())
-        await home.allow()
-        await home.publish()
+        await home.settle()
         cut = phone if plan.cut == "phone" else tablet
         disconnect = Actor(lambda _: self._cut_off(cut), holds=plan.disconnect)
         tablet.dial(self._server, None)

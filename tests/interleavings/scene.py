@@ -22,13 +22,14 @@ from pushctl.ids import UserId
 from pushctl.inbox import Inbox
 from pushctl.protocol.jobs import Batch, Job, decode_job
 from pushctl.registry import Registry, open_registry
-from pushctl.routing.channel import ChannelStrategy
-from pushctl.routing.strategy import Picture
+from pushctl.routing import open_strategy
+from pushctl.routing.strategy import Strategy
 from pushctl.testing.service import for_tests
 from roles.socket.serve import SocketRole
 
 CONSUMER = "the-scheduler"
 AN_HOUR = 3600
+SERVERS = 2
 
 T = TypeVar("T")
 
@@ -63,16 +64,23 @@ class Server(SocketRole):
 
 
 class Scene:
-    def __init__(self, registry: Registry, sealer: Sealer) -> None:
+    def __init__(self, registry: Registry, sealer: Sealer, strategy: Strategy, *, broadcasts: bool) -> None:
         self.registry = registry
         self._sealer = sealer
-        self._strategy = ChannelStrategy(registry, Picture(registry, CONSUMER))
+        self._strategy = strategy
+        self._broadcasts = broadcasts
         self._jobs: Boxes[Job] = Boxes()
         self._arrived: Boxes[tuple[Server, Batch]] = Boxes()
 
     def inbox(self, kind: type[Inbox] = Inbox) -> Inbox:
         """A sender's, with nothing remembered."""
-        return kind(self.registry, self._sealer, "http://api.example", count=lambda _stage, _count: None)
+        return kind(
+            self.registry,
+            self._sealer,
+            "http://api.example",
+            count=lambda _stage, _count: None,
+            ask_presence=not self._broadcasts,
+        )
 
     async def add_server(self, nursery: trio.Nursery, config: Config, name: str) -> Server:
         server = Server(replace(config, socket=replace(config.socket, id=name)), self._arrived)
@@ -92,12 +100,18 @@ class Scene:
             with trio.CancelScope(shield=True):
                 await reader.aclose()
 
+    async def route_unheard(self, user: UserId, changes: int) -> None:
+        """Be done with the jobs of so many changes that were made while nobody was connected; most strategies have
+        none."""
+        for _ in range(changes if self._broadcasts else 0):
+            await self.route(user)
+
     async def route(self, user: UserId) -> None:
         """Take the user's next job, look up who holds the user, tell them."""
         job = await self._jobs.take(user)
         delivered = await self._strategy.deliver([job])
         assert delivered.unheard == 0
-        for _ in range(delivered.hints):
+        for _ in range(delivered.hints * (SERVERS if self._broadcasts else 1)):
             server, batch = await self._arrived.take(user)
             server.hear_now(batch)
 
@@ -108,9 +122,13 @@ async def scene(config: Config) -> AsyncIterator[tuple[Scene, list[Server]]]:
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder))
         config = replace(config, socket=replace(config.socket, reconcile_seconds=AN_HOUR))
-        async with open_registry(config, name="test") as registry, trio.open_nursery() as nursery:
+        async with (
+            open_registry(config, name="test") as registry,
+            open_strategy(config, registry, CONSUMER) as strategy,
+            trio.open_nursery() as nursery,
+        ):
             sealer = Sealer(Keys.load(Path(config.identity.keys_file)))
-            played = Scene(registry, sealer)
+            played = Scene(registry, sealer, strategy, broadcasts=config.routing.strategy == "broadcast")
             nursery.start_soon(played.take_jobs)
-            yield played, [await played.add_server(nursery, config, name) for name in ("s1", "s2")]
+            yield played, [await played.add_server(nursery, config, f"s{n + 1}") for n in range(SERVERS)]
             nursery.cancel_scope.cancel()

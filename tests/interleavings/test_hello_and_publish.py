@@ -5,6 +5,7 @@ two steps and see that messages are lost: this is what the others would notice.
 """
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -52,6 +53,21 @@ async def play(plan: Plan, config: Config, capsys: pytest.CaptureFixture[str]) -
 )
 async def test_no_order_loses_a_message(plan: Plan, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = await play(plan, config, capsys)
+    assert not wrong, told(wrong)
+
+
+@pytest.mark.parametrize("strategy", ["rpc", "broadcast"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True), id="closer"),
+        pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, cut="phone"), id="cut-in-its-hello"),
+    ],
+)
+async def test_no_order_loses_a_message_by_another_strategy(
+    plan: Plan, strategy: Literal["rpc", "broadcast"], config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = await play(plan, replace(config, routing=replace(config.routing, strategy=strategy)), capsys)
     assert not wrong, told(wrong)
 
 

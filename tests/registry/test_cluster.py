@@ -130,7 +130,7 @@ async def test_a_job_stream_that_moves_takes_its_reader_along(own_cluster: Redis
                 await jobs.join("r", 0)
             elif taken:
                 read.extend(job.payload for job in taken)
-                await jobs.hand_over(0, [job.id for job in taken])
+                await jobs.hand_over(taken)
 
         await jobs.join("r", 0)
         writer.jobs.put(user, b"before")

@@ -1,8 +1,7 @@
-"""The channel strategy on a real Redis: who is told, who is pruned, and how much at once."""
+"""Strategies on a real Redis: who is told, who is pruned, and how much at once. (rpc: tests/scenario/test_rpc.py)"""
 
 from dataclasses import replace
 
-import pytest
 import trio
 
 from pushctl.config.model import Config
@@ -10,8 +9,11 @@ from pushctl.ids import ConnectionId, DeviceId, ServerId, SessionHash, UserId
 from pushctl.protocol.jobs import Appended, Batch, HintedEvent, Job, decode_hint
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.servers import Row
+from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.routing.channel import ChannelStrategy
-from pushctl.routing.strategy import Delivered, Picture
+from pushctl.routing.lookup import Lookup
+from pushctl.routing.picture import Picture
+from pushctl.routing.strategy import Delivered
 from tests.registry.conftest import Shift
 
 ADA = UserId("ada")
@@ -38,7 +40,7 @@ async def connect(registry: Registry, server: ServerId, generation: int) -> None
 
 
 def strategy(registry: Registry) -> ChannelStrategy:
-    return ChannelStrategy(registry, Picture(registry, "judge"))
+    return ChannelStrategy(registry, Lookup(registry, Picture(registry, "judge")))
 
 
 async def test_a_job_goes_to_every_server_that_holds_its_user_and_to_no_other(registry: Registry) -> None:
@@ -76,11 +78,26 @@ async def test_leases_of_the_dead_and_the_replaced_are_pruned(registry: Registry
     for seconds in (3, 6, 9):  # nobody beats for s1, and the judge keeps looking
         shift.ms = seconds * 1000
         await start(registry, S2)
-        await routing._picture.look()
+        await routing._lookup.picture.look()
         delivered = await routing.deliver([appended()])
     assert delivered.hints == 0
     (left,) = await registry.presence.holders_of([ADA])
     assert left == []
+
+
+async def test_broadcast_looks_nobody_up_and_every_server_hears(registry: Registry) -> None:
+    partition = registry.jobs.partition_of(ADA)
+    with trio.fail_after(5):
+        async with registry.channels.listen(S1, partition) as one, registry.channels.listen(S2, partition) as other:
+            delivered = await BroadcastStrategy(registry).deliver([appended(), appended()])
+            assert delivered == Delivered(hints=1)
+            for listener in (one, other):
+                assert decode_hint(await listener.hear()) == Batch([appended(), appended()])
+
+
+async def test_what_is_broadcast_to_nobody_is_unheard(config: Config, registry: Registry) -> None:
+    delivered = await BroadcastStrategy(registry).deliver([appended()])
+    assert delivered.unheard == (0 if registry.link.is_cluster else 1)
 
 
 async def test_a_server_that_is_back_keeps_what_it_claimed_again(registry: Registry, shift: Shift) -> None:
@@ -90,7 +107,7 @@ async def test_a_server_that_is_back_keeps_what_it_claimed_again(registry: Regis
     routing = strategy(registry)
     for seconds in (0, 3, 6, 9):
         shift.ms = seconds * 1000
-        await routing._picture.look()
+        await routing._lookup.picture.look()
     row = Row("ready", "ws://x/", 0, 10, generation, "0", "2026-01-01T00:00:00.000Z")
     await registry.servers.heartbeat(S1, row)
     delivered = await routing.deliver([appended()])
@@ -102,11 +119,5 @@ async def test_however_much_there_is_it_is_published_in_slices(config: Config) -
     async with open_registry(small, name="test") as registry:
         await connect(registry, S1, await start(registry, S1))
         jobs: list[Job] = [appended(size=16_000)] * 256
-        assert (await strategy(registry).deliver(jobs)).hints == 4
-
-
-@pytest.mark.parametrize("count", [1, 64, 65, 1000])
-async def test_batches_are_bounded(registry: Registry, count: int) -> None:
-    await connect(registry, S1, await start(registry, S1))
-    jobs: list[Job] = [appended()] * count
-    assert (await strategy(registry).deliver(jobs)).hints == -(-count // 64)
+        for routing in (strategy(registry), BroadcastStrategy(registry)):
+            assert 4 <= (await routing.deliver(jobs)).hints <= 5

@@ -16,6 +16,7 @@ import trio_websocket
 
 from pushctl.clock import system_clock
 from pushctl.identity.browserid_make import make_assertion, make_bundle, make_key, public_key_json
+from pushctl.ids import UserId
 from pushctl.testing.service import Running
 
 Frame = dict[str, Any]
@@ -91,7 +92,7 @@ class Person:
         self._service = service
         self._http = http
         self.token: str = login["token"]
-        self.user: str = login["user"]
+        self.user: UserId = login["user"]
         self.device: str = login["device"]["id"]
 
     async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:

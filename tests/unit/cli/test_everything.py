@@ -60,6 +60,7 @@ def test_on_loopback_anybody_may_log_in_and_limits_by_address_are_off(tmp_path: 
     for part in made.parts:
         assert dev_idp_on(part.config)
         assert part.config.limits.exempt_networks == ("127.0.0.0/8", "::1/128")
+        assert part.config.socket.rpc_listen == "127.0.0.1:0"  # so that every strategy may be tried
         assert getattr(part.config, part.name).drain_seconds == 5
     assert any("provider is on" in note for note in made.notes)
 

@@ -59,6 +59,30 @@ def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int
     assert all(mistake.startswith("gc.idle_device_days: must be at least") for mistake in found)
 
 
+def test_a_router_that_calls_servers_must_be_able_to_sign() -> None:
+    by_rpc = {"routing.strategy": "rpc"}
+    assert check_role(changed(complete(), by_rpc), "router") == []
+    (mistake,) = check_role(changed(complete(), by_rpc | {"identity.keys_file": ""}), "router")
+    assert mistake.startswith("identity.keys_file: required by routing.strategy = rpc")
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "mistakes"),
+    [
+        ("10.0.0.5:9182", "", 0),
+        ("s1.internal:9182", "", 0),
+        ("0.0.0.0:9182", "http://10.0.0.5:9182", 0),
+        ("0.0.0.0:9182", "", 1),
+        ("[::]:9182", "", 1),
+        ("", "http://10.0.0.5:9182", 1),
+    ],
+)
+def test_routers_must_be_told_where_to_call_a_server(listen: str, url: str, mistakes: int) -> None:
+    found = check_role(changed(complete(), {"socket.rpc_listen": listen, "socket.rpc_url": url}), "socket")
+    assert len(found) == mistakes
+    assert all(mistake.startswith("socket.rpc_url: ") for mistake in found)
+
+
 @pytest.mark.parametrize("role", ROLE_NAMES)
 @pytest.mark.parametrize("half", BOTH)
 def test_half_a_switch_for_the_development_provider_stops_every_role_and_says_which(role: RoleName, half: str) -> None:

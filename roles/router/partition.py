@@ -1,0 +1,197 @@
+"""One partition's work: jobs are taken from its stream, delivered by the strategy, handed over.
+
+Owns: a consumer's life in one stream: joining, reading, age limits, hand-over, taking over from dead routers, leaving.
+Promises: a job is tried at most twice; TTL 0 is acknowledged before it is delivered, and delivered only by whoever
+acknowledged it, so at most once, and dropped when its moment has passed; a job older than one reconcile is dropped, for
+reconcile has covered it; nothing is taken any more once a drain has begun.
+Must not know: other partitions (a master that is away holds up its own and no other); how a strategy reaches servers.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+import trio
+
+from pushctl.config.model import Config
+from pushctl.errors import StoreUnavailable
+from pushctl.log import get_logger
+from pushctl.metrics import Metrics
+from pushctl.points import Point, passed
+from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
+from pushctl.registry.jobs import Backlog, Jobs, Taken
+from pushctl.routing.strategy import Strategy
+from pushctl.stages import Stage
+
+TAKE_OVER_SECONDS = 5.0
+"""Between two looks for what dead routers left, and at the backlog."""
+
+PAUSE_SECONDS = 0.2
+"""After Redis refused or went away, before the next attempt."""
+
+
+class Partition:
+    """Join it, then `run` it until `draining` is set and what was taken is handed over."""
+
+    def __init__(
+        self, number: int, jobs: Jobs, *, consumer: str, config: Config, metrics: Metrics, draining: trio.Event
+    ) -> None:
+        self._number = number
+        self._jobs = jobs
+        self._consumer = consumer
+        self._batch = config.router.batch
+        self._keep_ms = int(config.socket.reconcile_seconds * 1000)
+        self._metrics = metrics
+        self._draining = draining
+        self._log = get_logger(role="router", consumer=consumer, partition=number)
+
+    async def join(self) -> None:
+        """Share the work from now on. Without Redis: as soon as it is there."""
+        try:
+            await self._jobs.join(self._consumer, self._number)
+        except StoreUnavailable as error:
+            self._log.warning("router_waits", detail=error.detail)
+
+    async def run(self, strategy: Strategy) -> None:
+        """Read and take over side by side, until draining; then leave."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_over, strategy)
+            nursery.start_soon(self._work, strategy)
+        # Only now: whoever still took something would leave it pending under a name that is gone.
+        try:
+            await self._jobs.leave(self._consumer, self._number)
+        except StoreUnavailable as error:
+            self._log.warning("router_left_without_goodbye", detail=error.detail)
+
+    # --- taking ------------------------------------------------------------------------------------------------------
+
+    async def _work(self, strategy: Strategy) -> None:
+        """A lost connection is built anew."""
+        while not self._draining.is_set():
+            try:
+                await self._read(strategy)
+            except StoreUnavailable as error:
+                self._log.warning("router_waits", detail=error.detail)
+                await self._pause(PAUSE_SECONDS)
+
+    async def _read(self, strategy: Strategy) -> None:
+        await self._until_connected()
+        if self._draining.is_set():
+            return
+        reader = await self._jobs.reader(self._consumer, self._number)
+        try:
+            while not self._draining.is_set():
+                taken = await reader.take(self._batch)
+                if taken is None:
+                    await self._jobs.join(self._consumer, self._number)
+                elif taken:
+                    await self._deliver(strategy, taken)
+                # The reader's connection may be back before the link is: what it takes now could not be delivered.
+                await self._until_connected()
+        finally:
+            with trio.CancelScope(shield=True):
+                await reader.aclose()
+
+    async def _until_connected(self) -> None:
+        """Returns when this partition's master can be asked, which may be long away, or a drain begins."""
+        if self._jobs.is_connected(self._number):
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def wait(until: Callable[[], object]) -> None:
+                await until()  # type: ignore[misc]
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait, self._draining.wait)
+            nursery.start_soon(wait, lambda: self._jobs.wait_connected(self._number))
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until a drain begins."""
+        with trio.move_on_after(seconds):
+            await self._draining.wait()
+
+    async def _take_over(self, strategy: Strategy) -> None:
+        """What a router took and did not hand over is another's, once; at the second time it is dropped."""
+        more = False
+        while True:
+            await self._pause(0 if more else TAKE_OVER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - only jitter
+            if self._draining.is_set():
+                return
+            try:
+                found = await self._jobs.take_over(self._consumer, self._number, self._batch)
+                more = len(found.jobs) + found.given_up >= self._batch
+                self._metrics.jobs.labels("given_up").inc(found.given_up)
+                self._note(found.backlog)
+                if found.jobs:
+                    self._log.info("taken_over", jobs=len(found.jobs))
+                    await self._deliver(strategy, found.jobs)
+            except StoreUnavailable as error:
+                more = False
+                self._log.warning("take_over_failed", detail=error.detail)
+
+    def _note(self, backlog: Backlog) -> None:
+        self._metrics.job_backlog.labels(self._number).set(backlog.length)
+        self._metrics.job_lag_seconds.labels(self._number).set(backlog.lag_ms / 1000)
+
+    # --- delivering --------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, strategy: Strategy, taken: Sequence[Taken]) -> None:
+        clock = await self._ask_time()
+        jobs = {item.id: job for item in taken if (job := self._decoded(item)) is not None}
+        once = [item for item in taken if isinstance(jobs.get(item.id), Ephemeral)]
+        lasting = [item for item in taken if not isinstance(jobs.get(item.id), Ephemeral)]
+        # At most once: whoever dies between the two steps has delivered nothing. And if we were frozen before this one,
+        # another router may have handed them over; only one of us is told that they were there.
+        ours = {item.id for item in await self._hand_over(once, clock)}
+        await passed(Point.ACKNOWLEDGED)
+        now_ms = clock()
+        due: list[Job] = []
+        for item in taken:
+            job = jobs.get(item.id)
+            if job is None or (isinstance(job, Ephemeral) and item.id not in ours):
+                continue
+            if self._too_late(item, job, now_ms):
+                self._metrics.jobs.labels("too_late").inc()
+            else:
+                due.append(job)
+        if due:
+            await self._bring(strategy, due)
+        await passed(Point.DELIVERED)
+        await self._hand_over(lasting, clock)
+
+    async def _ask_time(self) -> Callable[[], float]:
+        """A clock that shows the time in ms of this partition's master: asked once, then by our own pace, so that
+        what happened to us meanwhile counts."""
+        asked_at = trio.current_time()
+        asked_ms = await self._jobs.now_ms(self._number)
+        return lambda: asked_ms + (trio.current_time() - asked_at) * 1000
+
+    def _decoded(self, item: Taken) -> Job | None:
+        try:
+            return decode_job(item.payload)
+        except JobInvalid as error:
+            self._metrics.jobs.labels("invalid").inc()
+            self._log.error("job_invalid", error=str(error))
+            return None
+
+    def _too_late(self, item: Taken, job: Job, now_ms: float) -> bool:
+        if isinstance(job, Ephemeral):
+            return job.until_ms < now_ms
+        return item.written_ms < now_ms - self._keep_ms
+
+    async def _bring(self, strategy: Strategy, jobs: Sequence[Job]) -> None:
+        delivered = await strategy.deliver(jobs)
+        self._metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
+        self._metrics.jobs.labels("nobody").inc(delivered.nobody)
+        self._metrics.jobs.labels("pruned").inc(delivered.pruned)
+        self._metrics.jobs.labels("unheard").inc(delivered.unheard)
+        self._metrics.jobs.labels("detoured").inc(delivered.detoured)
+        self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
+
+    async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:
+        """Those that were ours to hand over."""
+        ours = await self._jobs.hand_over(done)
+        now_ms = clock()
+        for item in ours:
+            self._metrics.job_seconds.observe(max(0.0, now_ms - item.written_ms) / 1000)
+        self._metrics.jobs.labels("handed_over").inc(len(ours))
+        return ours
