@@ -24,10 +24,12 @@ from tests.scenario.test_socket import body_of
 
 
 @asynccontextmanager
-async def one_server(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Town, SocketRole]]:
+async def one_server(
+    config: Config, monkeypatch: pytest.MonkeyPatch, *, reconcile_seconds: float = 1
+) -> AsyncIterator[tuple[Town, SocketRole]]:
     """Whose heart beats at the start, and then when the test says so."""
     monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 3600)
-    often = replace(config, socket=replace(config.socket, reconcile_seconds=1))
+    often = replace(config, socket=replace(config.socket, reconcile_seconds=reconcile_seconds))
     async with running(often, sockets=1) as service, httpx.AsyncClient() as http:
         role = service.roles["s1"]
         assert isinstance(role, SocketRole)
@@ -130,3 +132,29 @@ async def test_a_heartbeat_that_was_asked_before_the_process_stopped_proves_noth
         await role.heart._beat_on()
         monkeypatch.undo()
         assert len(asked) == 2
+
+
+async def test_after_a_silence_everybody_is_looked_at_and_once_more_a_heartbeat_later(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran, but could not reach Redis. Routers prune its leases; one of them late, by a picture of before."""
+    async with one_server(config, monkeypatch, reconcile_seconds=3600) as (town, role):
+        phone = await town.login("ada")
+        presence, user = role.registry.presence, UserId(phone.user)
+
+        async def held() -> bool:
+            return await presence.holders_of([user]) == [leases]
+
+        async with phone.connected() as socket:
+            await socket.synced()
+            (leases,) = await presence.holders_of([user])
+            role.heart._beaten_at -= heart.QUIET_SECONDS + 1
+            for _ in range(2):
+                presence.prune(user, leases)
+                assert not await held()
+                await role.heart._beat_on()
+                await eventually(held)
+            presence.prune(user, leases)
+            await role.heart._beat_on()
+            assert await socket.silent()
+            assert not await held()  # nothing happened: the next round will see to it
