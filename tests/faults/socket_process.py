@@ -15,6 +15,7 @@ class SocketProcess(RoleProcess):
 
     def __init__(self, config: Config, name: str, folder: Path, port: int) -> None:
         self.url = f"ws://127.0.0.1:{port}/"
+        rpc = f"127.0.0.1:{free_port()}"
         settings = {
             "redis.url": config.redis.url,
             "redis.prefix": config.redis.prefix,
@@ -26,6 +27,8 @@ class SocketProcess(RoleProcess):
             "socket.listen": f"127.0.0.1:{port}",
             "socket.public_url": self.url,
             "socket.admin_listen": "",
+            "socket.rpc_listen": rpc,
+            "socket.rpc_url": f"http://{rpc}",
         }
         log = folder / f"{name}-{new_id()}.log"
         super().__init__(name, "socket", None, settings, clean_environment(), log=log)
