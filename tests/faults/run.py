@@ -5,6 +5,7 @@ end is in the outcome, nothing is raised for it.
 Must not know: how results are shown.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Outcome:
     problems: list[Problem] = field(default_factory=list)
     calm: list[tuple[float, float]] = field(default_factory=list)
     """When nothing was wrong with the service."""
+    afterwards: float = math.inf
+    """From here on nothing was struck any more."""
     ended: float = 0.0
     lag_seconds: float = 0.0
 
