@@ -33,8 +33,8 @@ UNJUST = {4002, 4003, 4004, 4501, 4502, 4503, 4504, 4505}
 class Manners:
     patience_seconds: float = 5
     """Of silence, pings included, until it takes the server for dead."""
-    reads: float = 0.15
-    """Part of the messages it marks read."""
+    reads_after_seconds: float = 5
+    """About: between two messages that it marks read, whatever happens meanwhile."""
     vanishes_after_seconds: float = 0
     """About; 0: never."""
     forgets: bool = False
@@ -140,6 +140,7 @@ class Device:
             async with line_to(url, seconds=HANDSHAKE_SECONDS, small=small) as line, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, line, nursery.cancel_scope, end)
                 nursery.start_soon(self._leave_some_day, line, nursery.cancel_scope, end)
+                nursery.start_soon(self._read_now_and_then, line)
                 await self._talk(line, end)
         except Over as over:
             end.reason = end.reason or str(over.code)
@@ -201,8 +202,6 @@ class Device:
             self.book.came(trio.current_time())
             if self._to_read:
                 await line.send({"type": "read", "ids": sorted(self._to_read)})
-        if frame["type"] == "message" and frame["cursor"]:
-            await self._maybe_read(line, frame["message"]["id"])
         if self.cursor and self.chance.random() < 0.5:
             await line.send({"type": "ack", "cursor": self.cursor})
             self._kept = self.cursor
@@ -235,20 +234,21 @@ class Device:
                     self._pages = []
         self.cursor = frame.get("cursor") or self.cursor
 
-    async def _maybe_read(self, line: Line, id_: str) -> None:
-        if self.world.calm or self.chance.random() > self.manners.reads:
-            return
-        now = trio.current_time()
-        if self.chance.random() < 0.1:
-            ids = list(self.book.unread().values())
+    async def _read_now_and_then(self, line: Line) -> None:
+        """The oldest that it shows or, more rarely, everything."""
+        while True:
+            await trio.sleep(self.chance.uniform(0, 2 * self.manners.reads_after_seconds))
+            ids = [id_ for id_ in self.book.unread().values() if id_ not in self._to_read]
+            if not ids or not self.live.is_set() or self.world.calm:
+                continue
             wish: Frame = {"type": "read", "upto": self.cursor}
-        else:
-            ids = [id_]
-            wish = {"type": "read", "ids": ids}
-        for each in ids:
-            self.world.ledger.asked_to_read(each, now)
-        self._to_read.update(ids)
-        await line.send(wish)
+            if self.chance.random() < 0.9:
+                del ids[1:]
+                wish = {"type": "read", "ids": ids}
+            for id_ in ids:
+                self.world.ledger.asked_to_read(id_, trio.current_time())
+            self._to_read.update(ids)
+            await line.send(wish)
 
     @property
     def settled(self) -> bool:
