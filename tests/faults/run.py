@@ -79,7 +79,7 @@ async def run(
                 nursery.cancel_scope.cancel()
             await compare_unread(devices, ledger)
             outcome.problems = ledger.judge(lag.between, outcome.calm)
-            outcome.problems += unexplained(deployment, world.losses, outcome.struck, patient(size))
+            outcome.problems += unexplained(deployment, world.losses, outcome.struck, lag, patient(size))
             outcome.lag_seconds = lag.worst
         outcome.problems += await leftovers(deployment)
         await deployment.stop()
