@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import trio
 
+from tests.faults.asking import ask
 from tests.faults.ledger import Ledger
 
 ANSWER_SECONDS = 6.0
@@ -84,7 +85,7 @@ class Site:
         api = self._mail.apis[self._posts % len(self._mail.apis)]
         self._posts += 1
         try:
-            answer = await http.post(api + target.path, json={"title": "t", "body": name}, headers=headers)
+            answer = await ask(http, "POST", api + target.path, json={"title": "t", "body": name}, headers=headers)
         except httpx.TransportError as error:
             self._refused(type(error).__name__)
             return self._chance.uniform(0.05, 0.3)

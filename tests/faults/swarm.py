@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import trio
 
+from tests.faults.asking import ask
 from tests.faults.book import Book
 from tests.faults.ledger import Ledger
 from tests.faults.wire import Frame, Line, Over, line_to
@@ -117,9 +118,8 @@ class Device:
     async def _servers(self) -> list[str]:
         """URLs to try; none when there are none now. Waits as long as it is told to."""
         try:
-            answer = await self.world.http.get(
-                f"{self.world.boxoffice}/v1/servers", headers={"Authorization": f"Bearer {self.person.token}"}
-            )
+            session = {"Authorization": f"Bearer {self.person.token}"}
+            answer = await ask(self.world.http, "GET", f"{self.world.boxoffice}/v1/servers", headers=session)
         except httpx.TransportError:
             return []
         if answer.status_code == 200:
