@@ -149,9 +149,11 @@ class DeviceLedger:
         has_it = message is not None and self.has(message.id)
         here = _parsed(cursor)
         if self._is_behind(here):
-            late = self._fills_a_hole(here) or (message is not None and not has_it)
+            late = self._fills_a_hole(here) or (not whole and message is not None and not has_it)
             self._tally.reordered += late
             self._tally.duplicate += not late
+            if not late:
+                return
         else:
             if whole:
                 self._note_holes(here)

@@ -87,19 +87,23 @@ async def _upgrade(stream: Stream, url: str) -> "WebSocket":
 class WebSocket:
     """An open connection."""
 
-    __slots__ = ("_half_written", "_over", "_owed", "_pieces", "_protocol", "_size", "_stream")
+    __slots__ = ("_fresh", "_half_written", "_over", "_owed", "_pieces", "_protocol", "_size", "_stream")
 
     def __init__(self, stream: Stream, protocol: WSConnection) -> None:
         self._stream = stream
         self._protocol = protocol
         self._pieces: list[str] = []
         self._size = 0
+        self._fresh = True
         self._owed = b""
         self._over: Closed | None = None
         self._half_written = False
 
     async def wait(self) -> None:
         """Until more bytes are here. Raises Closed. May be cancelled: nothing is lost by it."""
+        if self._fresh:
+            self._fresh = False  # what came together with the answer to the upgrade is here already
+            return await trio.lowlevel.checkpoint()
         try:
             data = await self._stream.receive_some(READ_BYTES)
         except trio.BrokenResourceError:

@@ -134,6 +134,7 @@ class Peer:
 
     def server_failed(self, now: float, retry_after_seconds: float | None = None) -> Step:
         """The server last tried did not say welcome: unreachable, full (503 and Retry-After), or silent."""
+        self._return_at = None
         if retry_after_seconds is not None and self._trying is not None:
             self._held_until[self._trying] = now + self._obeyed(retry_after_seconds)
         return self._next_server(now)
