@@ -88,19 +88,21 @@ def swarm(
     A push URL is a secret, and dies with the account at the end of the run.
 
     \b
-    The report, and the members of the JSON object (counts are of all devices together):
+    With --json, the report is one object; counts are of all devices together:
       users devices seconds logged_in connected ever_connected
-      received_live received_later   messages as they were sent, and by a sync
-      lost        the service has it unread, a device that was told of later ones does not
-      skipped     events left out within a connection    duplicate reordered
-      behind      messages that were still to come when it ended
-      unchecked   users of whom it could not be found out
+      received_live received_later  messages as they were sent, and by a sync
+      lost       unread at the service, and never told to a device that was
+                 told of later ones
+      skipped    events left out within a connection
+      duplicate reordered
+      behind     messages that were still to come when it ended
+      unchecked  users of whom it could not be found out
       deltas snapshots reads reads_confirmed
       refused_by_api refused_by_boxoffice refused_by_servers unreachable
-      disconnects given_up           by close code; 1006 = without one
-      connect_ms latency_ms          p50 p90 p99 max
-    latency_ms is from the message's sent_at, by the service's clock, to when the device has it,
-    by this host's: run both on one host, or mind what their clocks differ.
+      disconnects given_up          by close code; 1006 = without one
+      connect_ms latency_ms         p50 p90 p99 max
+    latency_ms is from a message's sent_at, by the service's clock, to when
+    the device had it, by this host's: run both on one, or mind the difference.
 
     One process can hold as many connections as it may open files. Ctrl-C ends the run and gives the report; again, it
     skips the checks. Exit codes: 0 all well, 3 not: something lost, skipped, duplicate or reordered, users unchecked,
