@@ -4,6 +4,7 @@ Owns: layout and words. Promises: what moves is on stderr and only on a terminal
 Must not know: devices.
 """
 
+import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,25 +61,36 @@ def _moment(fleet: Fleet, per_second: float) -> RenderableType:
     phase = fleet.phase
     grid = Table.grid(padding=(0, 2, 0, 0))
     if phase.total:
-        bar = ProgressBar(total=phase.total, completed=phase.done, width=20)
-        grid.add_row(Text(phase.name), bar, Text(f"{phase.done:,}/{phase.total:,}"), _numbers(fleet, per_second))
+        bar = ProgressBar(total=phase.total, completed=phase.done, width=16)
+        skip = " (Ctrl-C skips it)" if fleet.was_interrupted else ""
+        grid.add_row(phase.name + skip, bar, f"{phase.done:,}/{phase.total:,}", _online(fleet))
     else:
-        grid.add_row(Text(phase.name), _numbers(fleet, per_second))
+        grid.add_row(f"{phase.name}{_left(phase)}", _online(fleet).append_text(_numbers(fleet, per_second)))
     return grid
 
 
-def _numbers(fleet: Fleet, per_second: float) -> Text:
-    tally = fleet.tally
+def _left(phase: Phase) -> str:
+    """How long it still takes."""
+    if phase.ends_at == math.inf:
+        return ""
+    seconds = max(0, round(phase.ends_at - trio.current_time()))
+    return f" {seconds // 60}:{seconds % 60:02d}"
+
+
+def _online(fleet: Fleet) -> Text:
+    tally, devices = fleet.tally, fleet.plan.users * fleet.plan.devices
     if not tally.ever_connected:
         return Text()
-    line = Text(f"online {tally.connected:,}", style="green" if tally.connected == tally.ever_connected else "yellow")
-    if not fleet.phase.total:
-        line.append(f"  received {tally.received:,} ({per_second:,.0f}/s)", style="default")
-        p99 = tally.latency.percentile(0.99)
-        line.append(f"  p99 {p99:,} ms" if p99 is not None else "", style="default")
-    if tally.wrong:
-        line.append(f"  wrong {tally.wrong:,}", style="bold red")
-    return line
+    all_are = tally.connected == tally.ever_connected
+    line = Text(f"online {tally.connected:,}/{devices:,}", style="green" if all_are else "yellow")
+    return line.append(f"  wrong {tally.wrong:,}" if tally.wrong else "", style="bold red")
+
+
+def _numbers(fleet: Fleet, per_second: float) -> Text:
+    """Of messages."""
+    line = Text(f"  received {fleet.tally.received:,} ({per_second:,.0f}/s)")
+    p99 = fleet.tally.latency.percentile(0.99)
+    return line.append(f"  p99 {p99:,} ms" if p99 is not None else "")
 
 
 def print_swarm(found: Report, *, json: bool) -> None:
@@ -100,7 +112,7 @@ def _view(found: Report) -> RenderableType:
         ("refused", _refused(found)),
         ("unreachable", f"{found.unreachable:,} tries" if found.unreachable else None),
         ("to connect", _percentiles(found.connect_ms)),
-        ("latency", f"{_percentiles(found.latency_ms)}; from sent_at (the service's clock)"),
+        ("latency", _percentiles(found.latency_ms) + (", since sent_at" if found.latency_ms.max is not None else "")),
     )
 
 

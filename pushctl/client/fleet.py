@@ -82,11 +82,12 @@ class User:
 
 @dataclass(slots=True)
 class Phase:
-    """What is going on, and how far it is. `total` 0: it only takes its time."""
+    """What is going on, and how far it is. `total` 0: it only takes its time, until `ends_at` (trio.current_time)."""
 
     name: str
     total: int
     done: int = 0
+    ends_at: float = inf
 
 
 def need_open_files(connections: int) -> None:
@@ -148,7 +149,7 @@ class Fleet:
                 await self._log_in()
                 self._ready(self._push_urls)
                 await self._arrive(nursery)
-                self.phase = Phase("staying", 0)
+                self.phase = Phase("staying", 0, ends_at=trio.current_time() + self.plan.seconds)
                 await trio.sleep(self.plan.seconds)
             self._seconds = max(0.0, trio.current_time() - self._set_out_at)
             with self._bounded(self._checking):
