@@ -31,19 +31,18 @@ RATE_LOOKS: Final = 8
 @asynccontextmanager
 async def watched(fleet: Fleet) -> AsyncIterator[None]:
     """Shows how the fleet is doing while the block runs."""
+    if not sys.stderr.isatty():
+        fleet.on_phase = _tell
+        yield
+        return
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_draw if sys.stderr.isatty() else _tell, fleet)
+        nursery.start_soon(_draw, fleet)
         yield
         nursery.cancel_scope.cancel()
 
 
-async def _tell(fleet: Fleet) -> None:
-    told: Phase | None = None
-    while True:
-        if fleet.phase is not told:
-            told = fleet.phase
-            say(f"{told.name}{f': {told.total:,}' if told.total else ''}")
-        await trio.sleep(LOOK_SECONDS)
+def _tell(phase: Phase) -> None:
+    say(f"{phase.name}: {phase.total:,}" if phase.total else phase.name)
 
 
 async def _draw(fleet: Fleet) -> None:

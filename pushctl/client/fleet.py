@@ -116,6 +116,8 @@ class Fleet:
         self.plan = plan
         self.tally = Tally()
         self.phase = Phase("starting", 0)
+        self.on_phase: Callable[[Phase], None] = lambda phase: None
+        """Called when a phase begins."""
         self.users: list[User] = []
         self._api = Api(client, plan.api_url, plan.boxoffice_url)
         self._around = Surroundings(self._api, trio.CapacityLimiter(AT_ONCE), self.tally, plan.min_urgency)
@@ -149,17 +151,22 @@ class Fleet:
                 await self._log_in()
                 self._ready(self._push_urls)
                 await self._arrive(nursery)
-                self.phase = Phase("staying", 0, ends_at=trio.current_time() + self.plan.seconds)
+                self._begin(Phase("staying", 0, ends_at=trio.current_time() + self.plan.seconds))
                 await trio.sleep(self.plan.seconds)
             self._seconds = max(0.0, trio.current_time() - self._set_out_at)
             with self._bounded(self._checking):
                 await self._check()
             found = report(self.tally, users=self.plan.users, devices=devices, seconds=self._seconds)
+            # While they are connected: so they leave at the pace of deletions, not ten thousand of them at once.
+            if not self.plan.keep:
+                with self._bounded(self._clearing):
+                    await self._clear_up()
             nursery.cancel_scope.cancel()
-        if not self.plan.keep:
-            with self._bounded(self._clearing):
-                await self._clear_up()
         return found
+
+    def _begin(self, phase: Phase) -> None:
+        self.phase = phase
+        self.on_phase(phase)
 
     def _bounded(self, phase: trio.CancelScope) -> trio.CancelScope:
         """For phases that can do without a service that is not well any more."""
@@ -172,7 +179,7 @@ class Fleet:
         from pushctl.identity.browserid_make import make_key
 
         self._key = await trio.to_thread.run_sync(make_key)
-        self.phase = Phase("logging in", self.plan.users * self.plan.devices)
+        self._begin(Phase("logging in", self.plan.users * self.plan.devices))
         name = f"swarm-{secrets.token_hex(4)}"
         users = iter([User(f"{name}-{number}") for number in range(self.plan.users)])
         # The first alone: if nobody can log in, that is said once.
@@ -207,7 +214,7 @@ class Fleet:
     async def _arrive(self, nursery: trio.Nursery) -> None:
         """Open loop: the n-th device sets out n / rate after the first, however those before it fare."""
         members = [member for user in self.users for member in user.members]
-        self.phase = Phase("arriving", len(members))
+        self._begin(Phase("arriving", len(members)))
         self._set_out_at = trio.current_time()
         for number, member in enumerate(members):
             await trio.sleep_until(self._set_out_at + number / self.plan.arrivals)
@@ -218,7 +225,7 @@ class Fleet:
 
     async def _check(self) -> None:
         """Look at what the service holds unread of each user, and closer at those of whom a device lacks something."""
-        self.phase = Phase("checking", len(self.users))
+        self._begin(Phase("checking", len(self.users)))
         self.tally.unchecked = len(self.users)
         doubtful: list[tuple[User, set[str]]] = []
 
@@ -252,7 +259,7 @@ class Fleet:
 
     async def _clear_up(self) -> None:
         """What cannot be deleted stays: it is only a matter of tidiness."""
-        self.phase = Phase("clearing up", len(self.users))
+        self._begin(Phase("clearing up", len(self.users)))
 
         async def delete(user: User) -> None:
             token = user.members[0].token

@@ -82,6 +82,25 @@ async def test_all_log_in_connect_stay_and_are_cleared_up(service: FakeService) 
     assert routes[-1] == "DELETE /v1/account"
 
 
+async def test_devices_leave_as_their_accounts_go_not_all_at_once(service: FakeService) -> None:
+    """Ten thousand that leave in one moment would be a storm of their own."""
+    left: list[str] = []
+
+    async def delete() -> Any:
+        left.append("account")
+        return 204, None, {}
+
+    async def stays(socket: FakeSocket) -> None:
+        await staying(socket)
+        left.append("device")
+
+    service.scripts = [stays, stays]
+    service.answers["DELETE /v1/account"] = delete
+    await run(plan(service))
+    await until(lambda: len(left) == 3)
+    assert left[0] == "account"
+
+
 async def test_accounts_may_be_kept(service: FakeService) -> None:
     await run(plan(service, keep=True))
     assert not [name for name, _, _ in service.requests if name.startswith("DELETE")]

@@ -38,3 +38,12 @@ def test_the_report_is_plain_json_with_every_count() -> None:
     assert (said["disconnects"], said["given_up"]) == ({"4001": 2}, {"4505": 1})
     assert said["latency_ms"] == {"p50": 4, "p90": 4, "p99": 4, "max": 4}
     assert said["connect_ms"] == {"p50": None, "p90": None, "p99": None, "max": None}
+
+
+def test_what_is_counted_later_changes_nothing_in_it() -> None:
+    tally = Tally(connected=1)
+    tally.disconnected(4001)
+    found = report(tally, users=1, devices=1, seconds=1)
+    tally.disconnected(4504)
+    tally.connected -= 1
+    assert (found.connected, found.disconnects) == (1, {"4001": 1})
