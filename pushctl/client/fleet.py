@@ -11,38 +11,30 @@ same work for every assertion whoever signed it.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from random import random as uniform
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import trio
 
 from pushctl.client.api import Api, LoggedIn
-from pushctl.client.http import NoRoom
 from pushctl.client.ledger import DeviceLedger, UserLedger
 from pushctl.client.login import assertion_by, dev_certificate
 from pushctl.client.member import Member, Surroundings
+from pushctl.client.persistence import AT_ONCE, Persistence, by_several
 from pushctl.client.report import Report, Tally, report
 from pushctl.client.verdict import judge, lacking, unread_ids
 from pushctl.clock import Clock, system_clock
-from pushctl.errors import Failed, TimedOut, Unreachable
+from pushctl.errors import Failed
 from pushctl.protocol.frames import Urgency
-from pushctl.protocol.peer import Peer, full_jitter
+from pushctl.protocol.peer import Peer
 from pushctl.runtime import raise_open_file_limit
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-T = TypeVar("T")
-
-AT_ONCE: Final = 16
-"""Requests under way, of each kind. More make an api of one process no faster, and httpx slower."""
-
-TRIES: Final = 6
-"""Of a request that gets no answer. One that is refused for now (429, 503) is tried for as long as it takes."""
 
 SETTLE_SECONDS: Final = 3.0
 """For messages that are on their way when the run ends."""
@@ -121,6 +113,7 @@ class Fleet:
         self.users: list[User] = []
         self._api = Api(client, plan.api_url, plan.boxoffice_url)
         self._around = Surroundings(self._api, trio.CapacityLimiter(AT_ONCE), self.tally, plan.min_urgency)
+        self._persistence = Persistence(self.tally, random)
         self._clock = clock
         self._random = random
         self._ready = ready
@@ -184,12 +177,12 @@ class Fleet:
         users = iter([User(f"{name}-{number}") for number in range(self.plan.users)])
         # The first alone: if nobody can log in, that is said once.
         await self._log_in_user(next(users))
-        await self._by_several(users, self._log_in_user)
+        await by_several(users, self._log_in_user)
 
     async def _log_in_user(self, user: User) -> None:
-        certificate = await self._persist(lambda: dev_certificate(self._api, user.name, self._key))
+        certificate = await self._persistence.ask(lambda: dev_certificate(self._api, user.name, self._key))
         for number in range(self.plan.devices):
-            opened = await self._persist(lambda number=number: self._log_in_device(certificate, number))  # type: ignore[misc]  # bound now
+            opened = await self._persistence.ask(lambda number=number: self._log_in_device(certificate, number))  # type: ignore[misc]  # bound now
             ledger = DeviceLedger(user.ledger, number, self.tally, clock=self._clock, wants_to_read=self._wants_to_read)
             user.members.append(Member(self._around, Peer(self._random), ledger, opened.token))
             if number == 0:
@@ -198,7 +191,7 @@ class Fleet:
             self.phase.done += 1
         site = self.plan.site
         if site is not None:
-            push_url, _ = await self._persist(lambda: self._api.allow(user.members[0].token, site, None))
+            push_url, _ = await self._persistence.ask(lambda: self._api.allow(user.members[0].token, site, None))
             self._push_urls.append(push_url.url)
 
     async def _log_in_device(self, certificate: str, number: int) -> LoggedIn:
@@ -230,7 +223,7 @@ class Fleet:
         doubtful: list[tuple[User, set[str]]] = []
 
         async def look(user: User) -> None:
-            ids = await self._ask_if_possible(self._checking, lambda: self._unread(user))
+            ids = await self._persistence.ask_if_possible(self._checking, lambda: self._unread(user))
             if ids is not None and lacking(user.members, ids):
                 doubtful.append((user, ids))
             elif ids is not None:
@@ -239,7 +232,7 @@ class Fleet:
 
         async def look_closer(case: tuple[User, set[str]]) -> None:
             user, ids = case
-            verdict = await self._ask_if_possible(
+            verdict = await self._persistence.ask_if_possible(
                 self._checking, lambda: judge(self._api, user.members, ids, self.plan.min_urgency, self._clock)
             )
             if verdict is not None:
@@ -247,10 +240,10 @@ class Fleet:
                 self.tally.lost += verdict.lost
                 self.tally.behind += verdict.behind
 
-        await self._by_several(iter(self.users), look)
+        await by_several(iter(self.users), look)
         if doubtful:
             await trio.sleep(SETTLE_SECONDS)
-            await self._by_several(iter(doubtful), look_closer)
+            await by_several(iter(doubtful), look_closer)
 
     async def _unread(self, user: User) -> set[str]:
         return await unread_ids(self._api, user.members[0].token, self.plan.min_urgency, self._clock)
@@ -263,47 +256,7 @@ class Fleet:
 
         async def delete(user: User) -> None:
             token = user.members[0].token
-            await self._ask_if_possible(self._clearing, lambda: self._api.delete_account(token))
+            await self._persistence.ask_if_possible(self._clearing, lambda: self._api.delete_account(token))
             self.phase.done += 1
 
-        await self._by_several(iter(self.users), delete)
-
-    # --- requests ----------------------------------------------------------------------------------------------------
-
-    async def _by_several(self, things: Iterator[T], act: Callable[[T], Awaitable[None]]) -> None:
-        """AT_ONCE of them at a time, until there are no more."""
-
-        async def work() -> None:
-            for thing in things:
-                await act(thing)
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(AT_ONCE):
-                nursery.start_soon(work)
-
-    async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again after what may pass. Raises what does not pass, at once if nobody ever had an answer."""
-        failures = 0
-        while True:
-            try:
-                return await ask()
-            except NoRoom as refused:
-                self.tally.refused_by_api += 1
-                pause = refused.retry_after_seconds or 0.0
-            except (Unreachable, TimedOut):
-                if not self.tally.logged_in or failures + 1 >= TRIES:
-                    raise
-                pause = 0.0
-            await trio.sleep(pause + full_jitter(failures, self._random))
-            failures += 1
-
-    async def _ask_if_possible(self, phase: trio.CancelScope, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """None if it is refused. If there is no answer at all, the phase is over: there would be none for others."""
-        try:
-            return await self._persist(ask)
-        except Failed:
-            return None
-        except (Unreachable, TimedOut):
-            phase.cancel()
-            await trio.lowlevel.checkpoint()
-            return None
+        await by_several(iter(self.users), delete)
