@@ -31,6 +31,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     alive: bool
     seen_ms_ago: int
     url: str
+    rpc_url: str
     zone: str
     connections: int
     capacity: int
@@ -70,6 +71,7 @@ async def inspect_server(registry: Registry, config: Config, server: ServerId) -
         alive=alive,
         seen_ms_ago=seen_ms_ago,
         url=row.url,
+        rpc_url=row.rpc_url,
         zone=row.zone,
         connections=row.connections,
         capacity=row.capacity,

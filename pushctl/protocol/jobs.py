@@ -47,11 +47,13 @@ class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
 
 class Displaced(Struct, frozen=True, array_like=True, tag="d"):
     """A device connected anew: these older connections of it are to close with 4503. They hold no lease any more, so
-    the job itself says which `servers` they are on."""
+    the job itself says which `servers` they are on. `for_good` False: the newer connection gave up its claim, and they
+    are to look for themselves whether they hold the device again."""
 
     user: str
     connections: list[str]
     servers: list[str]
+    for_good: bool = True
 
 
 class SessionEnds(Struct, frozen=True, array_like=True, tag="s"):

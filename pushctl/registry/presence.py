@@ -1,19 +1,21 @@
 """Presence: which socket servers hold a user's devices. A lease per connection, in the user's slot.
 
-Owns: scripts claim, reconcile, prune. Promises: a late goodbye removes only its own connection's lease; nothing needs a
-sweep by server: readers skip and prune what belongs to a dead generation. Must not know: connections themselves.
+Owns: scripts claim, withdraw, reconcile, prune. Promises: a late goodbye removes only its own connection's lease; a
+withdrawn claim leaves none, whichever of the two runs first; nothing needs a sweep by server: readers skip and prune
+what belongs to a dead generation. Must not know: connections themselves.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushctl.errors import Unauthenticated
+from pushctl.errors import StoreUnavailable, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, UserId
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
 CLAIM = Script.load("claim")
+WITHDRAW = Script.load("withdraw")
 RECONCILE = Script.load("reconcile")
 PRUNE = Script.load("prune")
 
@@ -73,12 +75,21 @@ class Presence:
         )
         if reply[0] == b"no_device":
             raise DeviceRemoved("this device was removed; log in again")
-        flat = iter(reply[2])
-        return reply[1] == 1, [Holder.parse(*pair) for pair in zip(flat, flat, strict=True)]
+        if reply[0] == b"withdrawn":
+            raise StoreUnavailable("this claim was withdrawn before it ran")
+        return reply[1] == 1, _holders(reply[2])
 
-    def release(self, user: UserId, connection: ConnectionId) -> bool:
-        """Give a lease back, without waiting. False when Redis is away: try again later."""
-        return self._store.link.post("HDEL", self._store.keys.user(user, "presence"), connection)
+    async def withdraw(self, user: UserId, device: DeviceId, connection: ConnectionId) -> list[Holder]:
+        """Take back a claim whose answer did not come. Connections that it displaced, and that nobody knows of but the
+        caller from now on: they are to look whether they may claim again."""
+        reply = await self._store.run(WITHDRAW, user, connection=connection, device=device)
+        return _holders(reply[1])
+
+    async def release(self, leases: Sequence[tuple[UserId, ConnectionId]]) -> None:
+        """Give leases back. One round trip; may be repeated."""
+        await self._store.link.ask_all(
+            [("HDEL", self._store.keys.user(user, "presence"), connection) for user, connection in leases]
+        )
 
     async def reconcile(
         self,
@@ -101,13 +112,14 @@ class Presence:
         replies = await self._store.link.ask_all(
             [("HGETALL", self._store.keys.user(user, "presence")) for user in users]
         )
-        return [
-            [Holder.parse(connection, value) for connection, value in zip(reply[::2], reply[1::2], strict=True)]
-            for reply in replies
-        ]
+        return [_holders(reply) for reply in replies]
 
     def prune(self, user: UserId, stale: Sequence[Holder]) -> None:
         """Remove leases that still are what was seen. A hint."""
         keys = [self._store.keys.user(user, "presence")]
         rest = [part for holder in stale for part in (holder.connection, holder.value)]
         self._store.link.post_script(PRUNE, keys, rest)
+
+
+def _holders(flat: Sequence[bytes]) -> list[Holder]:
+    return [Holder.parse(connection, value) for connection, value in zip(flat[::2], flat[1::2], strict=True)]

@@ -114,6 +114,15 @@ def rows_in(reply: Reply) -> list[ServerRow]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat that counted: the registry's time, and for how long there had been none of this server id (0: there
+    never was one, or the clock stepped back)."""
+
+    now_ms: int
+    silent_ms: int
+
+
 class Servers:
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -125,9 +134,8 @@ class Servers:
         """A number higher than every earlier start of this id had."""
         return int(await self._store.link.ask("HINCRBY", self._store.keys.servers("generations"), server, 1))
 
-    async def heartbeat(self, server: ServerId, row: Row) -> int | None:
-        """Say that the server lives; what time it is (Redis, ms). None: a newer generation of this id has started, this
-        one must stop."""
+    async def heartbeat(self, server: ServerId, row: Row) -> Beat | None:
+        """Say that the server lives. None: a newer generation of this id has started, this one must stop."""
         reply = await self._store.run_on(
             HEARTBEAT,
             self._keys("seen", "rows", "generations"),
@@ -135,7 +143,7 @@ class Servers:
             generation=row.generation,
             row=msgspec.msgpack.encode(row),
         )
-        return int(reply[1]) if reply[0] == b"done" else None
+        return Beat(int(reply[1]), max(0, int(reply[2]))) if reply[0] == b"done" else None
 
     async def goodbye(self, server: ServerId, generation: int) -> None:
         await self._store.run_on(

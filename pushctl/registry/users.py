@@ -43,6 +43,10 @@ class Device(msgspec.Struct, frozen=True):
     rank: int
     resync: bool = False
     """It lowered its filter and has not acknowledged the snapshot that follows."""
+    displaced: list[str] = []
+    """The connection that claimed last, and (connection, lease) of each that it displaced; empty if it did none."""
+    withdrawn: list[str] = []
+    """Connections whose claims were withdrawn before they ran, newest first."""
 
     @property
     def sessions(self) -> list[SessionHash]:

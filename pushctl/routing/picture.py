@@ -42,9 +42,13 @@ class Picture:
         self._rows = {row.id: row for row in rows}
 
     async def look_for(self, holders: Sequence[Holder]) -> None:
-        """Look again if one of these was not in the picture yet: a server that has just started."""
-        if any(self._is_news(holder) for holder in holders):
-            await self.look()
+        """Look again if one of these was not in the picture yet, a server that has just started; or was dead in it: it
+        may be back, and what it has just claimed again must not be pruned. Without Redis the last picture serves."""
+        if not all(self.may_live(holder) and not self._is_news(holder) for holder in holders):
+            try:
+                await self.look()
+            except StoreUnavailable as error:
+                self._log.warning("picture_stale", detail=error.detail)
 
     def row(self, server: ServerId) -> ServerRow | None:
         """As last seen, dead or alive."""

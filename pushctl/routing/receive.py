@@ -1,7 +1,7 @@
 """The socket server's end of channels: listening, and knowing whether it still hears.
 
 Owns: the listening connections, one per partition of users, and their probes.
-Promises: a listener that is silent for PROBE_SECONDS asks itself a question through Redis; without an answer
+Promises: a listener that is silent for `probe_seconds` asks itself a question through Redis; without an answer
 it says so (`problem`) and builds the connection anew. After every loss its owner is told to look at the logs, because
 what was published meanwhile is gone.
 Must not know: what hints mean, who is connected.
@@ -20,7 +20,10 @@ from pushctl.registry import Registry
 from pushctl.registry.channel import Listener
 
 PROBE_SECONDS = 30.0
+"""A channel that was silent for so long is probed."""
+
 ANSWER_SECONDS = 10.0
+"""A probe comes back within this time, or the channel is deaf."""
 
 
 class Receiver:
@@ -31,8 +34,8 @@ class Receiver:
         *,
         on_batch: Callable[[Batch], None],
         on_loss: Callable[[], None],
-        probe_seconds: float = PROBE_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
+        probe_seconds: float,
+        answer_seconds: float,
     ) -> None:
         self._registry = registry
         self._server = server

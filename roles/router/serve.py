@@ -37,7 +37,7 @@ class RouterRole:
             open_registry(
                 self._config, name="router", installation=installation_of(self._config.identity.keys_file)
             ) as registry,
-            open_strategy(self._config, registry, self._consumer) as strategy,
+            open_strategy(self._config, registry, judge=f"router-{self._consumer}") as strategy,
         ):
             self._registry = registry
             partitions = [self._partition(registry, number) for number in range(registry.jobs.partitions)]

@@ -69,6 +69,8 @@ class Connection:
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
         self._woken = trio.Event()
         self._waits_for_redis = False
+        self._claiming = False
+        """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
@@ -98,11 +100,16 @@ class Connection:
         finally:
             self._role.hub.leave(self)
             await passed(Point.LEFT)
-            self._role.release(self)
+            if self._claiming:
+                self._role.withdraw(self)
+            else:
+                self._role.release(self)
             await self._close()
 
     async def _claim(self) -> None:
         role = self._role
+        await role.present()
+        self._claiming = True
         lowered, displaced = await role.registry.presence.claim(
             self.user,
             self.device,
@@ -111,11 +118,12 @@ class Connection:
             generation=role.generation,
             rank=self.tail.min_rank,
         )
+        self._claiming = False
         if lowered:
             self.tail.cursor = None
         elif self._acknowledged is not None:
             role.acknowledge(self, self._acknowledged)
-        role.displace(self, displaced)
+        role.displace(self.user, displaced)
 
     def end(self, problem: Problem) -> None:
         """End with an error: the peer is told the code and whether to come back."""
@@ -126,6 +134,10 @@ class Connection:
     def displaced(self) -> None:
         detail = "a newer connection of this device took over"
         self._end(Ending(4503, detail, frames.encode(frames.ErrorFrame("replaced", detail, retry=False))))
+
+    def bereft(self) -> None:
+        """A newer connection took the lease and gave up: perhaps this one may have it back."""
+        self._role.look_at(self.user)
 
     def signed_out(self) -> None:
         detail = "this session expired, was signed out or its device removed; log in again"
@@ -225,6 +237,7 @@ class Connection:
 
     async def _send(self, frame: bytes) -> None:
         """Send one frame. No progress for `stall_seconds` is a slow consumer (4002)."""
+        await self._role.present()
         if not await self._wire.send(frame, stall_seconds=self._role.config.socket.stall_seconds):
             raise SlowConsumer("this device did not take data for too long")
 
@@ -278,6 +291,7 @@ class Connection:
                 self._gone(gone)
 
     async def _receive(self, frame: frames.ClientFrame) -> None:
+        await self._role.present()
         match frame:
             case frames.Ack(cursor):
                 self._acknowledge(cursor)

@@ -42,11 +42,12 @@ class Hub:
         if not connections:
             del self._users[connection.user]
 
-    def displace(self, user: UserId, connections: Collection[str]) -> None:
-        """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503."""
+    def displace(self, user: UserId, connections: Collection[str], *, for_good: bool) -> None:
+        """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503. Not
+        `for_good`: it has given up, and they look whether they hold the device again."""
         for connection in self.of(user):
             if connection.id in connections:
-                connection.displaced()
+                connection.displaced() if for_good else connection.bereft()
 
     def missing(self, batch: Batch) -> Iterator[str]:
         """Users of a batch who have no connection here."""
@@ -56,7 +57,7 @@ class Hub:
         """Hints of a router, in the order it took them. `now_ms`: the registry's time."""
         for job in batch.jobs:
             if isinstance(job, Displaced):
-                self.displace(UserId(job.user), job.connections)
+                self.displace(UserId(job.user), job.connections, for_good=job.for_good)
                 continue
             for connection in self.of(UserId(job.user)):
                 if isinstance(job, Appended):

@@ -1,18 +1,18 @@
-"""What a socket server does beside its connections: heartbeats, reconcile, acknowledgements, pings.
+"""What a socket server does beside its connections: reconcile, acknowledgements, pings.
 
 Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
-over that time, and all of them within SPREAD_SECONDS after the link to Redis came back; one task pings everybody.
+over that time, and all of them within SPREAD_SECONDS when hints may have been lost; one task pings everybody.
 Must not know: how a connection sends.
 """
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
-from pushctl.registry.servers import HEARTBEAT_SECONDS
 from pushctl.registry.store import AccountGone
 from roles.socket.wire import Disconnected
 
@@ -23,60 +23,47 @@ if TYPE_CHECKING:
 SPREAD_SECONDS = 10.0
 ACKNOWLEDGE_SECONDS = 0.5
 TICK_SECONDS = 1.0
-MAX_RELEASES = 100_000
-"""Leases remembered to be given back while Redis is away; others end by themselves."""
+DOUBT_SECONDS = 5.0
+"""Another connection holds a device's lease, and no word of it came: perhaps its claim was given up and is about to be
+withdrawn. It is looked at again after so long."""
 
 CONCURRENT_LOOKS = 64
 """Users looked at together: enough to fill a pipeline, few enough to leave room for hellos."""
-
-
-class Fenced(Exception):
-    """A newer generation of this server's id has started: this one must stop at once."""
 
 
 class Leases:
     def __init__(self, role: "SocketRole") -> None:
         self._role = role
         self._acknowledged: dict[tuple[UserId, DeviceId], Cursor] = {}
-        self._released: dict[ConnectionId, UserId] = {}
         self._hurry = trio.Event()
         self._missed = False
         """Somebody could not be looked at in this round."""
-        self._beating = trio.CancelScope()
-        self._registry_ahead_ms = 0.0
-
-    # --- heartbeats --------------------------------------------------------------------------------------------------
-
-    async def beat_once(self) -> None:
-        """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable."""
-        now_ms = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
-        if now_ms is None:
-            raise Fenced
-        self._registry_ahead_ms = now_ms - trio.current_time() * 1000
-
-    def registry_now_ms(self) -> float:
-        """The registry's time, as of the last heartbeat."""
-        return trio.current_time() * 1000 + self._registry_ahead_ms
-
-    async def beat(self) -> None:
-        """Beat until cancelled or `stop_beating`. Raises Fenced."""
-        with self._beating:
-            while True:
-                await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-                try:
-                    await self.beat_once()
-                except StoreUnavailable as error:
-                    self._role.log.warning("heartbeat_missed", detail=error.detail)
-
-    def stop_beating(self) -> None:
-        """A goodbye follows: no heartbeat may come after it."""
-        self._beating.cancel()
+        self._owed: set[UserId] = set()
+        """Whom rounds that were cut short did not get to: first in the next, however often that happens."""
+        self._to_look_at: set[UserId] = set()
+        self._somebody = trio.Event()
+        self._doubts: dict[ConnectionId, tuple[UserId, float]] = {}
+        """Connections that may have been displaced, and when to look again."""
 
     # --- reconcile ---------------------------------------------------------------------------------------------------
 
     def hurry(self) -> None:
         """Hints may have been lost: look at everybody soon."""
         self._hurry.set()
+
+    def look_at(self, user: UserId) -> None:
+        """Something may be wrong with this user's leases: look at once."""
+        self._to_look_at.add(user)
+        self._somebody.set()
+
+    async def look_when_told(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._somebody.wait()
+            self._somebody = trio.Event()
+            users, self._to_look_at = list(self._to_look_at), set()
+            for first in range(0, len(users), CONCURRENT_LOOKS):
+                await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
 
     async def reconcile(self) -> None:
         """Look at every user again and again, until cancelled."""
@@ -93,11 +80,12 @@ class Leases:
         """All users once, spread over `seconds`; cut short when there is a reason to hurry."""
         users = self._role.hub.users
         random.shuffle(users)
+        self._owed = self._owed or set(users)
+        users.sort(key=lambda user: user not in self._owed)
         until = trio.current_time() + seconds
         for first in range(0, len(users), CONCURRENT_LOOKS):
-            async with trio.open_nursery() as nursery:
-                for user in users[first : first + CONCURRENT_LOOKS]:
-                    nursery.start_soon(self._look, user)
+            await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
+            self._owed.difference_update(users[first : first + CONCURRENT_LOOKS])
             part = seconds * CONCURRENT_LOOKS / len(users)
             with trio.move_on_after(min(part, max(0.0, until - trio.current_time()))):
                 await self._hurry.wait()
@@ -105,6 +93,12 @@ class Leases:
                 return
         with trio.move_on_at(until):
             await self._hurry.wait()
+
+    async def _look_at_all(self, users: Sequence[UserId]) -> None:
+        await self._role.present()
+        async with trio.open_nursery() as nursery:
+            for user in users:
+                nursery.start_soon(self._look, user)
 
     async def _look(self, user: UserId) -> None:
         role = self._role
@@ -127,13 +121,32 @@ class Leases:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
         for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
+            if lease != "displaced":
+                self._doubts.pop(connection.id, None)
             if lease == "displaced":
-                connection.displaced()
+                self._doubt(connection)
             elif lease == "no_device" or not session_lives:
                 connection.signed_out()
             elif not connection.tail.is_at(found.last):
                 connection.tail.fall_behind()
                 connection.wake()
+
+    def _doubt(self, connection: "Connection") -> None:
+        """Another one holds its device; believed at the second look."""
+        now = trio.current_time()
+        _, again_at = self._doubts.setdefault(connection.id, (connection.user, now + DOUBT_SECONDS))
+        if again_at <= now:
+            del self._doubts[connection.id]
+            connection.displaced()
+
+    def _look_at_doubtful(self) -> None:
+        """Those whose time has come."""
+        now = trio.current_time()
+        here = {connection.id for connection in self._role.hub} if self._doubts else set()
+        self._doubts = {id_: doubt for id_, doubt in self._doubts.items() if id_ in here}
+        for user, again_at in self._doubts.values():
+            if again_at <= now:
+                self.look_at(user)
 
     # --- acknowledgements --------------------------------------------------------------------------------------------
 
@@ -145,21 +158,11 @@ class Leases:
         """Until cancelled. What could not be written is kept unless something newer came."""
         while True:
             await trio.sleep(ACKNOWLEDGE_SECONDS)
+            await self._role.present()
             await self.flush()
 
-    def release(self, connection: "Connection") -> None:
-        """Give a lease back; as soon as Redis is there, if it is away."""
-        if (
-            not self._role.registry.presence.release(connection.user, connection.id)
-            and len(self._released) < MAX_RELEASES
-        ):
-            self._released[connection.id] = connection.user
-
     async def flush(self) -> None:
-        """Write what waits: acknowledgements, and leases to give back."""
-        for connection, user in list(self._released.items()):
-            if self._role.registry.presence.release(user, connection):
-                del self._released[connection]
+        """Write the acknowledgements that wait."""
         batch, self._acknowledged = self._acknowledged, {}
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():
@@ -183,6 +186,7 @@ class Leases:
         """One pinger for all: walks the connections every second, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
+                self._role.heart.turn()
                 now = trio.current_time()
                 for connection in self._role.hub:
                     if connection.session_deadline <= now:
@@ -190,6 +194,7 @@ class Leases:
                     elif connection.next_ping <= now:
                         connection.next_ping = now + self._role.config.socket.ping_seconds
                         nursery.start_soon(self._ping, connection)
+                self._look_at_doubtful()
                 await trio.sleep(TICK_SECONDS)
 
     async def _ping(self, connection: "Connection") -> None:
@@ -199,5 +204,5 @@ class Leases:
                 await connection.ping()
             except Disconnected:
                 return  # its own tasks see that too
-        if silence.cancelled_caught:
+        if silence.cancelled_caught and not self._role.heart.absent:
             connection.no_pong()

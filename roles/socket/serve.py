@@ -23,7 +23,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
-from pushctl.ids import Cursor, ServerId
+from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Inbox
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
@@ -32,11 +32,13 @@ from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, FrameInvalid, encod
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
-from pushctl.routing.receive import Receiver
+from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
+from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
-from roles.socket.leases import Fenced, Leases
+from roles.socket.leases import Leases
+from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
@@ -47,6 +49,9 @@ REFUSED_SECONDS = 30
 
 class SocketRole:
     name = "socket"
+    probe_seconds = PROBE_SECONDS
+    answer_seconds = ANSWER_SECONDS
+    """Of its channels: see Receiver."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -62,6 +67,8 @@ class SocketRole:
         self.inbox: Inbox
         self.accounts: Accounts
         self._leases = Leases(self)
+        self.heart = Heart(self, after_silence=self._leases.hurry)
+        self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
@@ -95,7 +102,14 @@ class SocketRole:
                 ) from None
 
     async def _start(self, nursery: trio.Nursery, keys: PeerKeys, task_status: trio.TaskStatus[Ready]) -> None:
-        self._receiver = Receiver(self.registry, self.id, on_batch=self._hear, on_loss=self._leases.hurry)
+        self._receiver = Receiver(
+            self.registry,
+            self.id,
+            on_batch=self._hear,
+            on_loss=self._leases.hurry,
+            probe_seconds=self.probe_seconds,
+            answer_seconds=self.answer_seconds,
+        )
         self.registry.link.when_back.append(self._leases.hurry)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
@@ -105,13 +119,15 @@ class SocketRole:
         self._url = self.config.socket.public_url or f"ws://{address}/"
         self._state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
-        await self._leases.beat_once()
+        await self.heart.beat_once()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
-            self._leases.beat,
+            self.heart.beat,
             self._leases.reconcile,
+            self._leases.look_when_told,
             self._leases.write_acknowledgements,
             self._leases.ping,
+            self._returns.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
@@ -131,7 +147,9 @@ class SocketRole:
         return missing
 
     def _hear(self, batch: jobs.Batch) -> None:
-        self.hub.hear(batch, self._leases.registry_now_ms())
+        if self.heart.absent:
+            return  # they may be another's by now; if not, all logs are read soon
+        self.hub.hear(batch, self.heart.registry_now_ms())
 
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
         """Take connections until cancelled or draining; they live on in `connections`."""
@@ -142,7 +160,7 @@ class SocketRole:
         """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
         self._state = "draining"
         try:
-            await self._leases.beat_once()
+            await self.heart.beat_once()
         except (StoreUnavailable, Fenced) as error:
             self.log.warning("draining_unannounced", detail=str(error))
         self._accepting.cancel()
@@ -156,9 +174,10 @@ class SocketRole:
                 await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
         if self._streams:
             await self._everybody_left.wait()
-        self._leases.stop_beating()
+        self.heart.stop_beating()
         try:
             await self._leases.flush()
+            await self._returns.flush()
             await self.registry.servers.goodbye(self.id, self.generation)
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
@@ -251,20 +270,29 @@ class SocketRole:
     def draining(self) -> bool:
         return self._state == "draining"
 
+    async def present(self) -> None:
+        """Before anything is sent, written or believed: see Heart."""
+        await self.heart.present()
+
     def release(self, connection: Connection) -> None:
-        self._leases.release(connection)
+        self._returns.release(connection)
+
+    def withdraw(self, connection: Connection) -> None:
+        self._returns.withdraw(connection)
+
+    def look_at(self, user: UserId) -> None:
+        self._leases.look_at(user)
 
     def acknowledge(self, connection: Connection, cursor: Cursor) -> None:
         self._leases.acknowledge(connection, cursor)
 
-    def displace(self, connection: Connection, displaced: Sequence[Holder]) -> None:
-        """Close a device's older connections, wherever they are."""
+    def displace(self, user: UserId, displaced: Sequence[Holder], *, for_good: bool = True) -> None:
+        """Close a device's older connections, wherever they are; not `for_good`: have them look for themselves."""
         older: list[str] = [holder.connection for holder in displaced]
-        self.hub.displace(connection.user, older)
+        self.hub.displace(user, older, for_good=for_good)
         elsewhere = sorted({str(holder.server) for holder in displaced} - {self.id})
         if elsewhere:
-            job = jobs.Displaced(connection.user, older, elsewhere)
-            self.registry.jobs.put(connection.user, jobs.encode(job))
+            self.registry.jobs.put(user, jobs.encode(jobs.Displaced(user, older, elsewhere, for_good)))
 
     def seconds_left(self, expires_at_ms: int) -> float:
         """How long a session still lasts, by this host's clock; reconcile asks the registry too."""

@@ -137,7 +137,8 @@ class Subject:
             person, connection = next(turn), ConnectionId(new_id())
             claim = self.registry.presence.claim
             await claim(person.user, person.device, connection, server=SERVER, generation=1, rank=0)
-            return self.registry.presence.release(person.user, connection)
+            await self.registry.presence.release([(person.user, connection)])
+            return True
 
         return presence
 

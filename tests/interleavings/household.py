@@ -37,11 +37,11 @@ class Household:
 
     async def log_in(self) -> Session:
         """On a device of its own."""
-        session = SessionHash(new_id())
-        made = await self.scene.registry.users.register(
-            self.user, device=None, name="", session=session, identity=self.user
-        )
-        return Session(self.user, made.device, session, system_clock() + AN_HOUR_MS)
+        session, expires_at_ms = SessionHash(new_id()), system_clock() + AN_HOUR_MS
+        registry = self.scene.registry
+        made = await registry.users.register(self.user, device=None, name="", session=session, identity=self.user)
+        await registry.sessions.begin(session, self.user, made.device, expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS)
+        return Session(self.user, made.device, session, expires_at_ms)
 
     async def settle(self) -> None:
         """From now on there are a push URL and a message."""

@@ -264,7 +264,7 @@ async def test_idle_devices_go_but_never_a_connected_one_nor_the_last(
     told = [jobs.decode_job(fields[1]) for _, fields in stream]
     assert jobs.SessionEnds(ADA, phone, None, 0) in told
     # All are idle: the one that was seen last stays.
-    registry.presence.release(ADA, ConnectionId("c"))
+    await registry.presence.release([(ADA, ConnectionId("c"))])
     shift.ms = 100 * DAY_MS
     assert (await count(registry, config, idle_device_days=9))[1].devices == 1
     assert (await users.devices(ADA))[0].keys() == {watch}

@@ -301,6 +301,20 @@ async def test_what_an_operator_deleted_by_hand_is_not_pending_for_ever(
     assert (await look(registry))[0].bytes == 4
 
 
+async def test_a_count_of_bytes_that_was_lost_is_right_again_once_the_stream_was_empty(registry: Registry) -> None:
+    stream, count = registry.jobs._keys(registry.jobs.partition_of(ADA))
+    await registry.jobs.join("r1", registry.jobs.partition_of(ADA))
+    await put_all(registry, [b"one", b"three"])
+    await registry.link.ask("DEL", count)
+    await registry.jobs.hand_over(await take(registry, "r1", 1))
+    assert (await look(registry))[0].bytes == 0  # and not less
+    await put_all(registry, [b"four"])
+    assert (await look(registry))[0].bytes == 4  # the other one is not known of
+    await registry.link.ask("DEL", stream)
+    await put_all(registry, [b"seven"])
+    assert (await look(registry))[0].bytes == 5
+
+
 async def test_the_count_of_bytes_never_drifts(small: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any order of what routers and writers do."""
     chance = random.Random(7)

@@ -250,6 +250,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "sweep": lambda: users.sweep(ADA, 100),
         "sync": lambda: inbox.sync(cursor),
         "unread": lambda: messages.unread(ADA, 0, 100),
+        "withdraw": lambda: presence.withdraw(ADA, device, CONNECTION),
     }
 
 
@@ -284,7 +285,7 @@ async def test_no_script_leaves_anything_after_a_deletion(registry: Registry, co
             await call()
         assert await of_ada(registry, config) == before, name
     presence = registry.presence
-    presence.release(ADA, CONNECTION)
+    await presence.release([(ADA, CONNECTION)])
     presence.prune(ADA, [])
     registry.index.expires(ADA, 1)
     await sweeps.sweep(registry, "daemon", limit=1000)

@@ -19,12 +19,14 @@ from pushctl.metrics import Metrics
 from pushctl.points import Point, watcher
 from pushctl.protocol.jobs import Appended, Batch, Ephemeral, HintedEvent, Job, decode_hint, encode
 from pushctl.registry import Registry, open_registry
+from pushctl.registry import jobs as jobs_module
 from pushctl.registry.jobs import Taken
 from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.runtime import run_role
 from roles.router import partition as partition_module
 from roles.router.partition import Partition
 from roles.router.serve import RouterRole
+from tests.faults.proxy import proxy
 from tests.redises.process import RedisProcess
 from tests.scenario.people import eventually
 
@@ -391,3 +393,79 @@ async def test_a_router_whose_redis_is_frozen_stops_in_time(
             stop()
             with trio.fail_after(15):
                 await over.wait()
+
+
+async def test_a_reader_whose_connection_fell_silent_is_built_anew(
+    alone: Config, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only that one connection: Redis answers every other question."""
+    monkeypatch.setattr(jobs_module, "IDLE_MS", 500)
+    monkeypatch.setattr(partition_module, "TAKE_OVER_SECONDS", 0.2)
+    async with proxy(str(own_redis.path), b"XREADGROUP") as between:
+        config = replace(alone, redis=replace(alone.redis, url=between.url, timeout_seconds=0.3))
+        async with open_registry(alone, name="test") as registry, hearing(registry) as heard, routers(config) as many:
+            await many.start()
+            put(registry, lasting(1))
+            await until_heard(heard, [lasting(1)])
+            between.deaf = True
+            put(registry, lasting(2))
+            with trio.fail_after(PATIENCE):
+                while between.connections < 2:  # noqa: ASYNC110 - nobody here can be told
+                    await trio.sleep(0.01)
+            between.deaf = False
+            put(registry, lasting(3))
+            await until_heard(heard, [lasting(2), lasting(3)])
+            await eventually(partial(nothing_left, registry))
+
+
+@pytest.mark.slow
+async def test_a_redis_that_stalls_again_and_again_costs_only_time(
+    alone: Config, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stalls below the deadline, and one that is longer than a router waits for anything."""
+    monkeypatch.setattr(jobs_module, "IDLE_MS", 2500)
+    monkeypatch.setattr(partition_module, "TAKE_OVER_SECONDS", 0.2)
+    patient = replace(alone, redis=replace(alone.redis, timeout_seconds=30))
+    impatient = replace(alone, redis=replace(alone.redis, timeout_seconds=0.4))
+    sent: list[Job] = []
+    async with (
+        open_registry(patient, name="test") as registry,
+        hearing(registry) as heard,
+        routers(impatient) as many,
+        trio.open_nursery() as sending,
+    ):
+
+        async def send() -> None:
+            while True:
+                sent.append(job := lasting(len(sent)))
+                put(registry, job)
+                await trio.sleep(0.003)
+
+        role, _, _ = await many.start()
+        sending.start_soon(send)
+        for seconds in (0.2, 0.2, 0.2, 1.5):
+            await trio.sleep(0.2)
+            with own_redis.frozen():
+                await trio.sleep(seconds)
+        await trio.sleep(0.2)
+        sending.cancel_scope.cancel()
+        await until_heard(heard, sent)
+        await eventually(partial(nothing_left, registry))
+        assert await names(registry) == {role._consumer}
+        assert counts(role.metrics).get("given_up", 0) == 0
+
+
+async def test_a_router_whose_redis_is_away_stops_at_once(alone: Config, own_redis: RedisProcess) -> None:
+    config = replace(alone, router=replace(alone.router, drain_seconds=1000))
+    async with routers(config) as many:
+        role, stop, over = await many.start()
+        own_redis.kill()
+
+        async def noticed() -> bool:
+            return bool(await role.not_ready())
+
+        await eventually(noticed)
+        await trio.sleep(partition_module.PAUSE_SECONDS)  # it waits for its master by now, not for its next attempt
+        stop()
+        with trio.fail_after(15):
+            await over.wait()

@@ -100,6 +100,20 @@ async def test_what_is_broadcast_to_nobody_is_unheard(config: Config, registry: 
     assert delivered.unheard == (0 if registry.link.is_cluster else 1)
 
 
+async def test_a_server_that_is_back_keeps_what_it_claimed_again(registry: Registry, shift: Shift) -> None:
+    """The router's last picture has it dead: it looks again before it prunes."""
+    generation = await start(registry, S1)
+    await connect(registry, S1, generation)
+    routing = strategy(registry)
+    for seconds in (0, 3, 6, 9):
+        shift.ms = seconds * 1000
+        await routing._lookup.picture.look()
+    row = Row("ready", "ws://x/", 0, 10, generation, "0", "2026-01-01T00:00:00.000Z")
+    await registry.servers.heartbeat(S1, row)
+    delivered = await routing.deliver([appended()])
+    assert (delivered.hints, delivered.pruned) == (1, 0)
+
+
 async def test_however_much_there_is_it_is_published_in_slices(config: Config) -> None:
     small = replace(config, redis=replace(config.redis, queue_bytes=2 * 1024 * 1024))
     async with open_registry(small, name="test") as registry:

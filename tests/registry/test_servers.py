@@ -57,6 +57,44 @@ async def test_a_frozen_redis_or_a_stepped_clock_declares_nobody_dead(registry: 
     assert found == {"s1": False}
 
 
+async def test_a_server_that_died_as_the_clock_stepped_back_is_dead_seven_seconds_later(
+    registry: Registry, shift: Shift
+) -> None:
+    """And not when the clock is again where it was."""
+    await registry.servers.heartbeat(S1, row(await registry.servers.new_generation(S1)))
+    assert await alive(registry, "judge") == {"s1": True}
+    shift.ms = -60_000
+    assert await alive(registry, "") == {"s1": True}
+    for seconds in (0, 3, 6):
+        shift.ms = -60_000 + seconds * 1000
+        assert await alive(registry, "judge") == {"s1": True}, seconds
+    shift.ms = -60_000 + 8000
+    assert await alive(registry, "judge") == {"s1": False}
+
+
+async def test_a_heartbeat_is_told_for_how_long_there_was_none(registry: Registry, shift: Shift) -> None:
+    async def silent_ms() -> int:
+        beat = await registry.servers.heartbeat(S1, row(1))
+        assert beat is not None
+        return beat.silent_ms
+
+    assert await silent_ms() == 0
+    shift.ms = 10_000
+    assert 10_000 <= await silent_ms() < 12_000
+    assert await silent_ms() < 2000
+    shift.ms = -60_000
+    assert await silent_ms() == 0
+
+
+async def test_an_older_generation_stays_fenced_when_redis_forgets_that_a_newer_began(registry: Registry) -> None:
+    """A failover took back the number that the newer one was given, and the newer one goes on."""
+    old, new = await registry.servers.new_generation(S1), await registry.servers.new_generation(S1)
+    await registry.link.ask("HSET", registry.servers._store.keys.servers("generations"), S1, old)
+    assert await registry.servers.heartbeat(S1, row(new))
+    assert await registry.servers.heartbeat(S1, row(old)) is None
+    assert await registry.servers.new_generation(S1) == new + 1
+
+
 async def test_a_server_silent_for_a_day_is_forgotten(registry: Registry, shift: Shift) -> None:
     await registry.servers.heartbeat(S1, row(await registry.servers.new_generation(S1)))
     shift.ms = 3600_000

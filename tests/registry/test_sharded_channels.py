@@ -12,7 +12,7 @@ from pushctl.protocol.jobs import Batch, SessionEnds, encode
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.connection import ConnectionLost
 from pushctl.registry.keys import slot_of
-from pushctl.routing.receive import Receiver
+from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from tests.redises.cluster import RedisCluster, redis_cluster
 from tests.redises.process import debian_binary, redis_binary
 from tests.registry.people import impatient, in_thread, until
@@ -80,7 +80,14 @@ async def test_a_channel_that_moves_with_its_slot_is_listened_to_at_its_new_plac
         async with open_registry(impatient(cluster.url), name="test") as registry, trio.open_nursery() as nursery:
             heard: list[Batch] = []
             losses: list[None] = []
-            receiver = Receiver(registry, S1, on_batch=heard.append, on_loss=lambda: losses.append(None))
+            receiver = Receiver(
+                registry,
+                S1,
+                on_batch=heard.append,
+                on_loss=lambda: losses.append(None),
+                probe_seconds=PROBE_SECONDS,
+                answer_seconds=ANSWER_SECONDS,
+            )
             await nursery.start(receiver.run)
             channel = registry.channels._channel(S1, 0)
             home = await in_thread(cluster.owner, slot_of(channel))

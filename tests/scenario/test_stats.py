@@ -12,8 +12,9 @@ import msgspec
 import trio
 from rich.console import Console
 
-from pushctl.cli.stats_view import render, warnings
+from pushctl.cli.stats_view import render, routing_warnings, warnings
 from pushctl.config.model import Config
+from pushctl.ids import UserId
 from pushctl.overview import SECTIONS, Overview, gather
 from pushctl.registry import open_registry
 from roles.gc import run_once
@@ -70,13 +71,64 @@ async def test_every_section_fits_80_columns(town: Town) -> None:
     overview = await overview_of(town)
     url = "wss://" + "very-long-name." * 10 + "example/"
     crowded = [msgspec.structs.replace(server, url=url, connections=9_500) for server in overview.servers]
-    for shown in (overview, msgspec.structs.replace(overview, servers=crowded)):
+    busy = [
+        msgspec.structs.replace(part, length=100_000, bytes=67_108_864, pending=25_600, lag_ms=86_000_000, routers=100)
+        for part in overview.routing.partitions
+    ]
+    held = [
+        msgspec.structs.replace(router, partitions=1024, pending=25_600, idle_ms=86_000_000)
+        for router in overview.routing.routers
+    ]
+    routing = msgspec.structs.replace(overview.routing, partitions=busy, routers=held)
+    for shown in (overview, msgspec.structs.replace(overview, servers=crowded, routing=routing)):
         screen = io.StringIO()
         Console(width=80, file=screen).print(render(shown))
         text = screen.getvalue()
         assert max(len(line) for line in text.splitlines()) <= 80
-        for word in ("s1", "ready", "total", "Routing", "Redis"):
+        for word in ("s1", "ready", "total", "Routing", "Routers", "Redis"):
             assert word in text
+
+
+async def test_every_router_says_what_it_runs_and_what_it_holds(town: Town) -> None:
+    async with open_registry(town.service.config, name="test") as registry:
+        routing = (await gather(registry, town.service.config)).routing
+        (router,) = routing.routers
+        assert (router.strategy, router.partitions, router.pending) == ("channel", 1, 0)
+        assert router.name.startswith("channel-")
+        assert routing_warnings(await gather(registry, town.service.config)) == []
+        # Whoever else reads along is shown, too.
+        ada = UserId("ada")
+        for name in ("somebody", "rpc-like-a-router"):
+            await registry.jobs.join(name, registry.jobs.partition_of(ada))
+        routing = (await gather(registry, town.service.config)).routing
+    assert {each.name: each.strategy for each in routing.routers} == {
+        router.name: "channel",
+        "somebody": "",
+        "rpc-like-a-router": "rpc",
+    }
+    assert routing.partitions[0].routers == 3
+
+
+async def test_what_is_wrong_with_routing_is_said_in_words(town: Town) -> None:
+    overview = await overview_of(town)
+
+    def said(**changes: object) -> list[str]:
+        """Of the only partition, or the only router, with these changes."""
+        part, router = overview.routing.partitions[0], overview.routing.routers[0]
+        names = {each: changes[each] for each in changes if hasattr(part, each)}
+        others = {each: changes[each] for each in changes if each not in names}
+        routing = msgspec.structs.replace(
+            overview.routing,
+            partitions=[msgspec.structs.replace(part, **names)],
+            routers=[msgspec.structs.replace(router, name="r", **others)],
+        )
+        return routing_warnings(msgspec.structs.replace(overview, routing=routing))
+
+    assert said() == []
+    assert said(routers=0) == ["no router reads partition 0; start one with `pushctl serve router`"]
+    assert said(length=1, lag_ms=5000) == ["jobs of partition 0 wait for 5s"]
+    assert said(idle_ms=20_000) == ["r has not asked for jobs for 20s"]
+    assert said(strategy="broadcast") == ["r runs broadcast, the configuration here says otherwise"]
 
 
 async def test_what_is_wrong_is_said_in_words(town: Town) -> None:

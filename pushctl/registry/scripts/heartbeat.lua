@@ -1,10 +1,15 @@
 -- A socket server says that it lives.
--- Result: {'done', now ms} | {'fenced'}: a newer generation of this id has started
+-- Result: {'done', now ms, ms since its last heartbeat or since an older generation's; 0: there was none}
+--         {'fenced'}: a newer generation of this id has started
 --!use base
 --!keys seen rows generations
 --!args shift_ms server generation row
-if tonumber(redis.call('HGET', K.generations, A.server) or '0') > tonumber(A.generation) then return {'fenced'} end
+local newest = tonumber(redis.call('HGET', K.generations, A.server) or '0')
+if newest > tonumber(A.generation) then return {'fenced'} end
+-- A failover may have taken back that this generation began; what is older must stay fenced.
+if newest < tonumber(A.generation) then redis.call('HSET', K.generations, A.server, A.generation) end
 local now = now_ms()
+local before = tonumber(redis.call('HGET', K.seen, A.server) or int(now))
 redis.call('HSET', K.seen, A.server, int(now))
 redis.call('HSET', K.rows, A.server, A.row)
-return {'done', int(now)}
+return {'done', int(now), int(now - before)}

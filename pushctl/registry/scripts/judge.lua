@@ -25,8 +25,12 @@ local seen = redis.call('HGETALL', K.seen)
 for i = 1, #seen, 2 do
   local row = redis.call('HGET', K.rows, seen[i])
   if row then
-    -- A heartbeat from the future is from before the clock stepped back.
-    local last_seen = math.min(tonumber(seen[i + 1]), now)
+    local last_seen = tonumber(seen[i + 1])
+    if last_seen > now then
+      -- From before the clock stepped back. It counts from now on: nobody is alive until the clock is where it was.
+      last_seen = now
+      if A.judge ~= '' then redis.call('HSET', K.seen, seen[i], int(now)) end
+    end
     local age = now - last_seen
     local quiet = now - math.max(last_seen, grace)
     result[#result + 1] = seen[i]

@@ -177,3 +177,27 @@ def test_whatever_is_lost_repeated_or_reordered_each_event_leaves_once_in_order(
     tail.fall_behind()  # reconcile, at the latest
     write()
     assert sent == [b"%d" % seq for seq in range(1, 9)]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_hints_that_are_only_reordered_leave_in_log_order_and_cost_no_read(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    """Each hint is of a few events. As long as none is lost, the hole before it closes by itself."""
+    first, hints = 1, []
+    for size in sizes:
+        hints.append(hint(*range(first, first + size)))
+        first += size
+    tail = live_tail(outbox_bytes=10_000)
+    sent: list[bytes] = []
+    for each in data.draw(st.permutations(hints)):
+        tail.offer(each)
+        if data.draw(st.booleans()):
+            tail.offer(each)
+        sent += taken(tail)
+        assert not tail.behind
+    assert sent == [b"%d" % seq for seq in range(1, first)]
+    assert not tail.has_hole()
