@@ -10,10 +10,11 @@ Must not know: Redis, HTTP, where a picture comes from.
 """
 
 import random
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
+from itertools import islice
 from typing import Final
 
 from pushctl.ids import ServerId
@@ -32,6 +33,10 @@ MAX_SEATS: Final = 100_000
 STEP_MS: Final = 200
 OLDEST_MS: Final = 10_000
 """Seats are told to sisters by age in such steps, as younger than they are; at most so many are 50 for each server."""
+
+
+_Rank = tuple[bool, float, float, ServerId]
+"""Of another zone, how full, chance among equals, which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,11 @@ class Seating:
         self._rules = rules
         self._name = name
         self._chance = chance or random.SystemRandom()
-        self._rows: list[ServerRow] = []
+        self._rows: dict[ServerId, ServerRow] = {}
+        """those that take clients"""
+        self._ranks: dict[ServerId, _Rank] = {}
+        self._order: list[_Rank] = []
+        """the best first"""
         self._looked_at: float | None = None
         self._seats: dict[str, _Seat] = {}
         """by client: those that a heartbeat may not have counted yet"""
@@ -86,11 +95,13 @@ class Seating:
 
     def look(self, picture: Sequence[ServerRow], asked_at: float, sisters: Sequence[Sister] = ()) -> None:
         """Take a new picture. `asked_at`: when it was asked for, so that it is never taken for newer than it is."""
-        self._rows = [row for row in picture if row.is_open]
+        self._rows = {row.id: row for row in picture if row.is_open}
+        self._ranks.clear()
+        self._order.clear()
         self._looked_at = asked_at
-        self._room = {row.id: row.capacity - row.connections for row in self._rows}
+        self._room = {row.id: row.capacity - row.connections for row in self._rows.values()}
         self._free = sum(max(0, room) for room in self._room.values())
-        self._scarce_under = self._rules.floor * sum(row.capacity for row in self._rows)
+        self._scarce_under = self._rules.floor * sum(row.capacity for row in self._rows.values())
         free = self._free
         theirs = self._seat_anew(asked_at, [seats for sister in sisters for seats in sister.seats], len(sisters))
         # Of what is free by heartbeats each office uses its part and no more, whatever it knows of the others; and of
@@ -98,6 +109,8 @@ class Seating:
         names = [sister.name for sister in sisters]
         self._most = _part(free, self._name, names)
         self._more = _part(max(0, free - theirs - len(self._seats)), self._name, names)
+        for server in self._rows:
+            self._rank(server)
 
     def _seat_anew(self, asked_at: float, theirs: Sequence[Seats], sisters: int) -> int:
         """Count what was handed out, without what the picture's heartbeats have counted. How many are the sisters'."""
@@ -106,7 +119,7 @@ class Seating:
         self._taken.clear()
         self._untold.clear()
         self._others = sum(seats.count for seats in theirs) / len(ours) if ours else sisters
-        heartbeats = {row.id: asked_at - row.seen_ms_ago / 1000 for row in self._rows}
+        heartbeats = {row.id: asked_at - row.seen_ms_ago / 1000 for row in self._rows.values()}
         for seats in theirs:
             seat = _seat(seats.server, asked_at - seats.ms_ago / 1000, heartbeats)
             if seat is not None:
@@ -126,7 +139,7 @@ class Seating:
 
     def open_servers(self) -> frozenset[ServerId]:
         """The servers of the latest picture that take clients, full or not."""
-        return frozenset(row.id for row in self._rows)
+        return frozenset(self._rows)
 
     def stale(self, now: float) -> bool:
         """True when there is no picture that may still be used."""
@@ -142,25 +155,36 @@ class Seating:
     def servers_for(self, who: str, now: float) -> list[str]:
         """The URLs `who` is to try, best first; `who` is any stable name of a client. Empty: nobody has room for it."""
         self._stand_up(who)
-        chosen = nsmallest(self._rules.max_servers, self._with_room(), key=self._rank)
+        chosen = list(islice(self._with_room(), self._rules.max_servers))
         if not chosen:
             return []
-        self._sit(who, _Seat(chosen[0].id, now, unseen=True, weight=1.0))
+        self._sit(who, _Seat(chosen[0], now, unseen=True, weight=1.0))
+        self._rank(chosen[0])
         while len(self._seats) > MAX_SEATS:
             self._stand_up(next(iter(self._seats)))
-        return [row.url for row in chosen]
+        return [self._rows[server].url for server in chosen]
 
-    def _with_room(self) -> list[ServerRow]:
+    def _with_room(self) -> Iterator[ServerId]:
+        """The best first."""
         if not self.scarce:
-            return [row for row in self._rows if self._room[row.id] > 0]
+            return (server for *_, server in self._order if self._room[server] > 0)
         if len(self._seats) >= self._most or self._untold.total() >= self._more:
-            return []
-        return [row for row in self._rows if row.connections + self._taken[row.id] + 1 <= row.capacity]
+            return iter(())
+        return (server for *_, server in self._order if self._surely_has_room(self._rows[server]))
 
-    def _rank(self, row: ServerRow) -> tuple[bool, float, float]:
+    def _surely_has_room(self, row: ServerRow) -> bool:
+        return row.connections + self._taken[row.id] + 1 <= row.capacity
+
+    def _rank(self, server: ServerId) -> None:
+        """Put it where it belongs now."""
+        before = self._ranks.get(server)
+        if before is not None:
+            del self._order[bisect_left(self._order, before)]
+        row = self._rows[server]
         away = bool(self._rules.zone) and row.zone != self._rules.zone
-        taken = self._taken[row.id] + self._others * self._untold[row.id]
-        return away, row.fill(taken), self._chance.random()
+        taken = self._taken[server] + self._others * self._untold[server]
+        self._ranks[server] = rank = (away, row.fill(taken), self._chance.random(), server)
+        insort(self._order, rank)
 
     def _sit(self, who: str, seat: _Seat) -> None:
         self._seats[who] = seat
@@ -172,6 +196,7 @@ class Seating:
         if seat is not None:
             self._count(seat, -1)
             self._untold[seat.server] -= self._is_untold(seat)
+            self._rank(seat.server)
 
     def _is_untold(self, seat: _Seat) -> bool:
         return self._looked_at is None or seat.at > self._looked_at
