@@ -12,7 +12,7 @@ from itertools import count
 
 from pushctl.ids import ServerId
 from pushctl.registry.offices import FRESH_MS, Sister, decoded, encoded
-from pushctl.registry.servers import Row, ServerRow
+from pushctl.registry.servers import QUIET_MS, Row, ServerRow
 from roles.boxoffice.seating import Rules, Seating
 
 HEARTBEAT_SECONDS = (1.6, 2.4)
@@ -26,6 +26,7 @@ class Server:
         self.url = f"ws://{name}/"
         self.connections = connections
         self.capacity = capacity
+        self.alive = True
         self.row = self._row()
         self.beaten_at = 0.0
 
@@ -35,6 +36,11 @@ class Server:
 
     def beat(self, now: float) -> None:
         self.row, self.beaten_at = self._row(), now
+
+    def seen(self, now: float) -> ServerRow:
+        """As a judge sees it who has been watching all the time."""
+        silent_ms = round((now - self.beaten_at) * 1000)
+        return ServerRow(ServerId(self.name), self.row, silent_ms <= QUIET_MS, silent_ms)
 
     def _row(self) -> Row:
         return Row("ready", self.url, self.connections, self.capacity, 1, "0", "")
@@ -106,6 +112,8 @@ class Fleet:
         self.unlucky += 1
 
     def _beat(self, server: Server) -> None:
+        if not server.alive:
+            return
         server.beat(self.now)
         self.soon(HEARTBEAT_SECONDS, partial(self._beat, server))
 
@@ -119,9 +127,5 @@ class Fleet:
             for sister, (at, told) in self._told.items()
             if sister != name and self.now - at <= FRESH_MS / 1000
         ]
-        rows = [
-            ServerRow(ServerId(server.name), server.row, True, round((self.now - server.beaten_at) * 1000))
-            for server in self.servers.values()
-        ]
-        office.look(rows, self.now, sisters)
+        office.look([server.seen(self.now) for server in self.servers.values()], self.now, sisters)
         self.soon(LOOK_SECONDS, partial(self._look, name))
