@@ -74,6 +74,8 @@ class SocketRole:
         self._url = ""
         self._rpc_url = ""
         self._streams = 0
+        self._guests = 0
+        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
         self._everybody_left = trio.Event()
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
@@ -172,7 +174,7 @@ class SocketRole:
                 connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
             if first + size < len(connections):
                 await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
-        if self._streams:
+        if self._guests:
             await self._everybody_left.wait()
         self.heart.stop_beating()
         try:
@@ -216,8 +218,6 @@ class SocketRole:
             )
         finally:
             self._streams -= 1
-            if self._state == "draining" and not self._streams:
-                self._everybody_left.set()
 
     async def _answer(self, upgrade: Upgrade) -> None:
         try:
@@ -226,8 +226,14 @@ class SocketRole:
             self.metrics.refusals.labels(problem.code).inc()
             await upgrade.refuse(problem)
             return
-        with suppress(Disconnected):
-            await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+        self._guests += 1
+        try:
+            with suppress(Disconnected):
+                await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+        finally:
+            self._guests -= 1
+            if self._state == "draining" and not self._guests:
+                self._everybody_left.set()
 
     def _admit(self, upgrade: Upgrade) -> None:
         """Before any WebSocket cost. Raises the Problem to refuse with."""
