@@ -3,8 +3,8 @@
     python -m tests.benchmarks.storm_simulation [--clients 1000000] [--seed 7] [--svg FILE] [--quick]
 
 A simulation (storm.py) with the real decisions: the Box Office's desk and seating with their sisters, and our client's
-backoff. Only the network, the queues and the clock are pretended. Once with room for all elsewhere; once without, and the servers are there again after a minute. Ours against
-others that know no better:
+backoff. Only the network, the queues and the clock are pretended. Once with room for all elsewhere; once without, and
+the servers are there again after a minute. Ours against others that know no better:
 
 - ours: asks the Box Office after up to a second, tries servers in its order, backs off with full jitter, obeys
   Retry-After. "ours, no rate": the same, and the Box Office has no rate of arrivals.
