@@ -21,14 +21,13 @@ from pushctl import cli, embedded
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES, Config, RoleName
-from pushctl.config.schema import changed, is_loopback, join_address, keys
+from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, keys
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, run_role, stop_signal
 
 DRAIN_SECONDS = 5
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 T = TypeVar("T")
 Build = Callable[[RoleName, Config], Role]

@@ -16,6 +16,7 @@ import pushctl
 import roles
 from pushctl import cli
 from pushctl.checkup import CHECKS
+from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
 from pushctl.errors import Problem
@@ -245,6 +246,11 @@ def test_every_name_of_inspect_is_documented_and_every_documented_one_exists(kin
     assert sorted(listed) == sorted(names_of(report))
 
 
+def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_exists() -> None:
+    listed = [name for row in OPERATIONS.rows("Rehearsing a storm") for name in code_in(row[0])]
+    assert sorted(listed) == sorted(names_of(Report))
+
+
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:
     listed = {tuple(row) for row in OPERATIONS.rows("Configuration keys")}
     right = {(f"`{key.path}`", f"`{toml_value(key.default)}`", key.doc) for key in keys().values()}
@@ -252,7 +258,7 @@ def test_every_key_is_listed_with_its_default_and_meaning() -> None:
 
 
 def test_keys_without_effect_are_said_to_have_none() -> None:
-    (said,) = re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL)
+    said = " ".join(re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL))
     used = attributes(but="pushctl/config/model.py")
     assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
 
