@@ -86,6 +86,17 @@ class Boxoffice:
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     stale_seconds: float = key(30, "how long the last picture of the servers serves while Redis is away", minimum=0)
     max_servers: int = key(5, "servers named in one answer", minimum=1, maximum=100)
+    zone: str = key("", "servers whose socket.zone is this come first while they have room; empty: all are alike")
+    capacity_floor_percent: float = key(
+        5,
+        "of the fleet's capacity: while less is free, only as many as fit are sent on; 0: never",
+        minimum=0,
+        maximum=100,
+    )
+    arrivals_per_second: float = key(
+        1000, "clients sent on by this Box Office, in the long run; others get 503; 0: any", minimum=0
+    )
+    arrivals_burst: int = key(5000, "clients sent on at once, after a quiet time", minimum=1)
     trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
 
 
@@ -98,6 +109,7 @@ class Socket:
     public_url: str = key("", "the ws:// or wss:// URL that the Box Office hands out (required)")
     admin_listen: str = key("127.0.0.1:9082", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    zone: str = key("", "where this server stands, in your words; Box Offices of the same zone prefer it")
     max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
     origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
     rpc_listen: str = key(
@@ -174,6 +186,10 @@ class Limits:
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    arrivals_per_second_per_address: float = key(
+        10, "requests to a Box Office from one address (IPv6: one /64), in the long run; 429 above; 0: any", minimum=0
+    )
+    arrivals_burst_per_address: int = key(100, "the same, at once", minimum=1)
     exempt_networks: tuple[str, ...] = key((), "networks that limits by address leave alone")
 
 

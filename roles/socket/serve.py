@@ -202,6 +202,7 @@ class SocketRole:
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
             rpc_url=self._rpc_url,
+            zone=self.config.socket.zone,
         )
 
     # --- a fresh connection ------------------------------------------------------------------------------------------
