@@ -24,11 +24,11 @@ from pushctl.config.model import ROLE_NAMES, Config, RoleName
 from pushctl.config.schema import changed, is_loopback, join_address, keys
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
+from pushctl.http.addresses import LOOPBACK
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, run_role, stop_signal
 
 DRAIN_SECONDS = 5
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 T = TypeVar("T")
 Build = Callable[[RoleName, Config], Role]

@@ -111,6 +111,11 @@ class Socket:
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     zone: str = key("", "where this server stands, in your words; Box Offices of the same zone prefer it")
     max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
+    accept_rate: float = key(
+        1000, "connections taken in a second, in the long run; more are refused with 503; 0: any", minimum=0
+    )
+    accept_burst: int = key(2000, "connections taken at once, after a quiet time", minimum=1)
+    trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
     origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
     rpc_listen: str = key(
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
@@ -181,13 +186,22 @@ class Limits:
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
     devices_per_user: int = key(50, "more: 409", minimum=1)
+    connections_per_user: int = key(
+        50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
+    )
+    connections_per_address: int = key(
+        50, "connections to one socket server from one address (IPv6: one /64); more: 503", minimum=1
+    )
     unread_per_user: int = key(1000, "unread messages; the push URL with most bytes loses its oldest", minimum=1)
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
     arrivals_per_second_per_address: float = key(
-        10, "requests to a Box Office from one address (IPv6: one /64), in the long run; 429 above; 0: any", minimum=0
+        10,
+        "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "
+        "run; 429 (a socket server: 503) above; 0: any",
+        minimum=0,
     )
     arrivals_burst_per_address: int = key(100, "the same, at once", minimum=1)
     exempt_networks: tuple[str, ...] = key((), "networks that limits by address leave alone")
