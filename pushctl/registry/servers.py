@@ -91,7 +91,7 @@ class ServerRow:
         """It takes clients, or would if it had room."""
         return self.alive and self.row.state == "ready"
 
-    def fill(self, more: int = 0) -> float:
+    def fill(self, more: float = 0) -> float:
         """How much of its capacity is taken, 1: all, if so many come to those that its last heartbeat counted."""
         return (self.row.connections + more) / self.row.capacity if self.row.capacity else 1.0
 
