@@ -53,6 +53,7 @@ class Pipe(Wire):
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
+        self.on_pong()
 
     async def close(self, code: int, reason: str) -> None:
         await trio.lowlevel.checkpoint()

@@ -20,10 +20,11 @@ NOBODY_EXEMPT = ("192.0.2.0/24",)
 @asynccontextmanager
 async def limited(config: Config, *, limits: dict[str, Any] | None = None, **socket: Any) -> AsyncIterator[Town]:
     """One socket server; limits by address count this machine, too, but for its connections in a second."""
-    changes = {"exempt_networks": NOBODY_EXEMPT, "arrivals_per_second_per_address": 0} | (limits or {})
+    by_address: dict[str, Any] = {"exempt_networks": NOBODY_EXEMPT, "arrivals_per_second_per_address": 0}
+    by_address.update(limits or {})
     config = replace(
         config,
-        limits=replace(config.limits, **changes),
+        limits=replace(config.limits, **by_address),
         socket=replace(config.socket, **({"hello_seconds": 30} | socket)),
     )
     async with running(config, sockets=1) as service, httpx.AsyncClient(timeout=30) as http:
