@@ -75,7 +75,8 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self._streams = 0
+        self._guests = 0
+        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
         self._everybody_left = trio.Event()
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
@@ -175,7 +176,7 @@ class SocketRole:
                 connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
             if first + size < len(connections):
                 await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
-        if self._streams:
+        if self._guests:
             await self._everybody_left.wait()
         self.heart.stop_beating()
         try:
@@ -219,14 +220,8 @@ class SocketRole:
         with self.admission.arrival(peer, trio.current_time()) as guest:
             if guest is None:
                 await trio.aclose_forcefully(stream)
-                return
-            self._streams += 1
-            try:
+            else:
                 await self._welcome(stream, guest)
-            finally:
-                self._streams -= 1
-                if self._state == "draining" and not self._streams:
-                    self._everybody_left.set()
 
     async def _welcome(self, stream: trio.abc.Stream, guest: Guest) -> None:
         socket = self.config.socket
@@ -245,9 +240,15 @@ class SocketRole:
         except Refused as refused:
             await upgrade.refuse(refused.problem)
             return
-        with suppress(Disconnected):
-            wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
-            await self._serve_wire(wire)
+        self._guests += 1
+        try:
+            with suppress(Disconnected):
+                wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
+                await self._serve_wire(wire)
+        finally:
+            self._guests -= 1
+            if self._state == "draining" and not self._guests:
+                self._everybody_left.set()
 
     def _admit(self, guest: Guest, upgrade: Upgrade) -> None:
         """Before any WebSocket cost. Raises Refused."""

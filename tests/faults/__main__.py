@@ -14,9 +14,10 @@ from functools import partial
 import trio
 from rich.console import Console
 
-from tests.faults import run as runs
+from tests.faults.households import Size
 from tests.faults.plan import SHORT, Lengths
 from tests.faults.report import summary, table
+from tests.faults.run import run
 from tests.faults.troubles import STRATEGIES, faults
 
 
@@ -34,8 +35,8 @@ def main() -> int:
     for strategy in chosen:
         chance = random.Random(f"{options.seed} {strategy} faults")
         trouble = faults(options.seconds / len(chosen), lengths, chance)
-        size = runs.Size(freeze_seconds=lengths.freeze)
-        outcomes.append(trio.run(partial(runs.run, strategy, options.seed, trouble, size=size)))
+        size = Size(freeze_seconds=lengths.freeze)
+        outcomes.append(trio.run(partial(run, strategy, options.seed, trouble, size=size)))
         print(summary(outcomes[-1]), flush=True)
     Console(width=140).print(table(outcomes))
     return 3 if any(outcome.problems for outcome in outcomes) else 0

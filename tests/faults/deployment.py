@@ -35,7 +35,12 @@ class Pace:
     redis_timeout: float = 1
     reconcile: float = 3
     ping: float = 1
+    pong: float = 8
+    """Longer than the silence after which a server knows that it was absent: its own absence is no device's fault."""
     drain: float = 4
+
+
+QUICK = Pace()
 
 
 def configuration(pace: Pace, folder: Path, public_url: str) -> str:
@@ -58,7 +63,7 @@ def configuration(pace: Pace, folder: Path, public_url: str) -> str:
         drain_seconds = {pace.drain}
         reconcile_seconds = {pace.reconcile}
         ping_seconds = {pace.ping}
-        pong_seconds = {3 * pace.ping}
+        pong_seconds = {pace.pong}
         stall_seconds = {5 * pace.ping}
         [limits]
         unread_per_user = 1000000

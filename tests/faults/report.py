@@ -5,7 +5,7 @@ Owns: what belongs to which fault, and the time to recover. Must not know: how a
 A message belongs to the fault that was struck last before it was sent, or within IN_FLIGHT_SECONDS after that. The
 time to recover is the longest that anybody waited: a device for a message after its 201, a site for an answer of 201;
 counted from the fault's end at the earliest (kills and drains: from their begin), without the time that a device was
-away by its own will; slow readers are left out.
+away by its own will; slow and unruly ones are left out.
 """
 
 from bisect import bisect_right
@@ -16,7 +16,8 @@ from itertools import groupby
 
 from rich.table import Table
 
-from tests.faults.ledger import Book, Message, Problem
+from tests.faults.book import Book
+from tests.faults.ledger import Message, Problem
 from tests.faults.plan import Struck
 from tests.faults.run import Outcome
 

@@ -48,7 +48,8 @@ async def socket_process(
     config: Config, name: str, folder: Path, *, port: int | None = None
 ) -> AsyncIterator[SocketProcess]:
     """With this configuration, of a running service, and this id; ready when the block begins, killed at its end."""
-    port = port or free_ports(1)[0]
+    spare, rpc = free_ports(2)
+    port = port or spare
     url = f"ws://127.0.0.1:{port}/"
     sets = {
         "redis.url": config.redis.url,
@@ -62,6 +63,8 @@ async def socket_process(
         "socket.listen": f"127.0.0.1:{port}",
         "socket.public_url": url,
         "socket.admin_listen": "",
+        "socket.rpc_listen": f"127.0.0.1:{rpc}",
+        "socket.rpc_url": f"http://127.0.0.1:{rpc}",
     }
     command = [PUSHCTL, "serve", "socket", *(f"--set={key}={value}" for key, value in sets.items())]
     log = folder / f"{name}-{new_id()}.log"

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import trio
 
-from tests.faults.ledger import Book, Ledger
+from tests.faults.book import Book
+from tests.faults.ledger import Ledger
 from tests.faults.wire import Frame, Line, Over, line_to
 from tests.scenario.people import Person
 
@@ -40,6 +41,8 @@ class Manners:
     """After vanishing it goes on from what it last acknowledged, as if it had lost what came since."""
     frame_seconds: float = 0
     """It takes so long over each frame, with little room for more."""
+    unruly: bool = False
+    """It keeps to the protocol only when all is calm (unruly.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Device:
         self.world = world
         self.manners = manners
         self.chance = chance
-        self.book = Book(world.ledger, person.user, label, punctual=not manners.frame_seconds)
+        self.book = Book(world.ledger, person.user, label, punctual=not (manners.frame_seconds or manners.unruly))
         self.live = trio.Event()
         """Set when the first sync of the connection is complete; another one after each loss."""
         self.cursor: str | None = None

@@ -15,6 +15,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.protocol import jobs
 from pushctl.testing.service import running
 from roles.socket import heart
 from roles.socket.serve import SocketRole
@@ -23,10 +24,12 @@ from tests.scenario.test_socket import body_of
 
 
 @asynccontextmanager
-async def one_server(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Town, SocketRole]]:
+async def one_server(
+    config: Config, monkeypatch: pytest.MonkeyPatch, *, reconcile_seconds: float = 1
+) -> AsyncIterator[tuple[Town, SocketRole]]:
     """Whose heart beats at the start, and then when the test says so."""
     monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 3600)
-    often = replace(config, socket=replace(config.socket, reconcile_seconds=1))
+    often = replace(config, socket=replace(config.socket, reconcile_seconds=reconcile_seconds))
     async with running(often, sockets=1) as service, httpx.AsyncClient() as http:
         role = service.roles["s1"]
         assert isinstance(role, SocketRole)
@@ -55,6 +58,7 @@ async def test_nothing_is_sent_written_or_believed_before_a_heartbeat_was_answer
             did_not_run(role)
             await town.push(push_url["url"], {"body": "meanwhile"})
             await watch.ask("DELETE", "/v1/login")
+            role._hear(jobs.Batch([jobs.SessionEnds(watch.user, watch.device, None, 0)]))  # as from its buffer
             acknowledged, read = [frame for frame in on_phone.frames if frame["type"] == "message"]
             await on_phone.send({"type": "ack", "cursor": acknowledged["cursor"]})
             await on_laptop.send({"type": "read", "ids": [read["message"]["id"]]})
@@ -128,3 +132,29 @@ async def test_a_heartbeat_that_was_asked_before_the_process_stopped_proves_noth
         await role.heart._beat_on()
         monkeypatch.undo()
         assert len(asked) == 2
+
+
+async def test_after_a_silence_everybody_is_looked_at_and_once_more_a_heartbeat_later(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran, but could not reach Redis. Routers prune its leases; one of them late, by a picture of before."""
+    async with one_server(config, monkeypatch, reconcile_seconds=3600) as (town, role):
+        phone = await town.login("ada")
+        presence, user = role.registry.presence, UserId(phone.user)
+
+        async def held() -> bool:
+            return await presence.holders_of([user]) == [leases]
+
+        async with phone.connected() as socket:
+            await socket.synced()
+            (leases,) = await presence.holders_of([user])
+            role.heart._beaten_at -= heart.QUIET_SECONDS + 1
+            for _ in range(2):
+                presence.prune(user, leases)
+                assert not await held()
+                await role.heart._beat_on()
+                await eventually(held)
+            presence.prune(user, leases)
+            await role.heart._beat_on()
+            assert await socket.silent()
+            assert not await held()  # nothing happened: the next round will see to it

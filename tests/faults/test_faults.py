@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from tests.faults.deployment import Pace
+from tests.faults.households import Size
 from tests.faults.plan import SHORT
 from tests.faults.report import summary, table
-from tests.faults.run import Outcome, Size, run
+from tests.faults.run import Outcome, run
 from tests.faults.troubles import STRATEGIES, changes, faults
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.faults.ledger import Book, Ledger
+from tests.faults.book import Book
+from tests.faults.ledger import Ledger
 
 
 class Case:

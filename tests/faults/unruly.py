@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tests.faults.ledger import Book
+from tests.faults.book import Book
 from tests.faults.swarm import HANDSHAKE_SECONDS, Device, World, name_of
 from tests.faults.wire import Line, Over, line_to
 
@@ -36,7 +36,6 @@ async def misbehave(device: Device, world: World, urls: list[str], chance: rando
         with suppress(Over, OSError):
             await what(device, chance.choice(urls), chance)
         await trio.sleep(chance.uniform(0, 1))
-    device.book.away.append((0.0, trio.current_time()))
     await device.run()
 
 
