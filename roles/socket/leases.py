@@ -191,6 +191,8 @@ class Leases:
                 for connection in self._role.hub:
                     if connection.session_deadline <= now:
                         connection.signed_out()
+                    elif connection.leave_by <= now:
+                        connection.leave_now()
                     elif connection.next_ping <= now:
                         connection.next_ping = now + self._role.config.socket.ping_seconds
                         nursery.start_soon(self._ping, connection)

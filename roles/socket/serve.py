@@ -1,10 +1,9 @@
 """The socket role: holds devices' connections and tails their users' logs.
 
-Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; admission and drain.
-Must not know: frames (connection.py), the log (tail.py), WebSockets (wire.py).
+Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; admission.
+Must not know: frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace of a drain (draining.py).
 """
 
-import math
 import random
 import resource
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from roles.socket.connection import Connection, read_hello
+from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
@@ -42,7 +42,6 @@ from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
 
-DRAIN_SLICES = 10
 REFUSED_SECONDS = 30
 """A client that was refused comes back after so long, at random up to twice as long."""
 
@@ -68,13 +67,13 @@ class SocketRole:
         self.accounts: Accounts
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
+        self.drainer = Draining(self)
         self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self._streams = 0
-        self._everybody_left = trio.Event()
+        self.streams = 0
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -128,6 +127,7 @@ class SocketRole:
             self._leases.write_acknowledgements,
             self._leases.ping,
             self._returns.run,
+            self.drainer.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
@@ -157,23 +157,11 @@ class SocketRole:
             await trio.serve_listeners(self._serve_stream, list(listeners), handler_nursery=connections)
 
     async def drain(self) -> None:
-        """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
-        self._state = "draining"
+        """Say so first, take nobody new, send everybody elsewhere, write what is left, say goodbye."""
         try:
-            await self.heart.beat_once()
-        except (StoreUnavailable, Fenced) as error:
-            self.log.warning("draining_unannounced", detail=str(error))
-        self._accepting.cancel()
-        connections = list(self.hub)
-        random.shuffle(connections)
-        size = max(1, math.ceil(len(connections) / DRAIN_SLICES))
-        for first in range(0, len(connections), size):
-            for connection in connections[first : first + size]:
-                connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
-            if first + size < len(connections):
-                await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
-        if self._streams:
-            await self._everybody_left.wait()
+            await self.drainer.stop(self.drain_seconds, self._accepting.cancel)
+        except Fenced:
+            return  # another has this id: nothing here is ours any more, and the heart says so
         self.heart.stop_beating()
         try:
             await self._leases.flush()
@@ -186,13 +174,15 @@ class SocketRole:
         reasons = await self.registry.check() if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
             reasons.append(self._receiver.problem)
+        if self.drainer.now is not None:
+            reasons.append(f"it drains: asked by {self.drainer.now.by}")
         return reasons
 
     def row(self) -> Row:
         """What this server says of itself, to the Box Office, routers and operators."""
         deaf = self._receiver is None or self._receiver.problem is not None
         return Row(
-            state="not_ready" if deaf and self._state == "ready" else self._state,
+            state="draining" if self.draining else "not_ready" if deaf else self._state,
             url=self._url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
@@ -201,6 +191,7 @@ class SocketRole:
             started_at=self._started_at,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
+            drain=self.drainer.now,
             rpc_url=self._rpc_url,
         )
 
@@ -208,15 +199,14 @@ class SocketRole:
 
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         socket = self.config.socket
-        self._streams += 1
+        self.streams += 1
         try:
             await serve_stream(
                 stream, self._answer, seconds=socket.handshake_seconds, max_message_bytes=socket.max_frame_bytes
             )
         finally:
-            self._streams -= 1
-            if self._state == "draining" and not self._streams:
-                self._everybody_left.set()
+            self.streams -= 1
+            self.drainer.somebody_left()
 
     async def _answer(self, upgrade: Upgrade) -> None:
         try:
@@ -230,9 +220,9 @@ class SocketRole:
 
     def _admit(self, upgrade: Upgrade) -> None:
         """Before any WebSocket cost. Raises the Problem to refuse with."""
-        if self._state != "ready":
+        if self._state != "ready" or self.draining:
             raise Overloaded("this server takes no connections now; ask the Box Office", retry_after_seconds=_later())
-        if self._streams > self.config.socket.max_connections:
+        if self.streams > self.config.socket.max_connections:
             raise Overloaded("this server is full; ask the Box Office", retry_after_seconds=_later())
         allowed = self.config.socket.origins
         if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):
@@ -267,7 +257,11 @@ class SocketRole:
 
     @property
     def draining(self) -> bool:
-        return self._state == "draining"
+        return self.drainer.now is not None
+
+    def close_by(self) -> float:
+        """The moment by which a connection that ends now is closed."""
+        return self.drainer.close_by()
 
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""

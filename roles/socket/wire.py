@@ -81,9 +81,10 @@ class Wire:
         except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
             raise Disconnected(1006) from None
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a code; drop TCP after CLOSE_SECONDS at the latest. Safe while being cancelled."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
+        """Close with a code; drop TCP after CLOSE_SECONDS at the latest, or at the moment `by`. Safe while being
+        cancelled."""
+        with trio.CancelScope(deadline=min(by, trio.current_time() + CLOSE_SECONDS), shield=True):
             if not self._half_written:
                 with suppress(trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
                     # A close reason is at most 123 bytes (RFC 6455 s.5.5).

@@ -51,7 +51,7 @@ class Pipe(Wire):
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
         await trio.lowlevel.checkpoint()
         self.drop()
 

@@ -19,6 +19,7 @@ from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.presence import LEASE_MS
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
+from pushctl.registry.wishes import Wish
 from roles.gc import sweeps
 from roles.gc.census import take_census
 from roles.gc.repair import repair_all
@@ -138,6 +139,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.push_urls.revoke(ADA, revoked)
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
+    await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.servers.picture("judge")
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
     registry.jobs.put(ADA, b"job")
