@@ -8,10 +8,7 @@ from pushctl.registry import Registry
 from pushctl.registry.servers import Row
 from pushctl.registry.store import DAY_MS
 from pushctl.registry.wishes import Wish
-from tests.conftest import ON_BOTH
 from tests.registry.conftest import Shift
-
-pytestmark = ON_BOTH
 
 S1 = ServerId("s1")
 DRAIN = Wish(drain=True, by="ops", at_ms=1, over_ms=300_000)
