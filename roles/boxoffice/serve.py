@@ -16,6 +16,7 @@ from pushctl.config.check import check_role
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError, StoreUnavailable
 from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.http.tls import Tls
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
@@ -47,6 +48,7 @@ class BoxOfficeRole:
         self._seating = Seating(max_servers=config.boxoffice.max_servers, stale_seconds=config.boxoffice.stale_seconds)
         # Each office judges for itself who is alive: how lately it asked decides what silence means.
         self._judge = f"boxoffice-{new_id()}"
+        self._tls = Tls.configured(config, "boxoffice")
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()
@@ -73,12 +75,12 @@ class BoxOfficeRole:
             address = address_of(listeners)
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._seating, doorman, self.metrics))
-            self._server = HttpServer(app, config.http, trusted_proxies=config.boxoffice.trusted_proxies)
+            self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
                 await self._looked.wait()
                 await nursery.start(self._server.serve, listeners)
-                url = config.boxoffice.public_url or f"http://{address}"
+                url = config.boxoffice.public_url or f"{'https' if self._tls else 'http'}://{address}"
                 task_status.started(Ready("boxoffice", "boxoffice", address, url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -114,6 +116,11 @@ class BoxOfficeRole:
                 await self._looked.wait()
         finally:
             self._refresh_seconds = REFRESH_SECONDS
+
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
 
     async def drain(self) -> None:
         if self._server is not None:

@@ -19,6 +19,7 @@ from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
 from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.http.tls import Tls, shake_hands
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
@@ -60,6 +61,7 @@ class SocketRole:
         self.drain_seconds = config.socket.drain_seconds
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
+        self._tls = Tls.configured(config, "socket")
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -115,7 +117,7 @@ class SocketRole:
             await self._open_rpc(nursery, keys)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
-        self._url = self.config.socket.public_url or f"ws://{address}/"
+        self._url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
         self._state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
@@ -170,6 +172,11 @@ class SocketRole:
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
 
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
+
     async def not_ready(self) -> list[str]:
         reasons = await self.registry.check() if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
@@ -201,9 +208,10 @@ class SocketRole:
         socket = self.config.socket
         self.streams += 1
         try:
-            await serve_stream(
-                stream, self._answer, seconds=socket.handshake_seconds, max_message_bytes=socket.max_frame_bytes
-            )
+            by = trio.current_time() + socket.handshake_seconds
+            plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
+            if plain is not None:
+                await serve_stream(plain, self._answer, by=by, max_message_bytes=socket.max_frame_bytes)
         finally:
             self.streams -= 1
             self.drainer.somebody_left()

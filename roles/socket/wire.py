@@ -166,14 +166,15 @@ class Watched(trio.abc.Stream):
 Handler = Callable[[Upgrade], Awaitable[None]]
 
 
-async def serve_stream(plain: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int) -> None:
-    """Read the upgrade request on a fresh stream, within `seconds`, and let `handler` answer it. The stream is dropped
-    when the handler is done. The handler raises nothing; what the library raises of a peer's doing ends here."""
+async def serve_stream(plain: trio.abc.Stream, handler: Handler, *, by: float, max_message_bytes: int) -> None:
+    """Read the upgrade request on a fresh stream, by that moment (trio.current_time), and let `handler` answer it. The
+    stream is dropped when the handler is done. The handler raises nothing; what the library raises of a peer's doing
+    ends here."""
     stream = Watched(plain)
     try:
         async with trio.open_nursery() as nursery:
             request = None
-            with trio.move_on_after(seconds):
+            with trio.move_on_at(by):
                 request = await trio_websocket.wrap_server_stream(
                     nursery, stream, max_message_size=max_message_bytes, receive_buffer_size=RECEIVE_BYTES
                 )
