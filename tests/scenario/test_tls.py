@@ -160,7 +160,7 @@ async def test_two_hundred_slow_handshakes_keep_no_honest_client_out_and_end_in_
     config: Config, certificates: Path
 ) -> None:
     context = trusting(certificates)
-    quick = with_tls(config, certificates, socket__handshake_seconds=2.0, http__header_seconds=2.0)
+    quick = with_tls(config, certificates, socket__handshake_seconds=3.0, http__header_seconds=3.0)
     async with town_with(quick, context) as town, AsyncExitStack() as stack:
         phone = await town.login("ada")
         slow = []
@@ -170,10 +170,10 @@ async def test_two_hundred_slow_handshakes_keep_no_honest_client_out_and_end_in_
                 stream = await trio.open_tcp_stream(str(parts.hostname), parts.port or 0)
                 slow.append(await stack.enter_async_context(stream))
                 await stream.send_all(HALF_A_HELLO)
-        with trio.fail_after(1.5):
-            await greeted(town, context, stack, phone.token)
-            assert (await phone.ask("GET", "/v1/devices")).status_code == 200
-        with trio.fail_after(5):
+        await greeted(town, context, stack, phone.token)
+        assert (await phone.ask("GET", "/v1/devices")).status_code == 200
+        assert town.service.roles["s1"].streams > 200, "they are still at it"  # type: ignore[attr-defined]
+        with trio.fail_after(15):
             for stream in slow:
                 try:
                     while await stream.receive_some():
