@@ -22,14 +22,14 @@ _SIGNS = x509.KeyUsage(
 )
 
 
-def write_certificates(folder: Path, *, host: str = "localhost") -> Path:
+def write_certificates(folder: Path, *, host: str = "localhost", days: float = 100) -> Path:
     """A new authority (authority.pem), a server certificate signed by it (server.pem, server.key) for a host and
-    127.0.0.1, and a client's (client.pem, client.key), good for a day. The path of the authority's certificate."""
+    127.0.0.1, and a client's (client.pem, client.key), good for `days`. The path of the authority's certificate."""
     folder.mkdir(exist_ok=True)
     root, server, client = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     root_name = _name("pushctl tests")
     authority = (
-        _certificate(root_name, root_name, root.public_key())
+        _certificate(root_name, root_name, root.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_SIGNS, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(root.public_key()), critical=False)
@@ -42,7 +42,7 @@ def write_certificates(folder: Path, *, host: str = "localhost") -> Path:
         ("client", client, ExtendedKeyUsageOID.CLIENT_AUTH),
     ):
         certificate = (
-            _certificate(_name(host if name == "server" else name), root_name, key.public_key())
+            _certificate(_name(host if name == "server" else name), root_name, key.public_key(), days)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -68,8 +68,10 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     named = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    dated = named.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+    dated = named.not_valid_before(now - timedelta(days=2)).not_valid_after(now + timedelta(days=days))
     return dated.serial_number(x509.random_serial_number())

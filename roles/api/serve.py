@@ -18,7 +18,6 @@ from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.http.tls import Tls
 from pushctl.identity.keys import Keys
 from pushctl.identity.sealing import Sealer
 from pushctl.identity.verifier import IdentityVerifier
@@ -26,6 +25,7 @@ from pushctl.inbox import Accounts, Inbox
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
+from pushctl.tls import Tls
 from roles.api.app import build_app, own_origins
 from roles.api.publish import Publisher
 from roles.api.services import Services

@@ -16,13 +16,13 @@ from pushctl.config.check import check_role
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError, StoreUnavailable
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.http.tls import Tls
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
+from pushctl.tls import Tls
 from roles.boxoffice.app import Services, build_app
 from roles.boxoffice.doorman import Doorman
 from roles.boxoffice.seating import Seating

@@ -19,7 +19,6 @@ from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.http.tls import Tls, shake_hands
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
@@ -34,6 +33,7 @@ from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
+from pushctl.tls import Tls, shake_hands
 from roles.socket.connection import Connection, read_hello
 from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart

@@ -9,7 +9,9 @@ Must not know: who listens; when to read again (runtime.py).
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -20,6 +22,9 @@ from pushctl.errors import ConfigError
 from pushctl.log import get_logger
 
 log = get_logger(part="tls")
+
+SOON: Final = timedelta(days=14)
+"""A certificate that ends within so long is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +37,26 @@ class Files:
     client_ca: str
 
 
+def files_of(config: Config, role: RoleName) -> Files:
+    """As configured, for a role with a public listener."""
+    names = ("tls_certificate", "tls_key", "tls_client_ca")
+    return Files(role, *(value_at(config, f"{role}.{name}") for name in names))
+
+
 class Tls:
     """Of one listener. Raises ConfigError if its files do not serve."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._context = make_context(files)
+        self._warn_of_the_end()
 
     @classmethod
     def configured(cls, config: Config, role: RoleName) -> "Tls | None":
         """None: this role's public listener speaks plain HTTP. Raises ConfigError."""
         if not tls_on(config, role):
             return None
-        names = ("tls_certificate", "tls_key", "tls_client_ca")
-        return cls(Files(role, *(value_at(config, f"{role}.{name}") for name in names)))
+        return cls(files_of(config, role))
 
     def __call__(self) -> ssl.SSLContext:
         """The context of a handshake that begins now."""
@@ -60,6 +71,13 @@ class Tls:
             log.error("tls_not_reloaded", role=role, detail=str(error))
         else:
             log.info("tls_reloaded", role=role, certificate=certificate)
+            self._warn_of_the_end()
+
+    def _warn_of_the_end(self) -> None:
+        """Clients do not connect to what has ended; whether to start all the same is theirs to say."""
+        ends, now = ends_at(self._files.certificate), datetime.now(UTC)
+        if ends <= now + SOON:
+            log.warning("tls_ends", role=self._files.role, certificate=self._files.certificate, ends=ends.isoformat())
 
 
 def make_context(files: Files) -> ssl.SSLContext:
@@ -107,6 +125,13 @@ def _client_ca_mistakes(context: ssl.SSLContext, files: Files) -> list[str]:
         return [f"{name}: {files.client_ca} holds no certificate in PEM ({error.reason})"]
     context.verify_mode = ssl.CERT_REQUIRED
     return []
+
+
+def ends_at(certificate: str) -> datetime:
+    """When the certificate in this PEM file ends; the file was found good. Raises nothing else than OSError."""
+    from cryptography import x509  # not for roles without TLS
+
+    return x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc
 
 
 class _Locked(Exception):

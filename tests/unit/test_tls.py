@@ -11,7 +11,7 @@ from pushctl.config.model import Config
 from pushctl.config.schema import changed
 from pushctl.errors import ConfigError
 from pushctl.http.server import open_listeners
-from pushctl.http.tls import Files, Tls, make_context, shake_hands
+from pushctl.tls import Files, Tls, make_context, shake_hands
 from tests.certificates import key_in_pem, write_certificates
 
 
