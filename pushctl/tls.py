@@ -39,8 +39,8 @@ class Files:
 
 def files_of(config: Config, role: RoleName) -> Files:
     """As configured, for a role with a public listener."""
-    names = ("tls_certificate", "tls_key", "tls_client_ca")
-    return Files(role, *(value_at(config, f"{role}.{name}") for name in names))
+    table = value_at(config, role)
+    return Files(role, table.tls_certificate, table.tls_key, table.tls_client_ca)
 
 
 class Tls:
