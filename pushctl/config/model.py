@@ -70,6 +70,12 @@ class Api:
 
     listen: str = key("127.0.0.1:8080", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the origin clients and sites use; push URLs begin with it (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9080", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     origins: tuple[str, ...] = key((), "origins of browser pages that may use the client API, besides public_url")
@@ -82,6 +88,12 @@ class Boxoffice:
 
     listen: str = key("127.0.0.1:8081", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the URL clients use (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9081", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     stale_seconds: float = key(30, "how long the last picture of the servers serves while Redis is away", minimum=0)
@@ -107,6 +119,12 @@ class Socket:
     id: str = key("", "this server's id, stable over restarts (required)")
     listen: str = key("127.0.0.1:8082", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the ws:// or wss:// URL that the Box Office hands out (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9082", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     zone: str = key("", "where this server stands, in your words; Box Offices of the same zone prefer it")

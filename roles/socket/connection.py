@@ -24,8 +24,8 @@ from pushctl.protocol.jobs import Ephemeral, SessionEnds
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
-from roles.socket.tail import Tail
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Stalled, Wire
+from roles.socket.tail import Prepared, Tail
+from roles.socket.wire import Disconnected, Stalled, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +40,7 @@ MAX_PONGS = 16
 
 T = TypeVar("T")
 _PONG = frames.encode(frames.Pong())
+_DRAINING = 4001
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,14 @@ class Connection:
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
         self._ending: Ending | None = None
+        self._leave_at = math.inf
+        """The moment at which a draining server asked the device to go."""
+        self._leave_said = True
+        self.leave_by = math.inf
+        """When it is closed if it did not."""
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
+        self._close_by = math.inf
         self.session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
         self.pong_by = math.inf
         """When the pong to the ping that was written is overdue."""
@@ -153,7 +160,30 @@ class Connection:
         self._end(Ending(4504, detail, frames.encode(frames.ErrorFrame("session_ended", detail, retry=False))))
 
     def drain(self, after_ms: int) -> None:
-        self._end(Ending(4001, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+        """End now; the device is to come back after so long."""
+        self._end(Ending(_DRAINING, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+
+    def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
+        """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
+        now = trio.current_time()
+        self._leave_at, self.leave_by, self._leave_said = now + after_seconds, now + closed_after, False
+        self.wake()
+
+    @property
+    def was_asked_to_leave(self) -> bool:
+        return self.leave_by < math.inf
+
+    def may_stay(self) -> None:
+        """Unless it goes by itself: what was said cannot be taken back."""
+        self._leave_at, self.leave_by, self._leave_said = math.inf, math.inf, True
+
+    def leave_now(self) -> None:
+        """End a connection that was asked to leave."""
+        self._end(Ending(_DRAINING, "draining", None if self._leave_said else self._reconnect()))
+
+    def _reconnect(self) -> bytes:
+        after_ms = max(0, int((self._leave_at - trio.current_time()) * 1000))
+        return frames.encode(frames.Reconnect(after_ms, "draining"))
 
     def no_pong(self) -> None:
         """Called a second apart while the pong is overdue. Believed at the second time: it may have come, and wait to
@@ -170,11 +200,11 @@ class Connection:
         self.pong_by, self._pong_missed = math.inf, False
 
     def _end(self, ending: Ending) -> None:
-        """The first ending counts. The writer finishes the frame at hand, within CLOSE_SECONDS."""
+        """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
         if self._ending is None:
             self._ending = ending
             self._reading.cancel()
-            self._writing.deadline = trio.current_time() + CLOSE_SECONDS
+            self._close_by = self._writing.deadline = self._role.close_by()
             self.wake()
 
     def _gone(self, gone: Disconnected) -> None:
@@ -183,11 +213,12 @@ class Connection:
         self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None, by_peer=True))
 
     async def _close(self) -> None:
-        ending = self._ending or Ending(4001, "this server stops", None)
-        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Disconnected):
+        ending = self._ending or Ending(_DRAINING, "this server stops", None)
+        by = min(self._close_by, self._role.close_by())
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
             if ending.last is not None:
                 await self._wire.send(ending.last)
-        await self._wire.close(ending.code, ending.detail)
+        await self._wire.close(ending.code, ending.detail, by=by)
         # A peer may close with any of thousands of codes: no label for each.
         label = "peer" if ending.by_peer and ending.code >= 3000 else str(ending.code)
         self._role.metrics.closes.labels(label).inc()
@@ -225,6 +256,8 @@ class Connection:
                 await self._send(frames.encode(welcome))
                 while self._ending is None:
                     await self._write_next()
+                if self._ending.code == _DRAINING:
+                    await self._write_rest()
             except Problem as problem:
                 self.end(problem)
             except Disconnected as gone:
@@ -236,13 +269,11 @@ class Connection:
         if self._pongs:
             self._pongs -= 1
             await self._send(_PONG)
+        if not self._leave_said:
+            self._leave_said = True
+            await self._send(self._reconnect())
         if prepared is not None:
-            if prepared.until < trio.current_time():
-                return
-            await self._send(prepared.frame)
-            if prepared.is_message:
-                self._note(Stage.WRITTEN, 1, prepared.cursor)
-                self._unacknowledged += prepared.cursor is not None
+            await self._write_prepared(prepared)
         elif self.tail.behind:
             await self._read_log()
         elif self.tail.has_hole():
@@ -253,6 +284,19 @@ class Connection:
                 self.tail.fall_behind()
         elif not self._pongs:
             await self._wait()
+
+    async def _write_prepared(self, prepared: Prepared) -> None:
+        if prepared.until < trio.current_time():
+            return
+        await self._send(prepared.frame)
+        if prepared.is_message:
+            self._note(Stage.WRITTEN, 1, prepared.cursor)
+            self._unacknowledged += prepared.cursor is not None
+
+    async def _write_rest(self) -> None:
+        """Of a connection that is sent away: what is in no log would be lost."""
+        while (prepared := self.tail.take()) is not None:
+            await self._write_prepared(prepared)
 
     async def _wait(self) -> None:
         """Until something happened since the last look: hints, pings and endings all wake."""

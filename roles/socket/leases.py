@@ -189,6 +189,8 @@ class Leases:
             for connection in self._role.hub:
                 if connection.session_deadline <= now:
                     connection.signed_out()
+                elif connection.leave_by <= now:
+                    connection.leave_now()
                 elif connection.pong_by <= now:
                     connection.no_pong()
                 elif connection.next_ping <= now:

@@ -1,11 +1,10 @@
 """The socket role: holds devices' connections and tails their users' logs.
 
-Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; and drain.
-Must not know: who may come in (admission.py), frames (connection.py), the log (tail.py), WebSockets (wire.py).
+Owns: the wiring of one socket server: registry, hub, receiver, leases, listener.
+Must not know: who may come in (admission.py), frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace
+of a drain (draining.py).
 """
 
-import math
-import random
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,16 +35,16 @@ from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
+from pushctl.tls import Tls, shake_hands
 from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
 from roles.socket.connection import Connection, read_hello
+from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
 from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
-
-DRAIN_SLICES = 10
 
 
 class SocketRole:
@@ -63,6 +62,7 @@ class SocketRole:
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
         self.admission: Admission
+        self._tls = Tls.configured(config, "socket")
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -70,14 +70,14 @@ class SocketRole:
         self.accounts: Accounts
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
+        self.drainer = Draining(self)
         self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self._guests = 0
-        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
-        self._everybody_left = trio.Event()
+        self.streams = 0
+        """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -120,7 +120,7 @@ class SocketRole:
             await self._open_rpc(nursery, keys)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
-        self._url = self.config.socket.public_url or f"ws://{address}/"
+        self._url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
         self._state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
@@ -132,6 +132,7 @@ class SocketRole:
             self._leases.write_acknowledgements,
             self._leases.ping,
             self._returns.run,
+            self.drainer.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
@@ -161,23 +162,11 @@ class SocketRole:
             await trio.serve_listeners(self._serve_stream, list(listeners), handler_nursery=connections)
 
     async def drain(self) -> None:
-        """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
-        self._state = "draining"
+        """Say so first, take nobody new, send everybody elsewhere, write what is left, say goodbye."""
         try:
-            await self.heart.beat_once()
-        except (StoreUnavailable, Fenced) as error:
-            self.log.warning("draining_unannounced", detail=str(error))
-        self._accepting.cancel()
-        connections = list(self.hub)
-        random.shuffle(connections)
-        size = max(1, math.ceil(len(connections) / DRAIN_SLICES))
-        for first in range(0, len(connections), size):
-            for connection in connections[first : first + size]:
-                connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
-            if first + size < len(connections):
-                await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
-        if self._guests:
-            await self._everybody_left.wait()
+            await self.drainer.stop(self.drain_seconds, self._accepting.cancel)
+        except Fenced:
+            return  # another has this id: nothing here is ours any more, and the heart says so
         self.heart.stop_beating()
         try:
             await self._leases.flush()
@@ -186,17 +175,24 @@ class SocketRole:
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
 
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
+
     async def not_ready(self) -> list[str]:
         reasons = await self.registry.check() if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
             reasons.append(self._receiver.problem)
+        if self.drainer.now is not None:
+            reasons.append(f"it drains: asked by {self.drainer.now.by}")
         return reasons
 
     def row(self) -> Row:
         """What this server says of itself, to the Box Office, routers and operators."""
         deaf = self._receiver is None or self._receiver.problem is not None
         return Row(
-            state="not_ready" if deaf and self._state == "ready" else self._state,
+            state="draining" if self.draining else "not_ready" if deaf else self._state,
             url=self._url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
@@ -205,6 +201,7 @@ class SocketRole:
             started_at=self._started_at,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
+            drain=self.drainer.now,
             rpc_url=self._rpc_url,
             zone=self.config.socket.zone,
         )
@@ -223,14 +220,16 @@ class SocketRole:
             else:
                 await self._welcome(stream, guest)
 
-    async def _welcome(self, stream: trio.abc.Stream, guest: Guest) -> None:
+    async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
         socket = self.config.socket
-        wrong = await serve_stream(
-            stream,
-            partial(self._answer, guest),
-            seconds=min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds,
-            max_message_bytes=socket.max_frame_bytes,
-        )
+        seconds = min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds
+        by = trio.current_time() + seconds
+        plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
+        if plain is None:
+            self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
+            return
+        answer = partial(self._answer, guest)
+        wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
         if wrong is not None:
             self._count_refusal(wrong)
 
@@ -240,21 +239,21 @@ class SocketRole:
         except Refused as refused:
             await upgrade.refuse(refused.problem)
             return
-        self._guests += 1
+        self.streams += 1
         try:
             with suppress(Disconnected):
                 wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
                 await self._serve_wire(wire)
         finally:
-            self._guests -= 1
-            if self._state == "draining" and not self._guests:
-                self._everybody_left.set()
+            self.streams -= 1
+            self.drainer.somebody_left()
 
     def _admit(self, guest: Guest, upgrade: Upgrade) -> None:
         """Before any WebSocket cost. Raises Refused."""
         self.admission.introduce(guest, upgrade.headers, trio.current_time())
-        if self._state != "ready":
-            raise self.admission.later(self._state, "this server takes no connections now; ask the Box Office")
+        if self._state != "ready" or self.draining:
+            reason: Reason = "draining" if self.draining else "not_ready"
+            raise self.admission.later(reason, "this server takes no connections now; ask the Box Office")
         self.admission.examine(
             origin=upgrade.origin,
             own_origin=origin_of(self._url),
@@ -297,7 +296,11 @@ class SocketRole:
 
     @property
     def draining(self) -> bool:
-        return self._state == "draining"
+        return self.drainer.now is not None
+
+    def close_by(self) -> float:
+        """The moment by which a connection that ends now is closed."""
+        return self.drainer.close_by()
 
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""

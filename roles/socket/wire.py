@@ -9,6 +9,7 @@ Must not know: frames' meaning, users.
 """
 
 import base64
+import math
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -184,9 +185,11 @@ class Wire:
             raise Disconnected(1006) from None
         raise Stalled
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a code; drop TCP after CLOSE_SECONDS at the latest. Safe while being cancelled."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Disconnected):
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
+        """Close with a code; drop TCP after CLOSE_SECONDS at the latest, or at the moment `by`. Safe while being
+        cancelled."""
+        by = min(by, trio.current_time() + CLOSE_SECONDS)
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
             # The library cuts the reason to what a Close frame holds.
             await self._write(self._encoded(CloseConnection(code=code, reason=reason)))
             discarded = 0
@@ -286,14 +289,15 @@ Handler = Callable[[Upgrade], Awaitable[None]]
 
 
 async def serve_stream(
-    plain: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int
+    plain: trio.abc.Stream, handler: Handler, *, by: float, max_message_bytes: int
 ) -> Literal["too_slow", "handshake"] | None:
-    """Read the upgrade request on a fresh stream, within `seconds`, and let `handler` answer it. The stream is dropped
-    when the handler is done. The handler raises nothing. Returns what was wrong if no handler was needed."""
+    """Read the upgrade request on a fresh stream, by that moment (trio.current_time), and let `handler` answer it. The
+    stream is dropped when the handler is done. The handler raises nothing. Returns what was wrong if no handler was
+    needed."""
     stream = Watched(plain)
     upgrade = None
     try:
-        with trio.move_on_after(seconds) as slow:
+        with trio.move_on_at(by) as slow:
             try:
                 upgrade = await _read_upgrade(stream, max_message_bytes)
             except RemoteProtocolError as error:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +35,9 @@ class SocketProcess:
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
 
@@ -45,9 +48,10 @@ class SocketProcess:
 
 @asynccontextmanager
 async def socket_process(
-    config: Config, name: str, folder: Path, *, port: int | None = None
+    config: Config, name: str, folder: Path, *, port: int | None = None, more: Mapping[str, object] | None = None
 ) -> AsyncIterator[SocketProcess]:
-    """With this configuration, of a running service, and this id; ready when the block begins, killed at its end."""
+    """With this configuration, of a running service, and this id; ready when the block begins, killed at its end.
+    `more`: keys that differ."""
     spare, rpc = free_ports(2)
     port = port or spare
     url = f"ws://127.0.0.1:{port}/"
@@ -66,7 +70,8 @@ async def socket_process(
         "socket.rpc_listen": f"127.0.0.1:{rpc}",
         "socket.rpc_url": f"http://127.0.0.1:{rpc}",
     }
-    command = [PUSHCTL, "serve", "socket", *(f"--set={key}={value}" for key, value in sets.items())]
+    settings = [f"--set={key}={value}" for key, value in (sets | dict(more or {})).items()]
+    command = [PUSHCTL, "serve", "socket", *settings]
     log = folder / f"{name}-{new_id()}.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PUSHCTL_")}
     with log.open("wb") as stderr:

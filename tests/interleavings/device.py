@@ -55,7 +55,7 @@ class Pipe(Wire):
         await trio.lowlevel.checkpoint()
         self.on_pong()
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
         await trio.lowlevel.checkpoint()
         self.drop()
 
