@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
+from pushctl.errors import Problem, RateLimited, StoreUnavailable, TooSlow, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, new_id
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
@@ -25,7 +25,7 @@ from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
 from roles.socket.tail import Prepared, Tail
-from roles.socket.wire import Disconnected, Stalled, Wire
+from roles.socket.wire import Disconnected, Flooded, Stalled, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -210,6 +210,8 @@ class Connection:
     def _gone(self, gone: Disconnected) -> None:
         if isinstance(gone, Stalled):
             self.end(SlowConsumer("this device did not take data for too long"))
+        elif isinstance(gone, Flooded):
+            self.end(RateLimited("this device sends frames too fast"))
         self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None, by_peer=True))
 
     async def _close(self) -> None:

@@ -2,21 +2,30 @@
 
 Owns: putting a message together, and the pace at which a peer is read. Promises: a message in however many fragments
 takes memory for `most_bytes` and MAX_PIECES; a peer that sends more than FRAMES_PER_SECOND, after FRAMES_AT_ONCE, is
-read later: it fills its own buffers and nobody's time. No I/O, time is a parameter.
+read later: it fills its own buffers and nobody's time, and if it goes on for FLOOD_SECONDS it is to be closed. No I/O,
+time is a parameter.
 Must not know: WebSockets, what a message says.
 """
 
+import math
 from typing import Final
 
 FRAMES_PER_SECOND: Final = 100
 FRAMES_AT_ONCE: Final = 300
 """A device acknowledges in batches, five times a second at most, and marks many messages as read in one frame."""
 
+FLOOD_SECONDS: Final = 5
+"""A peer that is ahead of its pace for so long means no good, or is broken."""
+
 MAX_PIECES: Final = 64
 """Kept apart before they are joined: each costs an object, however small it is."""
 
 
 class TooLarge(Exception):
+    pass
+
+
+class TooFast(Exception):
     pass
 
 
@@ -63,14 +72,21 @@ def _joined(pieces: list[str | bytes]) -> str | bytes:
 class Pace:
     """When a peer may be read again."""
 
-    __slots__ = ("_even_at",)
+    __slots__ = ("_ahead_since", "_even_at")
 
     def __init__(self) -> None:
+        self._ahead_since = math.inf
         self._even_at = 0.0
         """When all its frames so far are paid for."""
 
     def wait_seconds(self, frames: int, now: float) -> float:
-        """So many frames have come since the last look: how long to leave what else has come."""
+        """So many frames have come since the last look: how long to leave what else has come. Raises TooFast."""
         earliest = now - FRAMES_AT_ONCE / FRAMES_PER_SECOND
         self._even_at = max(self._even_at, earliest) + frames / FRAMES_PER_SECOND
-        return max(0.0, self._even_at - now)
+        if self._even_at <= now:
+            self._ahead_since = math.inf
+            return 0.0
+        self._ahead_since = min(self._ahead_since, now)
+        if now - self._ahead_since > FLOOD_SECONDS:
+            raise TooFast
+        return min(self._even_at - now, FLOOD_SECONDS)

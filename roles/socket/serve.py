@@ -44,7 +44,12 @@ from roles.socket.hub import Hub
 from roles.socket.leases import Leases
 from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
+from roles.socket.upgrade import Upgrade, serve_stream
+from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
+
+RECEIVE_BUFFER_BYTES = 32_768
+"""What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
+lets each have 6 MB."""
 
 
 class SocketRole:
@@ -211,6 +216,7 @@ class SocketRole:
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         try:
             peer = plain_host(stream.socket.getpeername()[0])
+            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         except OSError:  # it is gone already
             await trio.aclose_forcefully(stream)
             return

@@ -1,43 +1,32 @@
-"""The narrow seam to a WebSocket: the upgrade, messages in, frames out, pings and pongs, close and drop.
+"""The narrow seam to a WebSocket: messages in, frames out, pings and pongs, close and drop.
 
-Owns: wsproto and everything peculiar about it; nothing else in this role imports it. It runs no task of its own: one
-task of the caller's may receive, another may write.
+Owns: wsproto and everything peculiar about it, with upgrade.py; nothing else imports it. It runs no task of its own:
+one task of the caller's may receive, another may write.
 Promises: what a peer sends costs bounded memory and time (intake.py), and however many pings it sends, one pong is
 owed; a write that was cancelled may have left half a frame, so that socket is never written again; a close drops TCP
 after CLOSE_SECONDS whether or not the peer answers; whatever a peer sends, only Disconnected comes out.
 Must not know: frames' meaning, users.
 """
 
-import base64
 import math
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal
 
 import trio
 import wsproto
 from wsproto.connection import ConnectionState
 from wsproto.events import (
-    AcceptConnection,
     BytesMessage,
     CloseConnection,
     Ping,
     Pong,
-    RejectConnection,
-    RejectData,
-    Request,
     TextMessage,
 )
-from wsproto.utilities import LocalProtocolError, ProtocolError, RemoteProtocolError
+from wsproto.utilities import LocalProtocolError
 
-from pushctl.errors import Problem
-from pushctl.http.problem import problem_response
-from pushctl.log import get_logger
-from roles.socket.intake import Assembly, Pace, TooLarge
+from roles.socket.intake import Assembly, Pace, TooFast, TooLarge
 from roles.socket.watched import Watched
-
-log = get_logger(part="wire")
 
 CLOSE_SECONDS = 2.0
 RECEIVE_BYTES = 4096
@@ -60,6 +49,13 @@ class Stalled(Disconnected):
 
     def __init__(self) -> None:
         super().__init__(1006)
+
+
+class Flooded(Disconnected):
+    """The peer goes on sending more frames than anybody needs."""
+
+    def __init__(self) -> None:
+        super().__init__(1008)
 
 
 class Wire:
@@ -94,8 +90,17 @@ class Wire:
             elif self.owes_pong:
                 self.on_pong_owed()
             await self._feed()
-            await trio.sleep(self._pace.wait_seconds(self._frames, trio.current_time()))
-            self._frames = 0
+            await self._keep_pace()
+
+    async def _keep_pace(self) -> None:
+        """Before what was just read is looked at: the frames before it are paid for first."""
+        try:
+            seconds = self._pace.wait_seconds(self._frames, trio.current_time())
+        except TooFast:
+            raise Flooded from None
+        self._frames = 0
+        if seconds:
+            await trio.sleep(seconds)
 
     def _next_message(self) -> str | bytes | None:
         """Of what has been read."""
@@ -214,114 +219,3 @@ def _header(size: int) -> bytes:
     if size < 126:
         return bytes((0x81, size))
     return struct.pack("!BBH", 0x81, 126, size) if size < 65_536 else struct.pack("!BBQ", 0x81, 127, size)
-
-
-class Upgrade:
-    """What a peer asks for before anything is promised: answer with `accept` or `refuse`."""
-
-    def __init__(
-        self, stream: Watched, protocol: wsproto.WSConnection, request: Request, max_message_bytes: int
-    ) -> None:
-        headers = {name: value.decode("latin-1") for name, value in request.extra_headers}
-        self._stream = stream
-        self._protocol = protocol
-        self._max_message_bytes = max_message_bytes
-        self.headers = request.extra_headers
-        """Names in lower case."""
-        self.origin = headers.get(b"origin")
-        self.subprotocols: tuple[str, ...] = tuple(request.subprotocols)
-        self.key_is_valid = _is_key(headers.get(b"sec-websocket-key", ""))
-
-    async def accept(self, subprotocol: str, *, stall_seconds: float) -> Wire:
-        """Complete the upgrade. No extension is ever negotiated: no compression, no compression bombs.
-
-        Raises Disconnected.
-        """
-        await self._send(self._protocol.send(AcceptConnection(subprotocol=subprotocol)))
-        return Wire(
-            self._stream,
-            self._protocol,
-            max_message_bytes=self._max_message_bytes,
-            stall_seconds=stall_seconds,
-        )
-
-    async def refuse(self, problem: Problem) -> None:
-        """Answer with an HTTP error, before any WebSocket cost."""
-        status, headers, body = problem_response(problem)
-        headers = [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        answer = self._protocol.send(RejectConnection(status_code=status, headers=headers, has_body=True))
-        answer += self._protocol.send(RejectData(data=body))
-        with trio.move_on_after(CLOSE_SECONDS), suppress(Disconnected):
-            await self._send(answer)
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Disconnected(1006) from None
-
-
-def _is_key(text: str) -> bool:
-    """Sixteen bytes in base64 (RFC 6455 s.4.2.1, 5), which the library does not look at."""
-    try:
-        return len(base64.b64decode(text, validate=True)) == 16
-    except ValueError:
-        return False
-
-
-async def _read_upgrade(stream: Watched, max_message_bytes: int) -> Upgrade:
-    """Raises ProtocolError, UnicodeError (of headers that the library decodes), Disconnected."""
-    protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
-    while True:
-        try:
-            data = await stream.receive_some(RECEIVE_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Disconnected(1006) from None
-        if not data:
-            raise Disconnected(1006)
-        protocol.receive_data(bytes(data))
-        for event in protocol.events():
-            if isinstance(event, Request):
-                return Upgrade(stream, protocol, event, max_message_bytes)
-
-
-Handler = Callable[[Upgrade], Awaitable[None]]
-
-
-async def serve_stream(
-    plain: trio.abc.Stream, handler: Handler, *, by: float, max_message_bytes: int
-) -> Literal["too_slow", "handshake"] | None:
-    """Read the upgrade request on a fresh stream, by that moment (trio.current_time), and let `handler` answer it. The
-    stream is dropped when the handler is done. The handler raises nothing. Returns what was wrong if no handler was
-    needed."""
-    stream = Watched(plain)
-    upgrade = None
-    try:
-        with trio.move_on_at(by) as slow:
-            try:
-                upgrade = await _read_upgrade(stream, max_message_bytes)
-            except RemoteProtocolError as error:
-                await _answer_nonsense(stream, error)
-                return "handshake"
-            except (ProtocolError, UnicodeError):
-                return "handshake"
-            except Disconnected:
-                return None
-        if upgrade is not None:
-            await handler(upgrade)
-    except Exception as error:
-        log.error("connection_crashed", exc_info=error)
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(stream)
-    return "too_slow" if slow.cancelled_caught else None
-
-
-async def _answer_nonsense(stream: Watched, error: RemoteProtocolError) -> None:
-    """What the library would answer."""
-    hint = error.event_hint
-    if isinstance(hint, RejectConnection):
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            version = b"Sec-WebSocket-Version: 13\r\n" if hint.status_code == 426 else b""
-            head = b"HTTP/1.1 %d \r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n" % (hint.status_code, version)
-            await stream.send_all(head)

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -23,7 +23,6 @@ class Besieged:
     town: Town
     server: SocketProcess
     admin: str
-    messages: dict[str, list[float]] = field(default_factory=dict)
 
     async def metric(self, name: str) -> float:
         text = (await self.town.http.get(self.admin + "/metrics")).text
@@ -76,6 +75,11 @@ async def honest_device(besieged: Besieged) -> AsyncIterator[Honest]:
         await socket.send({"type": "hello", "token": person.token, "cursor": None})
         await socket.synced()
         yield Honest(besieged.town, person, push_url, socket)
+
+
+def kernel_bytes() -> int:
+    """What TCP holds in buffers, of all processes."""
+    return int(Path("/proc/net/sockstat").read_text().partition(" mem ")[2].split()[0]) * 4096
 
 
 def median(seconds: list[float]) -> float:

@@ -56,6 +56,7 @@ async def test_a_thousand_hostile_peers_cost_bounded_memory_and_time(config: Con
             f"after them {median(after) * 1e3:.0f} {worst(after) * 1e3:.0f}; MiB: "
             f"before {before >> 20}, early {early >> 20}, late {late >> 20}, gone {gone >> 20}\n{counts}"
         )
+        print((await scene.town.http.get(scene.admin + "/metrics")).text)
         assert set(counts) == {attack.__name__ for attack in ATTACKS}
         assert await scene.metric('pushctl_refusals_total{reason="address"}') > 0
         assert "crashed" not in scene.server.said

@@ -1,12 +1,22 @@
 """What a peer's frames may cost."""
 
+from contextlib import suppress
 from sys import getsizeof
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roles.socket.intake import FRAMES_AT_ONCE, FRAMES_PER_SECOND, MAX_PIECES, Assembly, Pace, TooLarge
+from roles.socket.intake import (
+    FLOOD_SECONDS,
+    FRAMES_AT_ONCE,
+    FRAMES_PER_SECOND,
+    MAX_PIECES,
+    Assembly,
+    Pace,
+    TooFast,
+    TooLarge,
+)
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=300))
@@ -54,9 +64,19 @@ def test_a_peer_in_its_pace_never_waits() -> None:
 
 
 def test_a_peer_that_sends_more_is_read_in_its_pace() -> None:
-    pace, start, now = Pace(), 1000.0, 1000.0
+    pace, now = Pace(), 1000.0
     frames = 0
-    while frames < 10_000:
-        now += pace.wait_seconds(600, now)
-        frames += 600
-    assert now - start >= (frames - FRAMES_AT_ONCE - 600) / FRAMES_PER_SECOND
+    with suppress(TooFast):
+        while frames < 1_000_000:
+            now += pace.wait_seconds(50, now)
+            frames += 50
+    assert now - 1000 <= FLOOD_SECONDS + 1
+    assert frames <= FRAMES_AT_ONCE + 100 + FRAMES_PER_SECOND * (now - 1000)
+
+
+def test_a_peer_that_was_too_fast_for_a_moment_is_forgiven() -> None:
+    pace, now = Pace(), 1000.0
+    for _ in range(10):
+        now += pace.wait_seconds(FRAMES_AT_ONCE + 200, now)
+        assert pace.wait_seconds(0, now) == 0
+        now += 10
