@@ -232,11 +232,12 @@ class SocketRole:
         by = trio.current_time() + seconds
         plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
         if plain is None:
-            self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
+            if guest.refused is None:
+                self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
             return
         answer = partial(self._answer, guest)
         wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
-        if wrong is not None:
+        if wrong is not None and guest.refused is None:
             self._count_refusal(wrong)
 
     async def _answer(self, guest: Guest, upgrade: Upgrade) -> None:

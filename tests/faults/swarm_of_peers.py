@@ -156,7 +156,7 @@ ATTACKS: tuple[Attack, ...] = (
 async def again_and_again(url: str, source: str, attack: Attack, person: Person, counts: dict[str, int]) -> None:
     """From the address `source`, until cancelled."""
     while True:
-        with suppress(trio.BrokenResourceError, trio.TooSlowError, OSError, AssertionError, BaseExceptionGroup):
+        with suppress(trio.BrokenResourceError, trio.TooSlowError, OSError, AssertionError, ExceptionGroup):
             peer = await raw_peer(url, source=source)
             counts[attack.__name__] = counts.get(attack.__name__, 0) + 1
             try:

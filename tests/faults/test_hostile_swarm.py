@@ -10,8 +10,8 @@ from tests.faults.hostile import besieged, honest_device, median, worst
 from tests.faults.swarm_of_peers import ATTACKS, again_and_again
 
 PEERS = 1000
-DEVICES = 54
-"""Three for each way to attack; peers of one device throw each other out, too."""
+DEVICES = 180
+"""Ten for each way to attack; peers of one device throw each other out, too."""
 
 STRICT = {"socket.handshake_seconds": 3, "socket.hello_seconds": 3, "limits.exempt_networks": "192.0.2.0/24"}
 """Everybody is counted: most come from addresses of their own, the others all from one."""
@@ -32,7 +32,7 @@ async def test_a_thousand_hostile_peers_cost_bounded_memory_and_time(config: Con
         async with trio.open_nursery() as nursery:
             for number in range(PEERS):
                 attack, person = ATTACKS[number % len(ATTACKS)], people[number % len(people)]
-                source = f"127.1.{number // 250}.{number % 250 + 1}" if number % 5 else "127.2.0.1"
+                source = f"127.1.{number // 250}.{number % 250 + 1}" if number % 3 else "127.2.0.1"
                 nursery.start_soon(again_and_again, scene.server.url, source, attack, person, counts)
             await trio.sleep(5)
             early = scene.server.rss_bytes()
@@ -56,11 +56,10 @@ async def test_a_thousand_hostile_peers_cost_bounded_memory_and_time(config: Con
             f"after them {median(after) * 1e3:.0f} {worst(after) * 1e3:.0f}; MiB: "
             f"before {before >> 20}, early {early >> 20}, late {late >> 20}, gone {gone >> 20}\n{counts}"
         )
-        print((await scene.town.http.get(scene.admin + "/metrics")).text)
         assert set(counts) == {attack.__name__ for attack in ATTACKS}
-        assert await scene.metric('pushctl_refusals_total{reason="address"}') > 0
+        assert await scene.metric('pushctl_refusals_total{reason="address') > 100
         assert "crashed" not in scene.server.said
-        assert late - before < PEERS * 200_000
+        assert late - before < PEERS * 100_000
         assert late < 1.3 * early
         assert median(beside) < 30 * median(alone) + 1
         assert median(after) < 3 * median(alone) + 0.05
