@@ -1,7 +1,7 @@
 """An honest device beside many that are not: how long its messages take, and what the server's process needs."""
 
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,11 +30,10 @@ class Besieged:
 
 
 @asynccontextmanager
-async def besieged(config: Config, folder: Path, **settings: object) -> AsyncIterator[Besieged]:
-    """`settings`: of the server, keys with __ for their dot."""
+async def besieged(config: Config, folder: Path, settings: Mapping[str, object]) -> AsyncIterator[Besieged]:
+    """`settings`: of the server, keys that differ."""
     (admin,) = free_ports(1)
-    more = {key.replace("__", "."): value for key, value in settings.items()}
-    more["socket.admin_listen"] = f"127.0.0.1:{admin}"
+    more = {**settings, "socket.admin_listen": f"127.0.0.1:{admin}"}
     limits = httpx.Limits(max_connections=20)
     async with (
         running(config, sockets=0) as service,

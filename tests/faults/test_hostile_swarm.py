@@ -21,9 +21,7 @@ STRICT = {"socket.handshake_seconds": 3, "socket.hello_seconds": 3, "limits.exem
 async def test_a_thousand_hostile_peers_cost_bounded_memory_and_time(config: Config, folder: Path) -> None:
     counts: dict[str, int] = {}
     async with (
-        besieged(
-            config, folder, socket__handshake_seconds=3, socket__hello_seconds=3, limits__devices_per_user=100
-        ) as scene,
+        besieged(config, folder, STRICT) as scene,
         honest_device(scene) as honest,
     ):
         people = [await scene.town.login(f"mallory-{n % 6}") for n in range(DEVICES)]

@@ -32,7 +32,7 @@ async def flow(besieged: Besieged, urls: list[str], number: int) -> None:
 @pytest.mark.slow
 async def test_500_devices_that_stop_reading_cost_little_and_delay_nobody(config: Config, folder: Path) -> None:
     async with (
-        besieged(config, folder, socket__stall_seconds=STALL_SECONDS, socket__ping_seconds=300) as scene,
+        besieged(config, folder, {"socket.stall_seconds": STALL_SECONDS, "socket.ping_seconds": 300}) as scene,
         honest_device(scene) as honest,
     ):
         people = [[await scene.town.login(f"slow-{n}") for _ in range(DEVICES)] for n in range(USERS)]
