@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long demo serve ci bench requirements
+.PHONY: help install fmt check test test-long faults demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
 
+faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
+	$(BIN)/python -m tests.faults
+
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
 
@@ -41,6 +44,7 @@ serve: install ## the whole service on this machine
 bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.http_server
 	$(BIN)/python -m tests.benchmarks.registry
+	$(BIN)/python -m tests.benchmarks.routing
 
 ci: test ## test, what is slow or needs Debian's packages, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }

@@ -262,7 +262,7 @@ def _websocket_url(value: str) -> str | None:
 
 
 def _internal_url(value: str) -> str | None:
-    fits = _is_url(value, ("http", "https"), origin=False)
+    fits = _is_url(value, ("http",), origin=False)
     return None if fits else "an http:// URL that routers reach, such as http://10.0.0.5:9182"
 
 

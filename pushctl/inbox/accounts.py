@@ -18,6 +18,7 @@ from pushctl.identity.verifier import Login
 from pushctl.ids import DeviceId, SessionHash, UserId, new_id
 from pushctl.protocol import jobs
 from pushctl.registry import Registry
+from pushctl.registry.servers import ServerRow
 
 RENEWAL_MS = 60_000
 """A device that logs in again keeps its older session for this long, unless its connection takes the new one."""
@@ -127,7 +128,7 @@ class Accounts:
     async def devices(self, session: Session) -> list[DeviceView]:
         """The user's devices, oldest first."""
         devices, presence = await self._registry.users.devices(session.user)
-        connected = {value.rpartition(" ")[2] for value in presence}
+        connected = await self._connected(presence)
         return [
             DeviceView(
                 id_,
@@ -139,6 +140,19 @@ class Accounts:
             )
             for id_, device in sorted(devices.items(), key=lambda item: item[1].created)
         ]
+
+    async def _connected(self, presence: list[str]) -> set[str]:
+        """The devices of leases whose servers may hold them still. A lease stays behind when its server dies."""
+        rows: dict[str, ServerRow] = {}
+        if presence:
+            with suppress(StoreUnavailable):  # the servers' master, not the user's: then the leases are all there is
+                rows = {row.id: row for row in await self._registry.servers.picture("")}
+        leases = [value.split(" ") for value in presence]
+        return {
+            device
+            for server, generation, device in leases
+            if server not in rows or rows[server].may_hold(int(generation))
+        }
 
     async def remove_device(self, user: UserId, device: str) -> None:
         """Remove a device; its session ends. Raises NotFound."""

@@ -68,6 +68,11 @@ class ServerRow:
     alive: bool
     seen_ms_ago: int
 
+    def may_hold(self, generation: int) -> bool:
+        """Whether a lease of this generation may be one still: False only on evidence, that the server is silent or was
+        replaced. A row of an older start says nothing of a newer."""
+        return generation > self.generation or (self.alive and generation == self.generation)
+
     @property
     def state(self) -> ServerState:
         return self.row.state

@@ -5,23 +5,23 @@ proof that the server did nothing with it (it refused the signature's moment).
 Must not know: jobs, presence, strategies.
 """
 
-import httpx
+from urllib.parse import urlsplit
+
 import trio
 
 from pushctl.errors import PushctlError
 from pushctl.identity.peers import PeerKeys
 from pushctl.ids import ServerId
 from pushctl.protocol.jobs import JobInvalid, decode_heard
+from pushctl.routing.keepalive import Answer, KeepAlive, Unanswered
+
+__all__ = ["MOMENT_HEADER", "Caller", "Replaced", "Unanswered", "purpose_of"]
 
 ANSWER_SECONDS = 1.0
 """A server that has not answered by then is suspected. Its jobs are not lost: see rpc.py."""
 
-MOMENT_HEADER = "Pushctl-Moment"
+MOMENT_HEADER = "pushctl-moment"
 """In every answer: what time it is on the server's own clock, in ms, for the next signature."""
-
-
-class Unanswered(PushctlError):
-    """The server did not answer, or not as a socket server does. It may have taken the batch."""
 
 
 class Replaced(PushctlError):
@@ -31,11 +31,13 @@ class Replaced(PushctlError):
 class Caller:
     """Of one generation of a server. Several tasks may call."""
 
-    def __init__(self, client: httpx.AsyncClient, keys: PeerKeys, server: ServerId, generation: int, url: str) -> None:
-        self._client = client
+    def __init__(self, keys: PeerKeys, server: ServerId, generation: int, url: str) -> None:
+        """`url`: of its internal listener, http://host:port."""
+        address = urlsplit(url)
+        self._http = KeepAlive(address.hostname or "", address.port or 80)
         self._keys = keys
         self._purpose = purpose_of(server, generation)
-        self._url = url.rstrip("/") + self._purpose
+        self._path = address.path.rstrip("/") + self._purpose
         self._ahead_ms = 0.0
         """How far the server's clock is ahead of ours; learned from its first answer."""
 
@@ -43,18 +45,19 @@ class Caller:
         """Hand a batch over. Returns its users whom the server does not hold. Raises Unanswered, Replaced."""
         with trio.move_on_after(ANSWER_SECONDS):
             answer = await self._post(batch)
-            if answer.status_code == 401 and MOMENT_HEADER in answer.headers:
+            if answer.status == 401 and MOMENT_HEADER in answer.headers:
                 answer = await self._post(batch)
             return _read(answer)
         raise Unanswered(f"no answer within {ANSWER_SECONDS:g} s")
 
-    async def _post(self, batch: bytes) -> httpx.Response:
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._http.close()
+
+    async def _post(self, batch: bytes) -> Answer:
         signature = self._keys.sign(self._purpose, round(trio.current_time() * 1000 + self._ahead_ms), batch)
         headers = {"Authorization": signature, "Content-Type": "application/msgpack"}
-        try:
-            answer = await self._client.post(self._url, content=batch, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise Unanswered(str(error) or type(error).__name__) from None
+        answer = await self._http.post(self._path, headers, batch)
         moment = answer.headers.get(MOMENT_HEADER, "")
         if moment.isascii() and moment.isdigit() and len(moment) <= 16:
             self._ahead_ms = int(moment) - trio.current_time() * 1000
@@ -66,12 +69,12 @@ def purpose_of(server: ServerId, generation: int) -> str:
     return f"/hints/{server}/{generation}"
 
 
-def _read(answer: httpx.Response) -> list[str]:
-    if answer.status_code == 404:
+def _read(answer: Answer) -> list[str]:
+    if answer.status == 404:
         raise Replaced("another generation answers there")
-    if answer.status_code != 200:
-        raise Unanswered(f"it answered {answer.status_code}")
+    if answer.status != 200:
+        raise Unanswered(f"it answered {answer.status}")
     try:
-        return decode_heard(answer.content).missing
+        return decode_heard(answer.body).missing
     except JobInvalid:
         raise Unanswered("it does not answer like a socket server") from None

@@ -61,4 +61,4 @@ class Picture:
     def may_live(self, holder: Holder) -> bool:
         """False only on evidence: its server is silent, or has been replaced by a newer generation."""
         row = self._rows.get(holder.server)
-        return self._is_news(holder) or (row is not None and row.alive and row.generation == holder.generation)
+        return row is None or row.may_hold(holder.generation)

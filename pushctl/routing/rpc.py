@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-import httpx
 import trio
 
 from pushctl.identity.peers import PeerKeys
@@ -48,13 +47,10 @@ class _Line:
 class RpcStrategy:
     """Made by `open_rpc`."""
 
-    def __init__(
-        self, registry: Registry, lookup: Lookup, keys: PeerKeys, client: httpx.AsyncClient, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, registry: Registry, lookup: Lookup, keys: PeerKeys, nursery: trio.Nursery) -> None:
         self._registry = registry
         self._lookup = lookup
         self._keys = keys
-        self._client = client
         self._nursery = nursery
         self._lines: dict[ServerId, _Line] = {}
         self._log = get_logger(part="rpc")
@@ -123,10 +119,22 @@ class RpcStrategy:
             return None
         line = self._lines.get(server)
         if line is None or not _is_for(line, row):
-            self._lines = {each: known for each, known in self._lines.items() if self._lookup.picture.row(each)}
-            caller = Caller(self._client, self._keys, server, row.generation, row.rpc_url)
+            self._hang_up(server)
+            for gone in [each for each in self._lines if self._lookup.picture.row(each) is None]:
+                self._hang_up(gone)
+            caller = Caller(self._keys, server, row.generation, row.rpc_url)
             self._lines[server] = line = _Line(row.generation, row.rpc_url, caller)
         return line
+
+    def _hang_up(self, server: ServerId) -> None:
+        line = self._lines.pop(server, None)
+        if line is not None:
+            line.caller.close()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        for server in list(self._lines):
+            self._hang_up(server)
 
     def _suspect(self, server: ServerId, line: _Line, problem: str) -> None:
         if not line.suspected:
@@ -159,11 +167,10 @@ def _is_for(line: _Line, row: ServerRow) -> bool:
 @asynccontextmanager
 async def open_rpc(registry: Registry, lookup: Lookup, keys: PeerKeys) -> AsyncIterator[RpcStrategy]:
     """The strategy, with its connections, for as long as the block lasts."""
-    # No environment: a proxy of the host's is not between a router and its servers.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
-    async with (
-        httpx.AsyncClient(trust_env=False, timeout=None, limits=limits) as client,  # noqa: S113 - caller.py has deadlines
-        trio.open_nursery() as nursery,
-    ):
-        yield RpcStrategy(registry, lookup, keys, client, nursery)
+    async with trio.open_nursery() as nursery:
+        strategy = RpcStrategy(registry, lookup, keys, nursery)
+        try:
+            yield strategy
+        finally:
+            strategy.close()
         nursery.cancel_scope.cancel()

@@ -43,7 +43,8 @@ class Heart:
         beat = await self._role.registry.servers.heartbeat(self._role.id, self._role.row())
         if beat is None:
             raise Fenced
-        self._registry_ahead_ms = beat.now_ms - trio.current_time() * 1000
+        # Counted from the question: an answer may have been long on its way, or waited for us while we did not run.
+        self._registry_ahead_ms = beat.now_ms - asked_at * 1000
         self._note_silence(max(beat.silent_ms / 1000, asked_at - self._beaten_at))
         self._beaten_at = asked_at
         self._role.drainer.hear(beat.wish)
@@ -58,7 +59,8 @@ class Heart:
             self._after_silence()
 
     def registry_now_ms(self) -> float:
-        """The registry's time, as of the last heartbeat."""
+        """The registry's time or, by as much as the last heartbeat took, later: never earlier, or what must not come
+        too late would."""
         return trio.current_time() * 1000 + self._registry_ahead_ms
 
     async def beat(self) -> None:

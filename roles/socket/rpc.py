@@ -38,7 +38,7 @@ class RpcApp:
         self._hear = hear
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        moment = (MOMENT_HEADER.lower().encode(), b"%d" % self._gate.now_ms())
+        moment = (MOMENT_HEADER.encode(), b"%d" % self._gate.now_ms())
         try:
             answer = await self._answer(scope, receive)
         except Problem as problem:

@@ -75,7 +75,9 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self.streams = 0
+        self._streams = 0
+        self.guests = 0
+        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -206,15 +208,14 @@ class SocketRole:
 
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         socket = self.config.socket
-        self.streams += 1
+        self._streams += 1
         try:
             by = trio.current_time() + socket.handshake_seconds
             plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
             if plain is not None:
                 await serve_stream(plain, self._answer, by=by, max_message_bytes=socket.max_frame_bytes)
         finally:
-            self.streams -= 1
-            self.drainer.somebody_left()
+            self._streams -= 1
 
     async def _answer(self, upgrade: Upgrade) -> None:
         try:
@@ -223,14 +224,19 @@ class SocketRole:
             self.metrics.refusals.labels(problem.code).inc()
             await upgrade.refuse(problem)
             return
-        with suppress(Disconnected):
-            await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+        self.guests += 1
+        try:
+            with suppress(Disconnected):
+                await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+        finally:
+            self.guests -= 1
+            self.drainer.somebody_left()
 
     def _admit(self, upgrade: Upgrade) -> None:
         """Before any WebSocket cost. Raises the Problem to refuse with."""
         if self._state != "ready" or self.draining:
             raise Overloaded("this server takes no connections now; ask the Box Office", retry_after_seconds=_later())
-        if self.streams > self.config.socket.max_connections:
+        if self._streams > self.config.socket.max_connections:
             raise Overloaded("this server is full; ask the Box Office", retry_after_seconds=_later())
         allowed = self.config.socket.origins
         if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):

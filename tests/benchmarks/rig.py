@@ -120,9 +120,9 @@ async def new_user(registry: Registry) -> tuple[UserId, DeviceId]:
     return user, registered.device
 
 
-async def allow(registry: Registry, user: UserId, site: str = SITE) -> tuple[PushUrlId, int]:
+async def allow(registry: Registry, user: UserId, site: str = SITE, *, key_id: str = KEY_ID) -> tuple[PushUrlId, int]:
     _, record, _ = await registry.push_urls.allow(
-        user, new_id=PushUrlId(new_id()), site=site, vapid_key=None, icon=None, key_id=KEY_ID
+        user, new_id=PushUrlId(new_id()), site=site, vapid_key=None, icon=None, key_id=key_id
     )
     return record.id, record.number
 

@@ -52,7 +52,8 @@ async def socket_process(
 ) -> AsyncIterator[SocketProcess]:
     """With this configuration, of a running service, and this id; ready when the block begins, killed at its end.
     `more`: keys that differ."""
-    port = port or free_ports(1)[0]
+    spare, rpc = free_ports(2)
+    port = port or spare
     url = f"ws://127.0.0.1:{port}/"
     sets = {
         "redis.url": config.redis.url,
@@ -65,6 +66,8 @@ async def socket_process(
         "socket.listen": f"127.0.0.1:{port}",
         "socket.public_url": url,
         "socket.admin_listen": "",
+        "socket.rpc_listen": f"127.0.0.1:{rpc}",
+        "socket.rpc_url": f"http://127.0.0.1:{rpc}",
     }
     settings = [f"--set={key}={value}" for key, value in (sets | dict(more or {})).items()]
     command = [PUSHCTL, "serve", "socket", *settings]

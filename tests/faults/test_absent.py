@@ -15,6 +15,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.protocol import jobs
 from pushctl.testing.service import running
 from roles.socket import heart
 from roles.socket.serve import SocketRole
@@ -23,10 +24,12 @@ from tests.scenario.test_socket import body_of
 
 
 @asynccontextmanager
-async def one_server(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Town, SocketRole]]:
+async def one_server(
+    config: Config, monkeypatch: pytest.MonkeyPatch, *, reconcile_seconds: float = 1
+) -> AsyncIterator[tuple[Town, SocketRole]]:
     """Whose heart beats at the start, and then when the test says so."""
     monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 3600)
-    often = replace(config, socket=replace(config.socket, reconcile_seconds=1))
+    often = replace(config, socket=replace(config.socket, reconcile_seconds=reconcile_seconds))
     async with running(often, sockets=1) as service, httpx.AsyncClient() as http:
         role = service.roles["s1"]
         assert isinstance(role, SocketRole)
@@ -41,39 +44,53 @@ async def test_nothing_is_sent_written_or_believed_before_a_heartbeat_was_answer
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with one_server(config, monkeypatch) as (town, role):
-        phone, laptop, tablet = [await town.login("ada") for _ in range(3)]
+        phone, laptop, tablet, watch = [await town.login("ada") for _ in range(4)]
         push_url = await phone.allow()
-        async with phone.connected() as on_phone, laptop.connected() as on_laptop:
-            await on_laptop.synced()
-            await on_phone.synced()
-            first = await town.push(push_url["url"], {"body": "before"})
-            event = await on_phone.until("message")
-            await on_laptop.until("message")
-
-            async def delivered() -> bool:
-                answer = await town.http.get(town.service.api + first.headers["Location"])
-                return bool(answer.json()["state"] == "delivered")
+        async with phone.connected() as on_phone, laptop.connected() as on_laptop, watch.connected() as on_watch:
+            locations: list[str] = []
+            for socket in (on_phone, on_laptop, on_watch):
+                await socket.synced()
+            for body in ("acknowledged", "read"):
+                locations.append((await town.push(push_url["url"], {"body": body})).headers["Location"])
+                for socket in (on_phone, on_laptop, on_watch):
+                    await socket.until("message")
 
             did_not_run(role)
             await town.push(push_url["url"], {"body": "meanwhile"})
+            await watch.ask("DELETE", "/v1/login")
+            role._hear(jobs.Batch([jobs.SessionEnds(watch.user, watch.device, None, 0)]))  # as from its buffer
+            acknowledged, read = [frame for frame in on_phone.frames if frame["type"] == "message"]
+            await on_phone.send({"type": "ack", "cursor": acknowledged["cursor"]})
+            await on_laptop.send({"type": "read", "ids": [read["message"]["id"]]})
             presence, user = role.registry.presence, UserId(phone.user)
             (leases,) = await presence.holders_of([user])
             await presence.release([(user, lease.connection) for lease in leases])
-            await on_phone.send({"type": "ack", "cursor": event["cursor"]})
-            await on_laptop.send({"type": "ping"})
+            for connection in role.hub:  # as if they had been just about to read their log
+                connection.tail.fall_behind()
+                connection.wake()
+
+            async def states() -> list[str]:
+                return [(await town.http.get(town.service.api + where)).json()["state"] for where in locations]
+
             async with tablet.connected() as on_tablet:
-                # Longer than its loops take to come round.
-                assert await on_phone.silent(1.5)
-                assert await on_laptop.silent(0.1)
-                assert await on_tablet.silent(0.1)
-                assert not await delivered()
+                # Longer than its loops take to come round, and than a connection takes that is told to end.
+                assert await on_phone.silent(2.5)
+                for socket in (on_laptop, on_tablet, on_watch):
+                    assert await socket.silent(0.1)
+                assert await states() == ["stored", "stored"]
                 assert await presence.holders_of([user]) == [[]]
 
                 await role.heart._beat_on()
                 await on_tablet.synced()
-                assert body_of(await on_phone.until("message")) == "meanwhile"
-                assert {(await on_laptop.receive())["type"] for _ in range(2)} == {"pong", "message"}
-                await eventually(delivered)
+                for socket in (on_phone, on_laptop):
+                    assert body_of(await socket.until("message")) == "meanwhile"
+                    await socket.until("read")
+                assert await on_watch.close_code() == 4504
+
+                async def settled() -> bool:
+                    return await states() == ["delivered", "read"]
+
+                await eventually(settled)
 
 
 async def test_an_absent_server_whose_redis_is_away_goes_on_when_it_could_not_ask(
@@ -113,4 +130,31 @@ async def test_a_heartbeat_that_was_asked_before_the_process_stopped_proves_noth
 
         monkeypatch.setattr(role.registry.servers, "heartbeat", slow)
         await role.heart._beat_on()
+        monkeypatch.undo()
         assert len(asked) == 2
+
+
+async def test_after_a_silence_everybody_is_looked_at_and_once_more_a_heartbeat_later(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran, but could not reach Redis. Routers prune its leases; one of them late, by a picture of before."""
+    async with one_server(config, monkeypatch, reconcile_seconds=3600) as (town, role):
+        phone = await town.login("ada")
+        presence, user = role.registry.presence, UserId(phone.user)
+
+        async def held() -> bool:
+            return await presence.holders_of([user]) == [leases]
+
+        async with phone.connected() as socket:
+            await socket.synced()
+            (leases,) = await presence.holders_of([user])
+            role.heart._beaten_at -= heart.QUIET_SECONDS + 1
+            for _ in range(2):
+                presence.prune(user, leases)
+                assert not await held()
+                await role.heart._beat_on()
+                await eventually(held)
+            presence.prune(user, leases)
+            await role.heart._beat_on()
+            assert await socket.silent()
+            assert not await held()  # nothing happened: the next round will see to it

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,15 @@ BELOW_A_RECONCILE = 30
 
 
 @pytest.fixture
-async def town(config: Config) -> AsyncIterator[Town]:
+def strategy() -> str:
+    """routing.strategy, for tests that name none."""
+    return "channel"
+
+
+@pytest.fixture
+async def town(config: Config, strategy: Any) -> AsyncIterator[Town]:
     """Without a socket server."""
+    config = replace(config, routing=replace(config.routing, strategy=strategy))
     async with running(config, sockets=0) as service, httpx.AsyncClient() as http:
         yield Town(service, http)
 
@@ -66,6 +74,7 @@ def bodies(socket: Socket) -> list[str]:
     return [body_of(frame) for frame in socket.frames if frame["type"] == "message" and frame["cursor"]]
 
 
+@pytest.mark.parametrize("strategy", ["channel", "rpc"])  # broadcast looks at no lease
 async def test_a_server_stopped_for_10_s_and_continued_is_delivered_to_again_within_one_reconcile(
     town: Town, tmp_path: Path
 ) -> None:

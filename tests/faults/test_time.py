@@ -33,7 +33,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "pushctl.registry.servers.QUIET_MS": 7000,
         "pushctl.registry.servers.JUDGE_GAP_MS": 4000,
-        "pushctl.routing.strategy.PICTURE_SECONDS": 1.5,
+        "pushctl.routing.picture.PICTURE_SECONDS": 1.5,
         "roles.boxoffice.serve.REFRESH_SECONDS": 1.0,
         "roles.socket.heart.HEARTBEAT_SECONDS": 2.0,
         "roles.socket.heart.QUIET_SECONDS": 7.0,

@@ -5,13 +5,10 @@ start. Must not know: what it is part of.
 """
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,22 +20,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.processes import dying_with_us, free_port
+
 START_SECONDS = 10
 ASK_SECONDS = 10
-
-PORTS = range(12_000, 22_000)
-"""Below every port the kernel hands out by itself, and so are the ports of their Cluster buses (10,000 higher)."""
-
-# The kernel kills the server when we die, so that not even a killed or frozen test run leaves one behind. The signal
-# follows the thread that forked, so that must be one that lives as long as the process: the main thread.
-_SHIM = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def redis_binary() -> str:
@@ -95,7 +80,7 @@ class RedisProcess:
         raise AssertionError("no free port")
 
     def _configure(self) -> None:
-        self.port = 0 if self._listen == "unixsocket" else _free_port()
+        self.port = 0 if self._listen == "unixsocket" else free_port()
         where = [f"unixsocket {self.path}"] if self._listen == "unixsocket" else [f"{self._listen} {self.port}"]
         plain = [] if self._listen == "port" else ["port 0"]
         persistence = ['save ""', "appendonly yes", "appendfsync always", f"dir {self._folder}"]
@@ -123,19 +108,23 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start it (again), with the same address and data; returns when it answers."""
-        assert threading.current_thread() is threading.main_thread(), "see _SHIM"
-        assert not self.alive
-        self.path.unlink(missing_ok=True)
-        shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid())]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen([*shim, *self._command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.launch()
         try:
-            self._until_it_answers()
+            self.until_it_answers()
         except BaseException:
             self.kill()
             raise
 
-    def _until_it_answers(self) -> None:
+    def launch(self) -> None:
+        """As `start`, but waits for nothing. In the main thread."""
+        assert not self.alive
+        self.path.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            command = dying_with_us(self._command)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def until_it_answers(self) -> None:
+        """Blocks. Fails when it ends instead, or after START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             assert self.alive, f"redis-server ended at once:\n{self.log.read_text()}"
@@ -192,18 +181,3 @@ class RedisProcess:
     def info(self, section: str = "default") -> dict[str, str]:
         lines = self.ask("INFO", section).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-def _free_port() -> int:
-    """A port of which nobody listens on, nor on the one of its Cluster bus. Somebody may take it before we do."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as one, socket.socket() as bus:
-            for probe in (one, bus):
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just ended is no obstacle
-            try:
-                one.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-        return port

@@ -10,12 +10,14 @@ from pushctl.errors import NotFound
 from pushctl.identity.keys import Keys
 from pushctl.identity.principals import BROWSERID, Principal
 from pushctl.identity.verifier import Login
-from pushctl.ids import UserId, new_id
+from pushctl.ids import ConnectionId, ServerId, UserId, new_id
 from pushctl.inbox.accounts import Accounts, SignedIn
 from pushctl.registry import Registry
 from pushctl.registry.script import Script
+from pushctl.registry.servers import Row
 from pushctl.registry.store import AccountGone
 from roles.gc.census import take_census
+from tests.registry.conftest import Shift
 
 KEYS = Keys.generate()
 ALICE = Principal(BROWSERID, "", "alice@idp.example")
@@ -105,3 +107,33 @@ async def test_a_deletion_is_confirmed_before_all_of_it_is_tidied(registry: Regi
     await registry.link.ask("DEL", entry)
     await take_census(registry, accounts)
     assert await registry.users.unfinished_deletion(USER) is None
+
+
+async def test_a_device_is_connected_while_the_start_of_the_server_lives_that_it_is_on(
+    registry: Registry, config: Config, shift: Shift
+) -> None:
+    accounts, s1 = Accounts(registry, config), ServerId("s1")
+    signed_in = await sign_in(accounts)
+    session = await accounts.session_of_token(signed_in.token)
+
+    async def connected() -> bool:
+        (device,) = await accounts.devices(session)
+        return device.connected
+
+    async def beat(generation: int) -> None:
+        row = Row("ready", "ws://s1/", 0, 10, generation, "0", "2026-01-01T00:00:00.000Z")
+        await registry.servers.heartbeat(s1, row)
+
+    assert not await connected()
+    await registry.presence.claim(USER, session.device, ConnectionId("c"), server=s1, generation=2, rank=0)
+    assert await connected()  # nothing is known of the server
+    await beat(1)
+    assert await connected()  # nor of this start of it
+    await beat(2)
+    assert await connected()
+    shift.ms = 8000
+    assert not await connected()
+    await beat(2)
+    assert await connected()
+    await beat(3)
+    assert not await connected()

@@ -1,7 +1,7 @@
 """Routing by rpc: who may bring hints, what an answer says, and what happens to a server that gives none."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -135,15 +135,18 @@ async def test_the_answer_names_the_users_who_are_not_held_here(town: Town) -> N
 async def test_a_caller_learns_the_servers_clock_and_knows_another_generation(town: Town) -> None:
     door = Door(town)
     batch = encode(Batch([Ephemeral("bob", 0, 2, b"")]))
-    caller = Caller(town.http, door.keys, S1, door.generation, door.url)
-    assert await caller.tell(batch) == ["bob"]
-    assert await caller.tell(batch) == ["bob"]
-    with pytest.raises(Replaced):
-        await Caller(town.http, door.keys, S1, door.generation + 1, door.url).tell(batch)
-    with pytest.raises(Unanswered, match="401"):
-        await Caller(town.http, PeerKeys(Keys.generate()), S1, door.generation, door.url).tell(batch)
+    with closing(Caller(door.keys, S1, door.generation, door.url)) as caller:
+        assert await caller.tell(batch) == ["bob"]
+        assert await caller.tell(batch) == ["bob"]
+    with closing(Caller(door.keys, S1, door.generation + 1, door.url)) as caller, pytest.raises(Replaced):
+        await caller.tell(batch)
+    with (
+        closing(Caller(PeerKeys(Keys.generate()), S1, door.generation, door.url)) as caller,
+        pytest.raises(Unanswered, match="401"),
+    ):
+        await caller.tell(batch)
     with pytest.raises(Unanswered):
-        await Caller(town.http, door.keys, S1, door.generation, "http://127.0.0.1:9").tell(batch)
+        await Caller(door.keys, S1, door.generation, "http://127.0.0.1:9").tell(batch)
 
 
 # --- what an answer does ---------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -12,6 +13,8 @@ import trio
 
 from pushctl.config.model import Config, Redis
 from pushctl.protocol import jobs
+from pushctl.registry import open_registry
+from pushctl.registry.servers import ServerRow
 from pushctl.runtime import run_role
 from pushctl.testing.service import running
 from tests.conftest import RedisProcess
@@ -132,6 +135,19 @@ async def test_a_hello_in_the_middle_of_a_drain_is_sent_on(town: Town) -> None:
         await socket.send({"type": "hello", "token": phone.token, "cursor": None})
         assert await socket.close_code() == 4001
         assert socket.frames[-1]["type"] == "reconnect"
+
+
+async def test_who_has_not_even_shaken_hands_does_not_hold_up_a_drain(town: Town) -> None:
+    url = urlsplit(town.service.sockets["s1"])
+    async with await trio.open_tcp_stream(str(url.hostname), url.port or 0):
+        with trio.fail_after(Config().socket.handshake_seconds / 2):
+            await town.service.roles["s1"].drain()
+        assert "s1" not in [row.id for row in await servers(town)]
+
+
+async def servers(town: Town) -> list[ServerRow]:
+    async with open_registry(town.service.config, name="test") as registry:
+        return await registry.servers.picture("")
 
 
 async def test_ttl_0_is_not_delivered_after_its_moment(town: Town) -> None:

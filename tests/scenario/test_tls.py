@@ -172,7 +172,7 @@ async def test_two_hundred_slow_handshakes_keep_no_honest_client_out_and_end_in_
                 await stream.send_all(HALF_A_HELLO)
         await greeted(town, context, stack, phone.token)
         assert (await phone.ask("GET", "/v1/devices")).status_code == 200
-        assert town.service.roles["s1"].streams > 200, "they are still at it"  # type: ignore[attr-defined]
+        assert town.service.roles["s1"]._streams > 200, "they are still at it"  # type: ignore[attr-defined]
         with trio.fail_after(15):
             for stream in slow:
                 try:

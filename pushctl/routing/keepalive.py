@@ -1,0 +1,126 @@
+"""POST over kept-alive HTTP/1.1 connections to one address: as much HTTP as a router's calls to socket servers need.
+
+Owns: the connections, and reading an answer. Promises: a request is sent once, whatever happens to its connection; one
+that failed, was cancelled or broke the protocol takes its connection with it; a connection that the server has closed
+meanwhile is not used; an answer has a bound.
+Must not know: what is posted, deadlines (they are the caller's).
+
+Why not httpx: with it a router that calls for each message took twice the CPU of one that publishes, with this 1.2
+times (tests/benchmarks/routing.py). Here it is the road of every message.
+"""
+
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httptools
+import trio
+
+from pushctl.errors import PushctlError
+
+RECEIVE_BYTES = 65_536
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class Unanswered(PushctlError):
+    """There was no answer, or none that can be read. The request may have been carried out all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers`: names in lower case; the last of several counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class KeepAlive:
+    """To one host and port. Several tasks may post at once: each has a connection of its own meanwhile."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._idle: list[trio.SocketStream] = []
+        self._closed = False
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Raises Unanswered."""
+        lines = (f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{''.join(lines)}Content-Length: {len(body)}\r\n\r\n"
+        stream = await self._connection()
+        reusable = False
+        try:
+            await stream.send_all(head.encode("latin-1") + body)
+            answer, reusable = await _read(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Unanswered(f"the connection broke: {error.__cause__ or error}") from None
+        finally:
+            if reusable and not self._closed:
+                self._idle.append(stream)
+            else:
+                stream.socket.close()
+        return answer
+
+    async def _connection(self) -> trio.SocketStream:
+        while self._idle:
+            stream = self._idle.pop()
+            if not _is_readable(stream):
+                return stream
+            stream.socket.close()
+        try:
+            return await trio.open_tcp_stream(self._host, self._port)
+        except OSError as error:
+            raise Unanswered(f"cannot connect: {error}") from None
+
+    def close(self) -> None:
+        """Close the connections that nobody uses just now; the others close after their answer."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().socket.close()
+
+
+def _is_readable(stream: trio.SocketStream) -> bool:
+    """Something came although nothing was asked: most likely the end."""
+    poll = select.poll()
+    poll.register(stream.socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Reader:
+    """What httptools calls while it parses."""
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.reusable = False
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.done = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, piece: bytes) -> None:
+        self.body += piece
+
+    def on_message_complete(self) -> None:
+        self.reusable = self.parser.should_keep_alive()  # asked later, it says no to everything
+        self.done = True
+
+
+async def _read(stream: trio.SocketStream) -> tuple[Answer, bool]:
+    """The answer, and whether the connection may be used again."""
+    reader = _Reader()
+    received = 0
+    while not reader.done:
+        data = await stream.receive_some(RECEIVE_BYTES)
+        received += len(data)
+        if not data:
+            raise Unanswered("the connection was closed instead of an answer")
+        if received > MAX_ANSWER_BYTES:
+            raise Unanswered("the answer is too long")
+        try:
+            reader.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise Unanswered(f"the answer is not HTTP: {error}") from None
+    return Answer(reader.parser.get_status_code(), reader.headers, bytes(reader.body)), reader.reusable
