@@ -24,12 +24,12 @@ from pushctl.config.model import ROLE_NAMES, Config, RoleName
 from pushctl.config.schema import changed, is_loopback, join_address, keys
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
+from pushctl.http.addresses import LOOPBACK
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
 from pushctl.tls import Tls
 
 DRAIN_SECONDS = 5
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 T = TypeVar("T")
 Build = Callable[[RoleName, Config], Role]

@@ -163,6 +163,7 @@ def server_view(report: ServerReport) -> RenderableType:
             ("state", Text.assemble(state(report.state), f", heartbeat {report.seen_ms_ago / 1000:.1f} s ago")),
             ("url", report.url),
             ("routers", f"call {report.rpc_url}, or use its channels" if report.rpc_url else "use its channels"),
+            ("zone", report.zone or "none"),
             ("connections", f"{fill}; {many(report.users, 'user')}"),
             ("written", many(report.frames_written, "frame")),
             ("generation", f"{report.generation}{newest}"),

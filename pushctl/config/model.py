@@ -98,6 +98,17 @@ class Boxoffice:
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     stale_seconds: float = key(30, "how long the last picture of the servers serves while Redis is away", minimum=0)
     max_servers: int = key(5, "servers named in one answer", minimum=1, maximum=100)
+    zone: str = key("", "servers whose socket.zone is this come first while they have room; empty: all are alike")
+    capacity_floor_percent: float = key(
+        5,
+        "of the fleet's capacity: while less is free, only as many as fit are sent on; 0: never",
+        minimum=0,
+        maximum=100,
+    )
+    arrivals_per_second: float = key(
+        1000, "clients sent on by this Box Office, in the long run; others get 503; 0: any", minimum=0
+    )
+    arrivals_burst: int = key(5000, "clients sent on at once, after a quiet time", minimum=1)
     trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
 
 
@@ -116,7 +127,13 @@ class Socket:
     tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9082", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
+    zone: str = key("", "where this server stands, in your words; Box Offices of the same zone prefer it")
     max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
+    accept_rate: float = key(
+        1000, "connections taken in a second, in the long run; more are refused with 503; 0: any", minimum=0
+    )
+    accept_burst: int = key(2000, "connections taken at once, after a quiet time", minimum=1)
+    trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
     origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
     rpc_listen: str = key(
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
@@ -187,11 +204,24 @@ class Limits:
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
     devices_per_user: int = key(50, "more: 409", minimum=1)
+    connections_per_user: int = key(
+        50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
+    )
+    connections_per_address: int = key(
+        50, "connections to one socket server from one address (IPv6: one /64); more: 503", minimum=1
+    )
     unread_per_user: int = key(1000, "unread messages; the push URL with most bytes loses its oldest", minimum=1)
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    arrivals_per_second_per_address: float = key(
+        10,
+        "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "
+        "run; 429 (a socket server: 503) above; 0: any",
+        minimum=0,
+    )
+    arrivals_burst_per_address: int = key(100, "the same, at once", minimum=1)
     exempt_networks: tuple[str, ...] = key((), "networks that limits by address leave alone")
 
 

@@ -1,6 +1,6 @@
 """Who is asking: the client behind proxies we were told to trust.
 
-Owns: the reading of Forwarded (RFC 7239) and X-Forwarded-For / -Proto.
+Owns: the reading of Forwarded (RFC 7239) and X-Forwarded-For / -Proto; which addresses lie in a network.
 Promises: headers count only if the peer itself is a trusted proxy, and are read from the right, past trusted proxies
 only: what a client writes in them moves nothing. Whatever they hold, the answer is an address.
 Must not know: sockets, requests.
@@ -11,11 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from pushctl.errors import ConfigError
 
 Address = tuple[str, int]
 """Host and port; port 0 where nobody said it."""
+
+LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
+"""This machine, as networks."""
 
 _V4_NODE = re.compile(r"(?P<host>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
 _V6_NODE = re.compile(r"\[(?P<host>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{1,5}))?")
@@ -30,10 +34,10 @@ class _Hop:
     scheme: str | None
 
 
-class TrustedProxies:
-    """The networks whose Forwarded and X-Forwarded-* are believed."""
+class Networks:
+    """Some networks, under the name of the key that lists them."""
 
-    def __init__(self, networks: Sequence[str]) -> None:
+    def __init__(self, networks: Sequence[str], key: str) -> None:
         """Addresses or networks in CIDR notation. Raises ConfigError that names every one that is neither."""
         self._networks = []
         mistakes = []
@@ -41,16 +45,27 @@ class TrustedProxies:
             try:
                 self._networks.append(ipaddress.ip_network(network, strict=False))
             except ValueError:
-                mistakes.append(f"trusted_proxies: {network!r} is no address or network such as 10.0.0.0/8")
+                mistakes.append(f"{key}: {network!r} is no address or network such as 10.0.0.0/8")
         if mistakes:
             raise ConfigError(mistakes)
 
-    def trusts(self, host: str) -> bool:
-        """Is this a proxy of ours?"""
+    def __contains__(self, host: str) -> bool:
         if not self._networks:
             return False
         address = _ip(host)
         return address is not None and any(address in network for network in self._networks)
+
+
+class TrustedProxies:
+    """The networks whose Forwarded and X-Forwarded-* are believed."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        """As Networks."""
+        self._networks = Networks(networks, "trusted_proxies")
+
+    def trusts(self, host: str) -> bool:
+        """Is this a proxy of ours?"""
+        return host in self._networks
 
     def client_of(self, peer: Address, scheme: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Address, str]:
         """(client, scheme) of a request that `peer`, a trusted proxy, brought with `scheme`.
@@ -93,6 +108,14 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
 def plain_host(host: str) -> str:
     """One spelling for one host: no zone, no IPv4 address in IPv6 clothes."""
     return host if ":" not in host else str(_ip(host) or host)
+
+
+def neighbourhood(host: str) -> str:
+    """What limits by address count as one: an IPv4 address; of IPv6 the /64, all of which one subscriber has."""
+    address = _ip(host)
+    if isinstance(address, IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address or host)
 
 
 def _node(text: str) -> Address | None:

@@ -33,6 +33,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     seen_ms_ago: int
     url: str
     rpc_url: str
+    zone: str
     connections: int
     capacity: int
     users: int
@@ -59,8 +60,8 @@ async def inspect_server(registry: Registry, config: Config, server: ServerId) -
     row, seen_ms_ago = facts.row, max(0, facts.now_ms - facts.seen_ms)
     alive = seen_ms_ago <= QUIET_MS
     with_room = sorted(
-        (each for each in picture if each.alive and each.state == "ready" and each.connections < each.capacity),
-        key=lambda each: each.connections - each.capacity,
+        (each for each in picture if each.is_open and each.connections < each.capacity),
+        key=lambda each: (_is_away(each, config), each.fill()),
     )
     place = next((at for at, each in enumerate(with_room, 1) if each.id == server), None)
     judges = [_judge(facts, *judge) for judge in facts.judges]
@@ -73,6 +74,7 @@ async def inspect_server(registry: Registry, config: Config, server: ServerId) -
         seen_ms_ago=seen_ms_ago,
         url=row.url,
         rpc_url=row.rpc_url,
+        zone=row.zone,
         connections=row.connections,
         capacity=row.capacity,
         users=row.users,
@@ -104,6 +106,11 @@ def _unknown(server: ServerId, facts: ServerFacts, picture: Sequence[ServerRow])
     starts = many(facts.newest_generation, "start")
     ended = "it said goodbye since, or was silent for a day"
     return Failed(f"socket server {server} has no row: {starts}, {ended}; known: {known}")
+
+
+def _is_away(server: ServerRow, config: Config) -> bool:
+    """The Box Office prefers those of its own zone."""
+    return bool(config.boxoffice.zone) and server.zone != config.boxoffice.zone
 
 
 def _judge(facts: ServerFacts, name: str, asked_ms: int, grace_ms: int) -> JudgeReport:

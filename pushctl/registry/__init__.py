@@ -23,6 +23,7 @@ from pushctl.registry.keys import Keys
 from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
+from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
 from pushctl.registry.push_urls import PushUrls
 from pushctl.registry.servers import Servers
@@ -44,6 +45,7 @@ class Registry:
         self.presence = Presence(store)
         self.servers = Servers(store)
         self.wishes = Wishes(store)
+        self.offices = Offices(store)
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)

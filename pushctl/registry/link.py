@@ -142,9 +142,17 @@ class Link:
 
     async def run_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         """Run a script by its hash; by its source when Redis has lost it."""
-        command = ("EVALSHA", script.sha1, len(keys), *keys, *arguments)
-        (reply,) = await self._answer([_Question(command, keys[0], script.lane, script)])
-        return self._checked(script.name, reply)
+        (reply,) = await self.run_scripts([(script, keys, arguments)])
+        return reply
+
+    async def run_scripts(self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]]) -> list[Reply]:
+        """As `run_script`, independent ones in one round trip; their replies in order."""
+        questions = [
+            _Question(("EVALSHA", script.sha1, len(keys), *keys, *arguments), keys[0], script.lane, script)
+            for script, keys, arguments in calls
+        ]
+        replies = await self._answer(questions)
+        return [self._checked(script.name, reply) for (script, _, _), reply in zip(calls, replies, strict=True)]
 
     async def ask_masters(self, *command: Argument) -> dict[str, Reply]:
         """A command without a key (INFO, TIME, SCAN, CONFIG GET) to every master: replies by address. As `ask`."""

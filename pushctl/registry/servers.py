@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from pushctl.ids import ServerId
+from pushctl.registry.connection import Argument, Reply
 from pushctl.registry.script import Script
 from pushctl.registry.store import DAY_MS, Store
 from pushctl.registry.wishes import Wish, decode_wish
@@ -59,6 +60,8 @@ class Row(msgspec.Struct, frozen=True):
     """Frames written since the start."""
     rpc_url: str = ""
     """Where it takes hints from routers; empty: by its channels only."""
+    zone: str = ""
+    """Where it stands, in the operator's words; Box Offices of the same zone prefer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,37 @@ class ServerRow:
     @property
     def generation(self) -> int:
         return self.row.generation
+
+    @property
+    def zone(self) -> str:
+        return self.row.zone
+
+    @property
+    def is_open(self) -> bool:
+        """It takes clients, or would if it had room."""
+        return self.alive and self.row.state == "ready"
+
+    def fill(self, more: float = 0) -> float:
+        """How much of its capacity is taken, 1: all, if so many come to those that its last heartbeat counted."""
+        return (self.row.connections + more) / self.row.capacity if self.row.capacity else 1.0
+
+
+def judging(store: Store, judge: str) -> tuple[Script, list[str], dict[str, Argument]]:
+    """The call that answers what `rows_in` reads."""
+    keys = [store.keys.servers(noun) for noun in JUDGE.keys]
+    return JUDGE, keys, {"judge": judge, "quiet_ms": QUIET_MS, "gap_ms": JUDGE_GAP_MS}
+
+
+def rows_in(reply: Reply) -> list[ServerRow]:
+    """All servers that a judge's reply shows, by id."""
+    flat = iter(reply[1:])
+    return sorted(
+        (
+            ServerRow(ServerId(id_.decode()), msgspec.msgpack.decode(row, type=Row), alive == 1, int(age))
+            for id_, row, age, alive in zip(flat, flat, flat, flat, strict=True)
+        ),
+        key=lambda server: server.id,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +171,8 @@ class Servers:
 
     async def picture(self, judge: str) -> list[ServerRow]:
         """All servers as this judge sees them; '' for a screen that wants the plain truth."""
-        reply = await self._store.run_on(
-            JUDGE,
-            self._keys("seen", "rows", "judges"),
-            judge=judge,
-            quiet_ms=QUIET_MS,
-            gap_ms=JUDGE_GAP_MS,
-        )
-        flat = iter(reply[1:])
-        return sorted(
-            (
-                ServerRow(ServerId(id_.decode()), msgspec.msgpack.decode(row, type=Row), alive == 1, int(age))
-                for id_, row, age, alive in zip(flat, flat, flat, flat, strict=True)
-            ),
-            key=lambda server: server.id,
-        )
+        (reply,) = await self._store.run_together(judging(self._store, judge))
+        return rows_in(reply)
 
     async def bury(self) -> int:
         """Forget servers silent for a day. Returns how many."""

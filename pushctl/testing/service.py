@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from pushctl.config.model import Config, DevIdp, RoleName
+from pushctl.http.addresses import LOOPBACK
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, run_role
 
@@ -32,7 +33,8 @@ class Running:
 
 
 def for_tests(config: Config, folder: Path) -> Config:
-    """Free ports, fresh keys in `folder`, the development identity provider, short drains."""
+    """Free ports, fresh keys in `folder`, the development identity provider, short drains; limits by address leave this
+    machine alone, unless the configuration names others they leave alone."""
     keys_file = folder / "keys.toml"
     if not keys_file.exists():
         Keys.generate().write(keys_file)
@@ -50,6 +52,7 @@ def for_tests(config: Config, folder: Path) -> Config:
         ),
         router=replace(config.router, admin_listen=here, drain_seconds=3),
         gc=replace(config.gc, admin_listen=here, drain_seconds=3),
+        limits=replace(config.limits, exempt_networks=config.limits.exempt_networks or LOOPBACK),
         identity=replace(
             config.identity, environment="development", keys_file=str(keys_file), dev_idp=DevIdp(enabled=True)
         ),

@@ -1,6 +1,6 @@
 """GET /v1/servers (docs/protocol.md, section 3), /openapi.json and /docs as one ASGI app.
 
-Owns: the route and its shape. Must not know: how servers are chosen (seating.py), who may ask (doorman.py).
+Owns: the route and its shape. Must not know: who is told what (desk.py), who may ask (doorman.py).
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ from pushctl.http.observe import Observed
 from pushctl.http.openapi import SESSION
 from pushctl.http.rest import JsonRequest, authorization, may_answer, rest_app
 from pushctl.metrics import Metrics
+from roles.boxoffice.desk import Desk
 from roles.boxoffice.doorman import Doorman
-from roles.boxoffice.seating import Seating
 
 EXPIRES_IN_SECONDS: Final = 30
 """How long a client may use an answer before it asks anew."""
@@ -39,7 +39,7 @@ _ANY_ORIGIN: Final = Cors(origins=None, methods="GET", headers="Authorization")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    seating: Seating
+    desk: Desk
     doorman: Doorman
     metrics: Metrics
 
@@ -53,6 +53,8 @@ class ServersOut(Struct, frozen=True):
 
 async def _needs_session(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
     services = cast(Services, connection.app.state.services)
+    # First, as it costs least: of whoever asks too often Redis need not be asked who it is.
+    services.desk.knock(connection.client.host if connection.client else "", trio.current_time())
     connection.scope["auth"] = await services.doorman.admit(authorization(connection))
 
 
@@ -62,14 +64,14 @@ async def _needs_session(connection: ASGIConnection[Any, Any, Any, State], _: Ba
     tags=["Box Office"],
     guards=[_needs_session],
     security=[SESSION],
-    responses=may_answer(401),
+    responses=may_answer(401, 429),
 )
 async def servers(request: JsonRequest) -> ServersOut:
     """If none of them takes the client it asks again, with exponential backoff and full jitter. With no capacity the
     answer is 503 with the members `servers` (empty) and `retry_after_seconds`: the client connects to nothing until
     then."""
     services = cast(Services, request.app.state.services)
-    return ServersOut(services.seating.servers_for(request.auth, trio.current_time()), EXPIRES_IN_SECONDS)
+    return ServersOut(services.desk.servers_for(request.auth, trio.current_time()), EXPIRES_IN_SECONDS)
 
 
 def _no_capacity_members(problem: Problem) -> Mapping[str, Any] | None:

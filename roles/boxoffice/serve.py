@@ -1,7 +1,8 @@
 """The Box Office as a daemon: a picture of the socket servers, refreshed about every second, and a listener.
 
 Owns: the refreshing; the order of starting and stopping. Promises: while Redis is away the last picture serves for
-`boxoffice.stale_seconds`; requests share that one picture and cost Redis one read, of their session.
+`boxoffice.stale_seconds`; requests share that one picture and cost Redis one read, of their session; a look is one
+round trip, in which offices also learn what their sisters handed out.
 Must not know: how servers are chosen.
 """
 
@@ -13,19 +14,22 @@ from trio import TaskStatus
 
 from pushctl import log
 from pushctl.config.check import check_role
-from pushctl.config.model import Config
+from pushctl.config.model import Boxoffice, Config
 from pushctl.errors import ConfigError, StoreUnavailable
+from pushctl.http.address_rates import AddressRates
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
 from pushctl.metrics import Metrics
+from pushctl.rates import rate_of
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
 from roles.boxoffice.app import Services, build_app
+from roles.boxoffice.desk import Desk
 from roles.boxoffice.doorman import Doorman
-from roles.boxoffice.seating import Seating
+from roles.boxoffice.seating import Rules, Seating
 
 REFRESH_SECONDS = 1.0
 HURRIED_SECONDS = 0.02
@@ -45,10 +49,14 @@ class BoxOfficeRole:
         if mistakes:
             raise ConfigError(mistakes)
         self._config = config
-        self._seating = Seating(max_servers=config.boxoffice.max_servers, stale_seconds=config.boxoffice.stale_seconds)
         # Each office judges for itself who is alive: how lately it asked decides what silence means.
-        self._judge = f"boxoffice-{new_id()}"
         self._tls = Tls.configured(config, "boxoffice")
+        self._name = f"boxoffice-{new_id()}"
+        self._seating = Seating(rules_of(config.boxoffice), name=self._name)
+        self._addresses = AddressRates(
+            rate_of(config.limits.arrivals_per_second_per_address, config.limits.arrivals_burst_per_address),
+            config.limits.exempt_networks,
+        )
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()
@@ -74,7 +82,7 @@ class BoxOfficeRole:
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
-            app = build_app(Services(self._seating, doorman, self.metrics))
+            app = build_app(Services(self._desk(), doorman, self.metrics))
             self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
@@ -85,18 +93,30 @@ class BoxOfficeRole:
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
 
+    def _desk(self) -> Desk:
+        office = self._config.boxoffice
+        return Desk(
+            self._seating,
+            addresses=self._addresses,
+            arrivals=rate_of(office.arrivals_per_second, office.arrivals_burst),
+            now=trio.current_time(),
+            count=lambda reason: self.metrics.refusals.labels(reason).inc(),
+        )
+
     async def _refresh(self, registry: Registry) -> None:
         """Look again about every second; `_looked` is set, and renewed, at every picture that came."""
         fresh = True
         while True:
             asked_at = trio.current_time()
             try:
-                self._seating.look(await registry.servers.picture(self._judge), asked_at)
+                seats = self._seating.handed_out(asked_at)
+                picture, sisters = await registry.offices.look(self._name, seats)
             except StoreUnavailable as error:
                 if fresh:
                     _log.warning("picture_stale", reason=error.detail)
                 fresh = False
             else:
+                self._seating.look(picture, asked_at, sisters)
                 if not fresh:
                     _log.info("picture_fresh")
                 fresh = True
@@ -132,3 +152,7 @@ class BoxOfficeRole:
         if not reasons and self._seating.stale(trio.current_time()):
             reasons.append("the picture of the socket servers is too old")
         return reasons
+
+
+def rules_of(config: Boxoffice) -> Rules:
+    return Rules(config.max_servers, config.stale_seconds, config.capacity_floor_percent / 100, config.zone)

@@ -3,7 +3,7 @@
 Owns: the two tasks of a connection (one reads frames, one writes), its session, and how it ends.
 Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
 is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
-Must not know: trio-websocket (wire.py), where hints come from (hub.py), what to send next (tail.py).
+Must not know: WebSockets (wire.py), where hints come from (hub.py), what to send next (tail.py).
 """
 
 import math
@@ -25,7 +25,7 @@ from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
 from roles.socket.tail import Prepared, Tail
-from roles.socket.wire import Disconnected, Wire
+from roles.socket.wire import Disconnected, Stalled, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +49,8 @@ class Ending:
     detail: str
     last: bytes | None
     """A frame to send before the close."""
+    by_peer: bool = False
+    """It chose the code."""
 
 
 class SlowConsumer(Problem):
@@ -74,6 +76,8 @@ class Connection:
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
+        self._ping_due = False
+        self._pong_missed = False
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
         self._ending: Ending | None = None
@@ -86,7 +90,11 @@ class Connection:
         self._writing = trio.CancelScope()
         self._close_by = math.inf
         self.session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
+        self.pong_by = math.inf
+        """When the pong to the ping that was written is overdue."""
         self.next_ping = trio.current_time() + role.config.socket.ping_seconds * random.random()  # noqa: S311 - spread
+        wire.on_pong_owed = self.wake
+        wire.on_pong = self._ponged
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -178,9 +186,18 @@ class Connection:
         return frames.encode(frames.Reconnect(after_ms, "draining"))
 
     def no_pong(self) -> None:
-        """Unless we ourselves do not listen, waiting for Redis, or the writer waits for the peer and judges it."""
-        if not self._waits_for_redis and not self._wire.sending:
+        """Called a second apart while the pong is overdue. Believed at the second time: it may have come, and wait to
+        be read, as we have just been kept from running. Not while we ourselves do not listen, waiting for Redis or not
+        knowing whether we are still who we were, nor while the writer waits for the peer and judges it."""
+        if self._waits_for_redis or self._wire.sending or self._role.heart.absent:
+            self.pong_by = trio.current_time() + self._role.config.socket.pong_seconds
+        elif self._pong_missed:
             self._end(Ending(4004, "no pong", None))
+        else:
+            self._pong_missed = True
+
+    def _ponged(self) -> None:
+        self.pong_by, self._pong_missed = math.inf, False
 
     def _end(self, ending: Ending) -> None:
         """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
@@ -191,7 +208,9 @@ class Connection:
             self.wake()
 
     def _gone(self, gone: Disconnected) -> None:
-        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None))
+        if isinstance(gone, Stalled):
+            self.end(SlowConsumer("this device did not take data for too long"))
+        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None, by_peer=True))
 
     async def _close(self) -> None:
         ending = self._ending or Ending(_DRAINING, "this server stops", None)
@@ -200,11 +219,14 @@ class Connection:
             if ending.last is not None:
                 await self._wire.send(ending.last)
         await self._wire.close(ending.code, ending.detail, by=by)
-        self._role.metrics.closes.labels(str(ending.code)).inc()
+        # A peer may close with any of thousands of codes: no label for each.
+        label = "peer" if ending.by_peer and ending.code >= 3000 else str(ending.code)
+        self._role.metrics.closes.labels(label).inc()
 
-    async def ping(self) -> None:
-        """A WebSocket ping; returns with its pong. Raises Disconnected."""
-        await self._wire.ping()
+    def ping(self) -> None:
+        """Have a WebSocket ping written. Does not wait."""
+        self._ping_due = True
+        self.wake()
 
     def wake(self) -> None:
         self._woken.set()
@@ -242,6 +264,7 @@ class Connection:
                 self._gone(gone)
 
     async def _write_next(self) -> None:
+        await self._keep_alive()
         prepared = self.tail.take()
         if self._pongs:
             self._pongs -= 1
@@ -281,10 +304,18 @@ class Connection:
         self._woken = trio.Event()
 
     async def _send(self, frame: bytes) -> None:
-        """Send one frame. No progress for `stall_seconds` is a slow consumer (4002)."""
+        """Send one frame, and first what is due of pings and pongs."""
         await self._role.present()
-        if not await self._wire.send(frame, stall_seconds=self._role.config.socket.stall_seconds):
-            raise SlowConsumer("this device did not take data for too long")
+        await self._keep_alive()
+        await self._wire.send(frame)
+
+    async def _keep_alive(self) -> None:
+        if self._wire.owes_pong:
+            await self._wire.pong()
+        if self._ping_due:
+            self._ping_due = False
+            self.pong_by = min(self.pong_by, trio.current_time() + self._role.config.socket.pong_seconds)
+            await self._wire.ping()
 
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""

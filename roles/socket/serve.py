@@ -1,14 +1,15 @@
 """The socket role: holds devices' connections and tails their users' logs.
 
-Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; admission.
-Must not know: frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace of a drain (draining.py).
+Owns: the wiring of one socket server: registry, hub, receiver, leases, listener.
+Must not know: who may come in (admission.py), frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace
+of a drain (draining.py).
 """
 
-import random
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,23 +18,25 @@ import trio
 from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
-from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
+from pushctl.errors import LimitReached, Problem, StoreUnavailable, Unreachable
+from pushctl.http.addresses import plain_host
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import Cursor, ServerId, UserId
-from pushctl.inbox import Accounts, Inbox
+from pushctl.inbox import Accounts, Inbox, Session
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.protocol import jobs
-from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, FrameInvalid, encode
+from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, encode
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls, shake_hands
+from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
 from roles.socket.connection import Connection, read_hello
 from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
@@ -42,9 +45,6 @@ from roles.socket.leases import Leases
 from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
-
-REFUSED_SECONDS = 30
-"""A client that was refused comes back after so long, at random up to twice as long."""
 
 
 class SocketRole:
@@ -62,6 +62,7 @@ class SocketRole:
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
         self._tls = Tls.configured(config, "socket")
+        self.admission: Admission
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -75,7 +76,6 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self._streams = 0
         self.guests = 0
         """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
@@ -84,6 +84,7 @@ class SocketRole:
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
         keys = Keys.load(Path(self.config.identity.keys_file))
+        self.admission = Admission(self.config, trio.current_time(), count=self._count_refusal)
         async with open_registry(
             self.config, name=f"socket-{self.id}", installation=keys.installation
         ) as self.registry:
@@ -202,55 +203,74 @@ class SocketRole:
             users=len(self.hub.users),
             drain=self.drainer.now,
             rpc_url=self._rpc_url,
+            zone=self.config.socket.zone,
         )
 
     # --- a fresh connection ------------------------------------------------------------------------------------------
 
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        socket = self.config.socket
-        self._streams += 1
         try:
-            by = trio.current_time() + socket.handshake_seconds
-            plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
-            if plain is not None:
-                await serve_stream(plain, self._answer, by=by, max_message_bytes=socket.max_frame_bytes)
-        finally:
-            self._streams -= 1
+            peer = plain_host(stream.socket.getpeername()[0])
+        except OSError:  # it is gone already
+            await trio.aclose_forcefully(stream)
+            return
+        with self.admission.arrival(peer, trio.current_time()) as guest:
+            if guest is None:
+                await trio.aclose_forcefully(stream)
+            else:
+                await self._welcome(stream, guest)
 
-    async def _answer(self, upgrade: Upgrade) -> None:
+    async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
+        socket = self.config.socket
+        seconds = min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds
+        by = trio.current_time() + seconds
+        plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
+        if plain is None:
+            self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
+            return
+        wrong = await serve_stream(plain, partial(self._answer, guest), by=by, max_message_bytes=socket.max_frame_bytes)
+        if wrong is not None:
+            self._count_refusal(wrong)
+
+    async def _answer(self, guest: Guest, upgrade: Upgrade) -> None:
         try:
-            self._admit(upgrade)
-        except Problem as problem:
-            self.metrics.refusals.labels(problem.code).inc()
-            await upgrade.refuse(problem)
+            self._admit(guest, upgrade)
+        except Refused as refused:
+            await upgrade.refuse(refused.problem)
             return
         self.guests += 1
         try:
             with suppress(Disconnected):
-                await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+                wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
+                await self._serve_wire(wire)
         finally:
             self.guests -= 1
             self.drainer.somebody_left()
 
-    def _admit(self, upgrade: Upgrade) -> None:
-        """Before any WebSocket cost. Raises the Problem to refuse with."""
+    def _admit(self, guest: Guest, upgrade: Upgrade) -> None:
+        """Before any WebSocket cost. Raises Refused."""
+        self.admission.introduce(guest, upgrade.headers, trio.current_time())
         if self._state != "ready" or self.draining:
-            raise Overloaded("this server takes no connections now; ask the Box Office", retry_after_seconds=_later())
-        if self._streams > self.config.socket.max_connections:
-            raise Overloaded("this server is full; ask the Box Office", retry_after_seconds=_later())
-        allowed = self.config.socket.origins
-        if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):
-            raise Forbidden("pages of this origin may not connect here", field="Origin")
-        if not upgrade.key_is_valid:
-            raise FrameInvalid("expected 16 bytes in base64", field="Sec-WebSocket-Key")
-        if SUBPROTOCOL not in upgrade.subprotocols:
-            raise FrameInvalid(f"offer the subprotocol {SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
+            reason: Reason = "draining" if self.draining else "not_ready"
+            raise self.admission.later(reason, "this server takes no connections now; ask the Box Office")
+                "draining" if self.draining else "not_ready", "this server takes no connections now; ask the Box Office"
+            )
+        self.admission.examine(
+            origin=upgrade.origin,
+            own_origin=origin_of(self._url),
+            key_is_valid=upgrade.key_is_valid,
+            subprotocols=upgrade.subprotocols,
+        )
+
+    def _count_refusal(self, reason: Reason) -> None:
+        self.metrics.refusals.labels(reason).inc()
 
     async def _serve_wire(self, wire: Wire) -> None:
         """From the accepted upgrade to the close."""
         try:
             hello = await read_hello(wire, self.config.socket.hello_seconds)
             session = await self.accounts.session_of_token(hello.token)
+            self._check_user(session)
         except Problem as problem:
             error = ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)
             with trio.move_on_after(CLOSE_SECONDS), suppress(Disconnected):
@@ -266,6 +286,12 @@ class SocketRole:
         finally:
             self.metrics.connections.dec()
             self.log.info("disconnected", user=session.user, device=session.device, connection=connection.id)
+
+    def _check_user(self, session: Session) -> None:
+        """Raises LimitReached. The same device's older connections do not count: they are about to be displaced."""
+        others = {connection.device for connection in self.hub.of(session.user)} - {session.device}
+        if len(others) >= self.config.limits.connections_per_user:
+            raise LimitReached("this user has too many devices connected here")
 
     # --- what connections need ---------------------------------------------------------------------------------------
 
@@ -304,10 +330,6 @@ class SocketRole:
     def seconds_left(self, expires_at_ms: int) -> float:
         """How long a session still lasts, by this host's clock; reconcile asks the registry too."""
         return max(0.0, (expires_at_ms - system_clock()) / 1000)
-
-
-def _later() -> int:
-    return random.randrange(REFUSED_SECONDS, 2 * REFUSED_SECONDS)  # noqa: S311 - spread
 
 
 def origin_of(url: str) -> str:

@@ -62,6 +62,7 @@ async def socket_process(
         "api.public_url": config.api.public_url,
         "identity.keys_file": config.identity.keys_file,
         "log.format": "json",
+        "limits.exempt_networks": ",".join(config.limits.exempt_networks),
         "socket.id": name,
         "socket.listen": f"127.0.0.1:{port}",
         "socket.public_url": url,

@@ -16,6 +16,7 @@ from pushctl.ids import START, ConnectionId, Cursor, MessageRef, ServerId, Sessi
 from pushctl.inbox.accounts import Accounts
 from pushctl.registry import Registry, keys, open_registry
 from pushctl.registry.keys import MAX_STUBS, shard_of
+from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
@@ -52,6 +53,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "volatile": config.messages.max_lifetime_seconds * 1000 + LOG_MARGIN_MS + DAY_MS,
         "a day": TOMBSTONE_MS,
         "30 min": LEASE_MS,
+        "a minute": 60_000,
         "5 min": 300_000,
         "the session": config.identity.session_seconds * 1000,
         "the assertion": 3_600_000,
@@ -140,7 +142,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
-    await registry.servers.picture("judge")
+    await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
     registry.jobs.put(ADA, b"job")
     await registry.jobs.join("router", registry.jobs.partition_of(ADA))

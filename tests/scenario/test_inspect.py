@@ -155,7 +155,8 @@ async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> Non
     url = msgspec.convert(await report(office, "push-url", push_url), PushUrlReport)
     message = msgspec.convert(await report(office, "message", sent.headers["location"]), MessageReport)
     server = ServerReport(
-        "2026-01-01T00:00:00.000Z", LONG, "ready", True, 10, f"wss://{LONG}/", f"http://{LONG}/", 1, 10, 1, 1, 1, 2,
+        "2026-01-01T00:00:00.000Z", LONG, "ready", True, 10, f"wss://{LONG}/", f"http://{LONG}/", LONG, 1, 10, 1, 1, 1,
+        2,
         "0", "then", 1, DrainStats(LONG, "then", 300, 1), "names it", 1, 1, [], [LONG],
     )  # fmt: skip
     views: list[tuple[Callable[[Any], RenderableType], Any]] = [
