@@ -253,8 +253,6 @@ class SocketRole:
         if self._state != "ready" or self.draining:
             reason: Reason = "draining" if self.draining else "not_ready"
             raise self.admission.later(reason, "this server takes no connections now; ask the Box Office")
-                "draining" if self.draining else "not_ready", "this server takes no connections now; ask the Box Office"
-            )
         self.admission.examine(
             origin=upgrade.origin,
             own_origin=origin_of(self._url),
