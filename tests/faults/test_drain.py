@@ -38,7 +38,7 @@ def frame(text: str) -> bytes:
     return b"\x81\xfe" + len(body).to_bytes(2, "big") + b"\0\0\0\0" + body
 
 
-@pytest.mark.parametrize("drain_seconds", [1.0, 4.0])
+@pytest.mark.parametrize("drain_seconds", [0.5, 4.0])
 async def test_sigterm_ends_within_drain_seconds_whatever_peers_do(
     config: Config, folder: Path, drain_seconds: float
 ) -> None:
