@@ -50,13 +50,13 @@ class BoxOfficeRole:
             raise ConfigError(mistakes)
         self._config = config
         # Each office judges for itself who is alive: how lately it asked decides what silence means.
-        self._tls = Tls.configured(config, "boxoffice")
         self._name = f"boxoffice-{new_id()}"
         self._seating = Seating(rules_of(config.boxoffice), name=self._name)
         self._addresses = AddressRates(
             rate_of(config.limits.arrivals_per_second_per_address, config.limits.arrivals_burst_per_address),
             config.limits.exempt_networks,
         )
+        self._tls = Tls.configured(config, "boxoffice")
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()

@@ -104,7 +104,7 @@ class Draining:
         await self._until(lambda: not self._role.hub.connections)
         with trio.move_on_at(self.close_by()):
             # Those who have not said hello yet, too; who has not even shaken hands is not waited for.
-            await self._until(lambda: not self._role.guests)
+            await self._until(lambda: not self._role.streams)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

@@ -61,8 +61,8 @@ class SocketRole:
         self.drain_seconds = config.socket.drain_seconds
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
-        self._tls = Tls.configured(config, "socket")
         self.admission: Admission
+        self._tls = Tls.configured(config, "socket")
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -76,8 +76,8 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self.guests = 0
-        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
+        self.streams = 0
+        """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -228,7 +228,8 @@ class SocketRole:
         if plain is None:
             self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
             return
-        wrong = await serve_stream(plain, partial(self._answer, guest), by=by, max_message_bytes=socket.max_frame_bytes)
+        answer = partial(self._answer, guest)
+        wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
         if wrong is not None:
             self._count_refusal(wrong)
 
@@ -238,13 +239,13 @@ class SocketRole:
         except Refused as refused:
             await upgrade.refuse(refused.problem)
             return
-        self.guests += 1
+        self.streams += 1
         try:
             with suppress(Disconnected):
                 wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
                 await self._serve_wire(wire)
         finally:
-            self.guests -= 1
+            self.streams -= 1
             self.drainer.somebody_left()
 
     def _admit(self, guest: Guest, upgrade: Upgrade) -> None:

@@ -1,6 +1,7 @@
 """A socket server as a process of its own, beside a service in this one: for what only the kernel can do to it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,13 @@ class SocketProcess:
     @property
     def said(self) -> str:
         return self._log.read_text()
+
+    def rss_bytes(self) -> int:
+        """Memory that is its own now."""
+        (line,) = re.findall(
+            r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text(), re.MULTILINE
+        )
+        return int(line) * 1024
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)

@@ -93,8 +93,15 @@ def close_code(received: bytes) -> int | None:
     return code
 
 
-async def raw_peer(url: str) -> RawPeer:
+async def raw_peer(url: str, *, receive_buffer: int | None = None, source: str | None = None) -> RawPeer:
+    """`receive_buffer`: bytes that the kernel takes for a peer that does not read. `source`: its address."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
-    return RawPeer(await trio.open_tcp_stream(parts.hostname, parts.port))
+    sock = trio.socket.socket()
+    if receive_buffer is not None:
+        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+    if source is not None:
+        await sock.bind((source, 0))
+    await sock.connect((parts.hostname, parts.port))
+    return RawPeer(trio.SocketStream(sock))
