@@ -45,6 +45,7 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.http_server
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
+	$(BIN)/python -m tests.benchmarks.storm_simulation
 
 ci: test ## test, what is slow or needs Debian's packages, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }

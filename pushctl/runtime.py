@@ -209,7 +209,7 @@ async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> 
             stop.set()
 
 
-def raise_open_file_limit(needed: int) -> float:
+def raise_open_file_limit(needed: int = 0) -> float:
     """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit; says so
     in the log if fewer than `needed`."""
     limit = _raised()

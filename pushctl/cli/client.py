@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import examples
+from pushctl.cli import client_swarm, examples
 from pushctl.cli.device import DEFAULT_URLS, print_one, say, shower, whole_id, with_phone
 from pushctl.cli.values import duration, first_line_of, icon, server_url, site, text
 from pushctl.client.foreign import printable
@@ -33,6 +33,7 @@ app = typer.Typer(
         "pushctl client run                             # the live screen",
         "pushctl client login alice --profile phone     # a second device of the same user",
         "pushctl client listen --profile phone --json --count 1 --for 30s",
+        "pushctl client swarm --users 1000 --duration 2m   # many devices at once, and what became of them",
     ),
 )
 
@@ -336,3 +337,6 @@ def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> N
         await watch(phone, min_urgency)
 
     with_phone(profile, act)
+
+
+app.command(epilog=client_swarm.EXAMPLES)(client_swarm.swarm)

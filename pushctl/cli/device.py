@@ -47,10 +47,15 @@ def with_phone(
 
 
 def _url(setting: str, flag: str | None, store: "Store") -> str:
+    return said_url(setting, flag) or store.setting(setting) or DEFAULT_URLS[setting]
+
+
+def said_url(setting: str, flag: str | None) -> str | None:
+    """What the flag says, or the environment."""
     from_environment = os.environ.get(URL_VARIABLES[setting])
     if flag is None and from_environment:
-        flag = server_url(from_environment)
-    return flag or store.setting(setting) or DEFAULT_URLS[setting]
+        return server_url(from_environment)
+    return flag
 
 
 def whole_id(phone: "Phone", beginning: str) -> str:

@@ -21,10 +21,9 @@ from pushctl import cli, embedded
 from pushctl.config.check import check_role, dev_idp_on, files_needed, tls_on
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES, Config, RoleName
-from pushctl.config.schema import changed, is_loopback, join_address, keys
+from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, keys
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
-from pushctl.http.addresses import LOOPBACK
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
 from pushctl.tls import Tls

@@ -1,4 +1,4 @@
-"""What people type, turned into values: durations, sites, icons, text from a file. And ages, the other way.
+"""What people type, turned into values: durations, rates, sites, icons, text from a file. And ages, the other way.
 
 Owns: the spelling of values on the command line, the same in every command.
 Promises: whatever is typed, the value comes back or typer.BadParameter says what was expected (exit 2).
@@ -7,6 +7,7 @@ Must not know: what the values are for.
 
 import base64
 import getpass
+import math
 import os
 import platform
 import re
@@ -26,6 +27,9 @@ MAX_ICON_BYTES: Final = 16 * 1024
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
+_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
+_SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
+
 _IMAGES: Final = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -44,6 +48,27 @@ def duration(value: str | float) -> float:
     if match is None:
         raise typer.BadParameter(f"{value!r} is not a duration: write 500ms, 5s, 10m, 2h or 3d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def rate(value: str | float) -> float:
+    """How many a second, from `100/s`, `600/m` or `1000/h`."""
+    if isinstance(value, float | int):
+        return float(value)
+    match = _RATE.fullmatch(value.strip())
+    if match is None or not float(match[1]):
+        raise typer.BadParameter(f"{value!r} is not a rate: write 100/s, 600/m or 1000/h")
+    return float(match[1]) / _UNITS[match[2]]
+
+
+def share(value: str | float) -> float:
+    """A part of the whole, 0 to 1, from `25%` or `0.25`."""
+    if isinstance(value, float | int):
+        return float(value)
+    match = _SHARE.fullmatch(value.strip())
+    part = float(match[1]) / (100 if match[2] else 1) if match else math.inf
+    if part > 1:
+        raise typer.BadParameter(f"{value!r} is not a share: write 25% or 0.25")
+    return part
 
 
 def whole_seconds(value: str | int) -> int:

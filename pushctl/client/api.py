@@ -17,6 +17,9 @@ from pushctl.errors import Failed
 from pushctl.protocol import frames
 from pushctl.protocol.frames import PushUrl
 
+PAGE: Final = 500
+"""Messages asked for at once: as many as the service gives."""
+
 READ_BATCH: Final = 200
 """Ids of messages said to be read at once. With the longest ids there may be (256 characters) that stays below the
 64 KiB that servers take in one body or frame, whatever number of ids they allow."""
@@ -45,6 +48,11 @@ class _Certificate(Struct, frozen=True):
 
 class _PushUrls(Struct, frozen=True):
     push_urls: list[PushUrl]
+
+
+class _Messages(Struct, frozen=True):
+    messages: list[frames.Message]
+    next: str | None
 
 
 class _Mode(Struct, frozen=True):
@@ -82,6 +90,10 @@ class Api:
     async def logout(self, token: str) -> None:
         await self._send("DELETE", "/v1/login", token=token)
 
+    async def delete_account(self, token: str) -> None:
+        """All that is stored for the user goes."""
+        await self._send("DELETE", "/v1/account", token=token)
+
     async def push_urls(self, token: str) -> list[PushUrl]:
         found: _PushUrls = decoded(await self._send("GET", "/v1/push-urls", token=token), _PushUrls)
         return found.push_urls
@@ -95,6 +107,18 @@ class Api:
     async def revoke(self, token: str, push_url_id: str) -> None:
         """Refused with 404 if it is not (any more) one of the user's."""
         await self._send("DELETE", f"/v1/push-urls/{push_url_id}", token=token)
+
+    async def unread(self, token: str) -> list[frames.Message]:
+        """All that the service holds unread for this user, oldest first."""
+        found: list[frames.Message] = []
+        since: str | None = None
+        while True:
+            params = {"limit": str(PAGE)} | ({} if since is None else {"since": since})
+            page: _Messages = decoded(await self._send("GET", "/v1/messages", token=token, params=params), _Messages)
+            found += page.messages
+            since = page.next
+            if since is None:
+                return found
 
     async def read(self, token: str, ids: Sequence[str]) -> int:
         """How many of them were unread until now."""

@@ -24,6 +24,9 @@ from pushctl.protocol.frames import ClientFrame, FrameInvalid, Urgency
 
 WELCOME_SECONDS: Final = 10.0
 PONG_SECONDS: Final = 20.0
+LEAST_PING_SECONDS: Final = 1.0
+"""However often the server says that it pings."""
+
 GOODBYE_SECONDS: Final = 1.0
 """For the last ack."""
 
@@ -91,6 +94,8 @@ class Connection:
                         return frame
                     if isinstance(frame, frames.ErrorFrame):
                         self._last_error = frame
+                    if isinstance(frame, frames.Reconnect):
+                        self._asked_to_leave(frame.after_ms)
             except trio_websocket.ConnectionClosed as closed:
                 return self._ended(closed)
             except FrameInvalid as error:
@@ -127,8 +132,7 @@ class Connection:
                     case frames.Ping():
                         await self._send(frames.Pong())
                     case frames.Reconnect(after_ms):
-                        self.leave_at = trio.current_time() + max(after_ms, 0) / 1000
-                        self._leave_asked.set()
+                        self._asked_to_leave(after_ms)
                     case frames.ErrorFrame():
                         self._last_error = frame
                     case _:
@@ -153,6 +157,10 @@ class Connection:
 
     async def _receive(self) -> frames.ServerFrame | None:
         return frames.decode_server_frame(await self._socket.get_message())
+
+    def _asked_to_leave(self, after_ms: int) -> None:
+        self.leave_at = trio.current_time() + max(after_ms, 0) / 1000
+        self._leave_asked.set()
 
     def _ended(self, closed: trio_websocket.ConnectionClosed) -> Ended:
         code = closed.reason.code if closed.reason is not None else NO_CODE

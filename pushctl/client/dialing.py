@@ -10,7 +10,7 @@ first, and does not say why a TLS handshake failed.
 """
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,19 +34,29 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class NotConnected(Exception):
-    """The server did not take us. `retry_after_seconds`: of a full one (503). For phone.py only."""
+    """The server did not take us. `status`: of its answer, if that was one; `retry_after_seconds`: of a full one (503).
 
-    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
+    For phone.py and member.py only.
+    """
+
+    def __init__(self, reason: str, retry_after_seconds: float | None = None, status: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+        self.status = status
+
+
+def rejected(status: int, headers: Iterable[tuple[bytes, bytes]]) -> NotConnected:
+    """An answer to the upgrade that is not 101."""
+    fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+    return NotConnected(f"answered {status}", retry_after(fields), status)
 
 
 @asynccontextmanager
 async def dial(url: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
     """The open WebSocket, closed at the end. Raises NotConnected before the block or, if the peer breaks the protocol
     of WebSocket itself, in its place."""
-    stream = await _open_stream(url)
+    stream = await open_stream(url)
     try:
         async with trio.open_nursery() as nursery:
             socket = await _upgrade(nursery, stream, url)
@@ -65,7 +75,8 @@ async def dial(url: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
         await trio.aclose_forcefully(stream)
 
 
-async def _open_stream(url: str) -> Stream:
+async def open_stream(url: str) -> Stream:
+    """TCP, and TLS for wss://, to the server of a WebSocket URL. Raises NotConnected."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
@@ -114,8 +125,7 @@ def _named(error: Exception) -> Exception:
     """What the library's reader raises, as NotConnected; anything else as it is."""
     match error:
         case trio_websocket.ConnectionRejected():
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-            return NotConnected(f"answered {error.status_code}", retry_after(headers))
+            return rejected(error.status_code, error.headers)
         case trio_websocket.HandshakeError() | wsproto.utilities.ProtocolError():
             # The latter when, say, a ping arrives after we said Close.
             return NotConnected(cause_of(error))

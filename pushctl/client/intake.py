@@ -3,19 +3,40 @@
 Owns: the pages of a snapshot until the last one is there, and which cursor may be acknowledged.
 Promises: a snapshot is applied whole or not at all; nothing is acknowledged that is not in the store; a server that
 mixes other events into a snapshot is refused (FrameInvalid), because its cursor would then claim too much.
-Must not know: sockets, time, who displays.
+Must not know: sockets, time, who displays, what keeps it (a database, or less).
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from pushctl.client import events
-from pushctl.client.store import Store
 from pushctl.protocol import frames
 from pushctl.protocol.frames import FrameInvalid, Urgency
+
+
+class Keeper(Protocol):
+    """What keeps what a device was told: a Store, or a ledger of a swarm. Each call is all or nothing."""
+
+    def apply_event(self, event: frames.Event, min_urgency: Urgency) -> list[events.Event]: ...
+
+    def apply_delta(self, page: frames.DeltaFrame, min_urgency: Urgency) -> list[events.Event]: ...
+
+    def apply_snapshot(self, pages: Sequence[frames.SnapshotFrame]) -> list[events.Event]: ...
 
 
 class Intake:
     """Of one connection, or of one sync over HTTP: made anew for the next."""
 
-    def __init__(self, store: Store, min_urgency: Urgency) -> None:
+    __slots__ = (
+        "_delta_events",
+        "_min_urgency",
+        "_pages",
+        "_store",
+        "frames_unacknowledged",
+        "unacknowledged",
+    )
+
+    def __init__(self, store: Keeper, min_urgency: Urgency) -> None:
         self._store = store
         self._min_urgency = min_urgency
         self._pages: list[frames.SnapshotFrame] = []

@@ -6,7 +6,7 @@ Must not know: the store, sessions, whether an assertion will be believed.
 
 import json
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -15,6 +15,9 @@ from pushctl.client.http import Refused
 from pushctl.clock import Clock
 from pushctl.errors import Failed
 from pushctl.ids import unb64url
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 CERTIFICATE_SECONDS: Final = 3600
 ASSERTION_MS: Final = 120_000
@@ -27,7 +30,15 @@ async def dev_assertion(api: Api, name: str, clock: Clock) -> str:
 
     Failed if the name is none of the provider's, or if the service has the provider off.
     """
-    from pushctl.identity.browserid_make import make_assertion, make_bundle, make_key, public_key_json
+    from pushctl.identity.browserid_make import make_key
+
+    local_part_of(name)  # before the key is made
+    key = await trio.to_thread.run_sync(make_key)  # 60 ms of CPU and more: too long for the event loop
+    return assertion_by(key, await dev_certificate(api, name, key), api.audience, clock)
+
+
+def local_part_of(name: str) -> str:
+    """Failed if the name is none of the development identity provider's."""
     from pushctl.identity.issuers import DEV_IDP_DOMAIN
 
     local_part = name.removesuffix(f"@{DEV_IDP_DOMAIN}")
@@ -36,9 +47,17 @@ async def dev_assertion(api: Api, name: str, clock: Clock) -> str:
             f"the development identity provider knows names such as alice, not {name!r}: use letters, digits, '_', '.',"
             " '+', '-', or log in with --assertion"
         )
-    key = await trio.to_thread.run_sync(make_key)  # 60 ms of CPU and more: too long for the event loop
+    return local_part
+
+
+async def dev_certificate(api: Api, name: str, key: "RSAPrivateKey") -> str:
+    """The provider's word that `name` holds `key`, good for CERTIFICATE_SECONDS. Failed as `dev_assertion`."""
+    from pushctl.identity.browserid_make import public_key_json
+    from pushctl.identity.issuers import DEV_IDP_DOMAIN
+
+    email = f"{local_part_of(name)}@{DEV_IDP_DOMAIN}"
     try:
-        certificate = await api.certificate(f"{local_part}@{DEV_IDP_DOMAIN}", public_key_json(key), CERTIFICATE_SECONDS)
+        return await api.certificate(email, public_key_json(key), CERTIFICATE_SECONDS)
     except Refused as refused:
         if refused.status == 404:
             raise Failed(
@@ -46,7 +65,13 @@ async def dev_assertion(api: Api, name: str, clock: Clock) -> str:
                 " the right --api"
             ) from None
         raise
-    return make_bundle(certificate, make_assertion(key, audience=api.audience, expires_at_ms=clock() + ASSERTION_MS))
+
+
+def assertion_by(key: "RSAPrivateKey", certificate: str, audience: str, clock: Clock) -> str:
+    """A backed assertion by whoever holds `key`: one certificate backs any number of them."""
+    from pushctl.identity.browserid_make import make_assertion, make_bundle
+
+    return make_bundle(certificate, make_assertion(key, audience=audience, expires_at_ms=clock() + ASSERTION_MS))
 
 
 def account_of(assertion: str) -> str:

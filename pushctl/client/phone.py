@@ -9,16 +9,16 @@ Must not know: terminals and how events are shown.
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import random as uniform
-from typing import Final
 
 import httpx
 import trio
 
 from pushctl.client import events
 from pushctl.client.api import Api
-from pushctl.client.connection import NO_CODE, Connection, Ended
+from pushctl.client.asking import ask_box_office
+from pushctl.client.connection import LEAST_PING_SECONDS, NO_CODE, Connection, Ended
 from pushctl.client.dialing import NotConnected, dial
-from pushctl.client.http import LoginNeeded, NoRoom, Refused, open_client
+from pushctl.client.http import LoginNeeded, Refused, open_client
 from pushctl.client.intake import Intake
 from pushctl.client.login import account_of, dev_assertion
 from pushctl.client.store import Session, Store
@@ -26,9 +26,6 @@ from pushctl.clock import Clock, system_clock
 from pushctl.errors import Failed, PushctlError, Unreachable
 from pushctl.protocol.frames import PushUrl, Urgency
 from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
-
-LEAST_PING_SECONDS: Final = 1.0
-"""However often the server says that it pings."""
 
 Watchers = trio.MemorySendChannel[events.Event]
 
@@ -189,21 +186,9 @@ class Phone:
 
     async def _ask(self, peer: Peer, watchers: Watchers, keep_trying: bool) -> Step:
         """The Box Office, for a list of servers."""
-        try:
-            answer = await self._api.servers(self._token())
-        except PushctlError as error:
-            match error:
-                case NoRoom(status=status, retry_after_seconds=seconds):
-                    step = peer.box_office_refused(status, seconds)
-                case Refused(status=status):
-                    step = peer.box_office_refused(status, None)
-                case _:
-                    step = peer.box_office_unreachable()
+        step, error = await ask_box_office(self._api, self._token(), peer)
+        if error is not None:
             await self._report(watchers, error, step, keep_trying)
-            return step
-        step = peer.offered(answer.servers, answer.expires_in_seconds, trio.current_time())
-        if isinstance(step, AskBoxOffice):
-            await self._report(watchers, Unreachable("the Box Office knows no server that has room"), step, keep_trying)
         return step
 
     async def _visit(self, peer: Peer, url: str, watchers: Watchers, min_urgency: Urgency, keep_trying: bool) -> Step:

@@ -199,6 +199,10 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""The networks that only this machine is in."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a listener bound to `host`."""
     if host == "localhost":

@@ -11,15 +11,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
 
 from pushctl.errors import ConfigError
 
 Address = tuple[str, int]
 """Host and port; port 0 where nobody said it."""
-
-LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-"""This machine, as networks."""
 
 _V4_NODE = re.compile(r"(?P<host>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
 _V6_NODE = re.compile(r"\[(?P<host>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{1,5}))?")

@@ -8,7 +8,6 @@ Must not know: sockets, HTTP, the host's clock or its randomness. It is told wha
 any clock that only goes forward) and answers with one `Step`.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -69,15 +68,34 @@ _FINAL_REASONS: Final = {
 }
 
 
+def full_jitter(failures: int, random: Callable[[], float]) -> float:
+    """Seconds to wait after so many failures: anywhere between nothing and a ceiling that doubles with each of them."""
+    return min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 16)) * random()
+
+
 class Peer:
     """One device looking for its place. Feed it what happens; do what it says."""
+
+    # There may be ten thousand of them in one process (client/fleet.py).
+    __slots__ = (
+        "_failures",
+        "_held_until",
+        "_offer",
+        "_offer_ends",
+        "_random",
+        "_replaced_at",
+        "_return_at",
+        "_trying",
+        "_untried",
+        "_welcomed_at",
+    )
 
     def __init__(self, random: Callable[[], float]) -> None:
         """`random`: a number in [0, 1), new at each call."""
         self._random = random
         self._failures = 0
         self._offer: tuple[str, ...] = ()
-        self._untried: deque[str] = deque()
+        self._untried: list[str] = []
         self._trying: str | None = None
         self._offer_ends = 0.0
         self._held_until: dict[str, float] = {}
@@ -96,7 +114,7 @@ class Peer:
         """The Box Office named these servers, in this order, good for so long."""
         self._held_until = {url: until for url, until in self._held_until.items() if until > now}
         self._offer = tuple(dict.fromkeys(servers))
-        self._untried = deque(self._offer)
+        self._untried = list(self._offer)
         self._offer_ends = now + expires_in_seconds
         return self._next_server(now)
 
@@ -116,6 +134,7 @@ class Peer:
 
     def server_failed(self, now: float, retry_after_seconds: float | None = None) -> Step:
         """The server last tried did not say welcome: unreachable, full (503 and Retry-After), or silent."""
+        self._return_at = None
         if retry_after_seconds is not None and self._trying is not None:
             self._held_until[self._trying] = now + self._obeyed(retry_after_seconds)
         return self._next_server(now)
@@ -142,10 +161,8 @@ class Peer:
             return self._replaced(now)
         if 4500 <= code <= 4999:
             return self._stop(code, _FINAL_REASONS.get(code, "the server asks not to come back without a change"))
-        if welcomed_at is None:
-            return self._next_server(now)
         if return_at is None:
-            return AskBoxOffice(self._backoff())
+            return self._next_server(now) if welcomed_at is None else AskBoxOffice(self._backoff())
         # The server chose the moment, spread over its devices, so a good connection needs no jitter of our own; one
         # that had hardly begun does, or a server that sends everybody away at once would keep us in a tight circle.
         return AskBoxOffice(max(0.0, return_at - now) + (0.0 if lasted else self._backoff()))
@@ -154,7 +171,7 @@ class Peer:
 
     def _next_server(self, now: float) -> Step:
         while self._untried and now < self._offer_ends:
-            url = self._untried.popleft()
+            url = self._untried.pop(0)
             if self._held_until.get(url, now) <= now:
                 self._trying = url
                 return TryServer(url)
@@ -181,10 +198,8 @@ class Peer:
         self._trying = None
 
     def _backoff(self) -> float:
-        """Full jitter: anywhere between nothing and the present ceiling, which doubles with every failure."""
-        ceiling = min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(self._failures, 16))
         self._failures += 1
-        return ceiling * self._random()
+        return full_jitter(self._failures - 1, self._random)
 
     @staticmethod
     def _obeyed(retry_after_seconds: float | None) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from pushctl.config.model import Config, DevIdp, RoleName
-from pushctl.http.addresses import LOOPBACK
+from pushctl.config.schema import LOOPBACK
 from pushctl.identity.keys import Keys
 from pushctl.runtime import Ready, Role, run_role
 
@@ -32,9 +32,10 @@ class Running:
     roles: dict[str, Role]
 
 
-def for_tests(config: Config, folder: Path) -> Config:
-    """Free ports, fresh keys in `folder`, the development identity provider, short drains; limits by address leave this
-    machine alone, unless the configuration names others they leave alone."""
+def for_tests(config: Config, folder: Path, *, exempt_loopback: bool = True) -> Config:
+    """Free ports, fresh keys in `folder`, the development identity provider, short drains. `exempt_loopback`: as in
+    `serve all`, this machine is not counted by address, unless the configuration names who is not."""
+    exempt = LOOPBACK if exempt_loopback else ()
     keys_file = folder / "keys.toml"
     if not keys_file.exists():
         Keys.generate().write(keys_file)
@@ -52,7 +53,7 @@ def for_tests(config: Config, folder: Path) -> Config:
         ),
         router=replace(config.router, admin_listen=here, drain_seconds=3),
         gc=replace(config.gc, admin_listen=here, drain_seconds=3),
-        limits=replace(config.limits, exempt_networks=config.limits.exempt_networks or LOOPBACK),
+        limits=replace(config.limits, exempt_networks=config.limits.exempt_networks or exempt),
         identity=replace(
             config.identity, environment="development", keys_file=str(keys_file), dev_idp=DevIdp(enabled=True)
         ),
@@ -60,11 +61,14 @@ def for_tests(config: Config, folder: Path) -> Config:
 
 
 @asynccontextmanager
-async def running(config: Config, *, sockets: int = 2, without: Collection[RoleName] = ()) -> AsyncIterator[Running]:
-    """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them at the end."""
+async def running(
+    config: Config, *, sockets: int = 2, without: Collection[RoleName] = (), exempt_loopback: bool = True
+) -> AsyncIterator[Running]:
+    """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them at the end.
+    `exempt_loopback`: see for_tests."""
     stop = trio.Event()
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
-        config = for_tests(config, Path(folder))
+        config = for_tests(config, Path(folder), exempt_loopback=exempt_loopback)
         roles: dict[str, Role] = {}
         ready: dict[str, Ready] = {}
         async with trio.open_nursery() as nursery:

@@ -65,7 +65,6 @@ class Desk:
         servers = self._seating.servers_for(who, now)
         if not servers:
             raise self._no_capacity("no_capacity", who, now, "no socket server has room")
-        self._waiting.served(who)
         return servers
 
     def _no_capacity(self, reason: Refusal, who: str, now: float, detail: str) -> NoCapacity:

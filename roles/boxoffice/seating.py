@@ -32,7 +32,7 @@ MAX_SEATS: Final = 100_000
 
 STEP_MS: Final = 200
 OLDEST_MS: Final = 10_000
-"""Seats are told to sisters by age in such steps, as younger than they are; at most so many are 50 for each server."""
+"""Seats are told to sisters by age in such steps, never as older than they are: at most 51 numbers for each server."""
 
 
 _Rank = tuple[bool, float, float, ServerId]

@@ -46,10 +46,6 @@ class Waiting:
             self._forget(now)
         return max(1, ceil(due - now))
 
-    def served(self, who: str) -> None:
-        """It waits no more."""
-        self._due.pop(who, None)
-
     def _appointment(self, now: float) -> float:
         self._last = max(self._last + self._seconds_each, now + SHORTEST_SECONDS)
         if self._last > now + LONGEST_SECONDS:

@@ -103,7 +103,7 @@ class Draining:
             connection.leave_now()
         await self._until(lambda: not self._role.hub.connections)
         with trio.move_on_at(self.close_by()):
-            # Those who have not said hello yet, too: what they begin now is answered, but not waited for.
+            # Those who have not said hello yet, too; who has not even shaken hands is not waited for.
             await self._until(lambda: not self._role.streams)
 
     # --- how ---------------------------------------------------------------------------------------------------------

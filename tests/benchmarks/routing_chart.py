@@ -1,37 +1,24 @@
-"""The costs of the routing strategies as a drawing: SVG, written by hand.
+"""The costs of the routing strategies as a drawing (chart.py).
 
-Owns: the looks. Promises: well-formed; readable on light and on dark ground, in colour and without; what it shows is
-also said in words (title, desc). Must not know: how anything was measured.
+Must not know: how anything was measured.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import ceil, log10
+from collections.abc import Iterable, Iterator, Mapping
 from xml.sax.saxutils import escape
 
+from tests.benchmarks.chart import BLUE, GREEN, RED, TICKS, drawing, labels, nice
 from tests.benchmarks.routing_report import Curve
 
 WIDTH, HEIGHT = 760, 340
 TOP, BOTTOM = 50, 280
 LEFT, PANEL, GAP = 60, 240, 130
-LABEL_PX = 14
-"""Between two labels of lines, at least."""
 
-TICKS = 5
-
-# Neither is drawn for one ground only: each has a contrast of 3 or more on white and on near black.
 LOOKS = {
-    "rpc": ("#d1603d", "none", "circle"),
-    "channel": ("#3d85c6", "7 4", "square"),
-    "broadcast": ("#5a9a57", "2 4", "diamond"),
+    "rpc": (RED, "none", "circle"),
+    "channel": (BLUE, "7 4", "square"),
+    "broadcast": (GREEN, "2 4", "diamond"),
 }
 """Of each line: colour, dashes, marks."""
-
-_STYLE = """
-  svg { color: #59636e; font: 12px system-ui, sans-serif }
-  @media (prefers-color-scheme: dark) { svg { color: #9da7b1 } }
-  text { fill: currentColor } .name { font-size: 14px; font-weight: 600 }
-  .axis { stroke: currentColor } .grid { stroke: currentColor; stroke-opacity: .2 }
-"""
 
 PANELS = {
     "sparse": "sparse: each user on one server",
@@ -47,24 +34,14 @@ def chart(by_density: Mapping[str, Mapping[str, Curve]]) -> str:
         for at, (density, curves) in enumerate(by_density.items())
         for line in _Panel(density, LEFT + at * (PANEL + GAP), top, curves).draw()
     ]
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title desc">',
-        '<title id="title">CPU per delivered message of the routing strategies, by number of socket servers</title>',
-        f'<desc id="desc">{escape(_in_words(by_density))}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<text x="{LEFT - 45}" y="20">µs of CPU per delivered message: router, socket servers and Redis</text>',
-        *panels,
-        "</svg>",
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def nice(largest: float) -> float:
-    """The end of a scale that has room for this: TICKS round steps."""
-    step = largest / TICKS
-    unit = 10.0 ** (ceil(log10(step)) - 1)
-    return TICKS * unit * next(n for n in (1, 2, 2.5, 5, 10) if n * unit >= step * (1 - 1e-9))
+    heading = f'<text x="{LEFT - 45}" y="20">µs of CPU per delivered message: router, socket servers and Redis</text>'
+    return drawing(
+        WIDTH,
+        HEIGHT,
+        title="CPU per delivered message of the routing strategies, by number of socket servers",
+        words=_in_words(by_density),
+        parts=[heading, *panels],
+    )
 
 
 def _in_words(by_density: Mapping[str, Mapping[str, Curve]]) -> str:
@@ -121,11 +98,9 @@ class _Panel:
         yield from (_mark(mark, x, y) for x, y in places)
         yield "</g>"
 
-    def _labels(self) -> Iterator[str]:
-        """Each beside the end of its line, and clear of the others."""
+    def _labels(self) -> Iterable[str]:
         ends = {strategy: self._y(curve[-1][1]) + 4 for strategy, curve in self._curves.items()}
-        for strategy, y in zip(sorted(ends, key=ends.__getitem__), _apart(sorted(ends.values())), strict=True):
-            yield f'<text x="{self._left + PANEL + 4}" y="{y:.1f}" style="fill: {LOOKS[strategy][0]}">{strategy}</text>'
+        return labels(self._left + PANEL + 4, ends, {name: look[0] for name, look in LOOKS.items()}, BOTTOM)
 
 
 def _mark(kind: str, x: float, y: float) -> str:
@@ -133,15 +108,3 @@ def _mark(kind: str, x: float, y: float) -> str:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     turn = f' transform="rotate(45 {x:.1f} {y:.1f})"' if kind == "diamond" else ""
     return f'<rect x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"{turn}/>'
-
-
-def _apart(places: Sequence[float]) -> list[float]:
-    """Rising places, moved as little as needed to be LABEL_PX apart, and none below the axis."""
-    found = list(places)
-    for n in range(1, len(found)):
-        found[n] = max(found[n], found[n - 1] + LABEL_PX)
-    limit = float(BOTTOM)
-    for n in reversed(range(len(found))):
-        found[n] = min(found[n], limit)
-        limit = found[n] - LABEL_PX
-    return found

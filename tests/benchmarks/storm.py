@@ -55,13 +55,15 @@ RULES = Rules(max_servers=5, stale_seconds=30, floor=0.05)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`fill`: of every server before the storm. `arrivals_...`: as configured, of each Box Office."""
+    """`fill`: of every server before the storm. `restart_seconds`: after so long those that died are there again; None:
+    never. `arrivals_...`: as configured, of each Box Office."""
 
     clients: int = 1_000_000
     servers: int = 100
     die: int = 10
     offices: int = 3
     fill: float = 0.85
+    restart_seconds: float | None = None
     arrivals_per_second: float = 1000
     arrivals_burst: int = 5000
     most_seconds: float = 900
@@ -172,6 +174,12 @@ class Storm(Fleet):
             self.soon(TRIP_SECONDS, partial(self._cut_off, lost))
         self.lost += server.connections
         server.connections = 0
+        if self.setting.restart_seconds is not None:
+            self.at(self.now + self.setting.restart_seconds, partial(self._restart, server))
+
+    def _restart(self, server: Server) -> None:
+        server.alive = True
+        self._beat(server)
 
     def _cut_off(self, lost: _Lost) -> None:
         lost.device.welcomed(self.now - 3600)  # it had been a good connection

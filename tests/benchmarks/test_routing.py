@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from tests.benchmarks import routing
-from tests.benchmarks.routing_chart import BOTTOM, TOP, chart, nice
+from tests.benchmarks.chart import nice
+from tests.benchmarks.routing_chart import BOTTOM, TOP, chart
 from tests.benchmarks.routing_load import Ledger
 from tests.benchmarks.routing_report import (
     DENSITIES,

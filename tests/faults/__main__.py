@@ -1,15 +1,17 @@
 """Faults on real processes, while messages flow: `make faults`, or
 
-    python -m tests.faults [--seconds 600] [--strategy all] [--seed N] [--short]
+    python -m tests.faults [--seconds 600] [--strategy all] [--seed N] [--short] [--keep FOLDER]
 
 `--seconds` of faults in all, shared by the strategies; at least one round of every fault with each. The seed is printed
-and repeats the decisions of a run. Ends with 3 if anything was lost, doubled or otherwise wrong.
+and repeats the decisions of a run; PUSHCTL_FAULTS_LOG is the level at which roles log (warning). Ends with 3 if
+anything was lost, doubled or otherwise wrong.
 """
 
 import argparse
 import random
 import sys
 from functools import partial
+from pathlib import Path
 
 import trio
 from rich.console import Console
@@ -27,6 +29,7 @@ def main() -> int:
     parser.add_argument("--strategy", choices=(*STRATEGIES, "all"), default="all")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(1_000_000)))
     parser.add_argument("--short", action="store_true", help="short faults, as in the test")
+    parser.add_argument("--keep", type=Path, help="leave logs and Redis' data in this folder, by strategy")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     lengths = SHORT if options.short else Lengths()
@@ -36,7 +39,10 @@ def main() -> int:
         chance = random.Random(f"{options.seed} {strategy} faults")
         trouble = faults(options.seconds / len(chosen), lengths, chance)
         size = Size(freeze_seconds=lengths.freeze)
-        outcomes.append(trio.run(partial(run, strategy, options.seed, trouble, size=size)))
+        keep = options.keep / strategy if options.keep else None
+        if keep:
+            keep.mkdir(parents=True)
+        outcomes.append(trio.run(partial(run, strategy, options.seed, trouble, size=size, keep=keep)))
         print(summary(outcomes[-1]), flush=True)
     Console(width=140).print(table(outcomes))
     return 3 if any(outcome.problems for outcome in outcomes) else 0

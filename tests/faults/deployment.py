@@ -7,9 +7,9 @@ Must not know: what is done to it, who uses it.
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
 from pushctl.testing.service import Running
-from tests.faults.processes import RoleProcess
+from tests.faults.processes import RoleProcess, clean_environment
 from tests.faults.proxy import Proxy
 from tests.processes import free_port
 from tests.redises.process import RedisProcess
@@ -34,9 +34,10 @@ class Pace:
 
     redis_timeout: float = 1
     reconcile: float = 3
-    ping: float = 1
-    pong: float = 8
-    """Longer than the silence after which a server knows that it was absent: its own absence is no device's fault."""
+    ping: float = 0.5
+    stall: float = 8
+    """For pongs, and for taking data. Longer than the silence after which a server knows that it was absent: its own
+    absence is no device's fault."""
     drain: float = 4
 
 
@@ -63,8 +64,8 @@ def configuration(pace: Pace, folder: Path, public_url: str) -> str:
         drain_seconds = {pace.drain}
         reconcile_seconds = {pace.reconcile}
         ping_seconds = {pace.ping}
-        pong_seconds = {pace.pong}
-        stall_seconds = {5 * pace.ping}
+        pong_seconds = {pace.stall}
+        stall_seconds = {pace.stall}
         [limits]
         unread_per_user = 1000000
         unread_per_push_url = 1000000
@@ -85,7 +86,6 @@ class Deployment:
     """Between devices and a socket server, by id."""
     apis: list[str]
     service: Running
-    folder: Path
 
     def labels(self, role: str) -> list[str]:
         return [label for label, process in self.roles.items() if process.role == role]
@@ -130,16 +130,12 @@ def _settings(role: str, label: str, port: int, redis: Proxy, devices: Proxy | N
     return settings
 
 
-def _environment() -> Mapping[str, str]:
-    """Ours, without what would configure the roles behind our back."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PUSHCTL_")}
-
-
 @asynccontextmanager
-async def deployed(strategy: str, pace: Pace) -> AsyncIterator[Deployment]:
-    """Everything started, and ready. At the end it is killed, if it was not stopped."""
+async def deployed(strategy: str, pace: Pace, keep: Path | None = None) -> AsyncIterator[Deployment]:
+    """Everything started, and ready. At the end it is killed, if it was not stopped. `keep`: an empty folder for logs
+    and Redis' data, which stay there."""
     with tempfile.TemporaryDirectory(prefix="pushctl-") as name:
-        folder = Path(name)
+        folder = keep or Path(name)
         Keys.generate().write(folder / "keys.toml")
         redis = RedisProcess(folder / "redis")
         roles: dict[str, RoleProcess] = {}
@@ -175,8 +171,8 @@ async def _build(
                 device_links[label] = Proxy(partial(trio.open_tcp_stream, "127.0.0.1", port))
                 await nursery.start(device_links[label].run)
             settings = _settings(role, label, port, redis_links[label], device_links.get(label), strategy)
-            roles[label] = RoleProcess(label, role, config, settings, _environment())
+            roles[label] = RoleProcess(label, role, config, settings, clean_environment())
     config.write_text(configuration(pace, folder, urls["api1"]))
-    service = Running(replace(Config()), urls["api1"], urls["boxoffice1"], {}, {}, {})
+    service = Running(Config(), urls["api1"], urls["boxoffice1"], {}, {}, {})
     apis = [urls[label] for label in urls if label.startswith("api")]
-    return Deployment(redis, roles, redis_links, device_links, apis, service, folder)
+    return Deployment(redis, roles, redis_links, device_links, apis, service)

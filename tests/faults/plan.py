@@ -27,6 +27,8 @@ class Lengths:
     redis_freeze: float = 5
     cut: float = 4
     rest: float = 3
+    silence: float = 9
+    """Instead of rest, after what devices only notice by their patience."""
     kills: int = 2
     """Of each role, and of Redis, in a round."""
     before: float = 5
@@ -37,7 +39,7 @@ class Lengths:
     """Calm again; 0: not looked at."""
 
 
-SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.2, rest=0.8, kills=1, before=4, recovery=0, after=0)
+SHORT = Lengths(freeze=3, redis_freeze=3, cut=1.2, rest=0.8, silence=0.8, kills=1, before=4, recovery=0, after=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Fault:
     """When slow recovery begins."""
     connections: bool = False
     """It may cost those connections that go to what was struck. None other ever does."""
+    silent: bool = False
+    """Devices are not told that their connections are of no use any more."""
 
     async def struck(self, scene: "Scene") -> "Struck":
         began = trio.current_time()
@@ -165,14 +169,27 @@ FAULTS = (
     ),
     # Not delayed: what is late then is not the service's doing.
     *(
-        Fault(f"device link: {mode.value}", partial(_cut_devices, mode), "end", connections=True)
+        Fault(
+            f"device link: {mode.value}",
+            partial(_cut_devices, mode),
+            "end",
+            connections=True,
+            silent=mode is not Mode.RESET,
+        )
         for mode in (Mode.DROP, Mode.HALF_OPEN, Mode.RESET)
     ),
 )
 
 
-def rounds(lengths: Lengths, chance: random.Random) -> Iterator[list[Fault]]:
-    """Every fault once, kills as often as `lengths` say, shuffled; for ever."""
-    faults = [*FAULTS, *(lengths.kills - 1) * [fault for fault in FAULTS if fault.name.startswith("kill")]]
+def faults_of(lengths: Lengths, chance: random.Random) -> Iterator[Fault]:
+    """For ever. Each round has every fault once, kills as often as `lengths` say, in an order of its own."""
     while True:
-        yield chance.sample(faults, len(faults))
+        yield from chance.sample(_round(lengths), round_size(lengths))
+
+
+def round_size(lengths: Lengths) -> int:
+    return len(_round(lengths))
+
+
+def _round(lengths: Lengths) -> list[Fault]:
+    return [*FAULTS, *(lengths.kills - 1) * [fault for fault in FAULTS if fault.name.startswith("kill")]]

@@ -21,16 +21,32 @@ END_SECONDS = 20
 _INEXCUSABLE = ("_crashed", "_invalid", "gave_no_answer", "Traceback")
 
 
+def clean_environment() -> dict[str, str]:
+    """Ours, without what would configure a role behind our back."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PUSHCTL_")}
+
+
 class RoleProcess:
     """`pushctl serve ROLE`. `settings` (key=value) may be changed between an end and the next start."""
 
     def __init__(
-        self, label: str, role: str, config: Path, settings: Mapping[str, str], environment: Mapping[str, str]
+        self,
+        label: str,
+        role: str,
+        config: Path | None,
+        settings: Mapping[str, str],
+        environment: Mapping[str, str],
+        *,
+        log: Path | None = None,
     ) -> None:
+        """`log`: beside the configuration file unless told otherwise."""
         self.label = label
         self.role = role
         self.settings = dict(settings)
-        self.log = config.with_name(f"{label}.log")
+        if log is None:
+            assert config is not None
+            log = config.with_name(f"{label}.log")
+        self.log = log
         self.surprises: list[str] = []
         """Ends that nobody asked for, and drains that were not clean."""
         self._config = config
@@ -46,7 +62,8 @@ class RoleProcess:
         """Until it says that it is ready."""
         assert self._process is None
         settings = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
-        command = [PUSHCTL, "serve", self.role, "--config", str(self._config), *settings]
+        files = ["--config", str(self._config)] if self._config else []
+        command = [PUSHCTL, "serve", self.role, *files, *settings]
         stdout, its_stdout = os.pipe()
         async with trio.lowlevel.FdStream(stdout) as said:
             with self.log.open("ab") as log:
@@ -76,7 +93,7 @@ class RoleProcess:
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._signal(signal.SIGKILL)
-        await self._ended()
+        await self.ended()
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and says nothing."""
@@ -88,7 +105,7 @@ class RoleProcess:
     async def drain(self) -> None:
         """SIGTERM, and wait until it has ended by itself, which it must do with 0."""
         self._signal(signal.SIGTERM)
-        code = await self._ended()
+        code = await self.ended()
         if code != 0:
             self.surprises.append(f"{self.label} was drained and ended with {code}: {self.tail()}")
 
@@ -97,7 +114,8 @@ class RoleProcess:
         if self._process is not None:
             self._process.send_signal(number)
 
-    async def _ended(self) -> int:
+    async def ended(self) -> int:
+        """Its exit code, once it has ended; killed if it does not within END_SECONDS."""
         if self._process is None:
             return 0
         process = self._process

@@ -22,7 +22,7 @@ from tests.faults.plan import Struck
 from tests.faults.run import Outcome
 
 IN_FLIGHT_SECONDS = 0.5
-BEFORE = "(before the first)"
+CALM = "(none)"
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Account:
     def __init__(self, outcome: Outcome) -> None:
         self._outcome = outcome
         self._began = [struck.began - IN_FLIGHT_SECONDS for struck in outcome.struck]
-        self.rows: dict[str, Row] = {BEFORE: Row(times=1)}
+        self.rows: dict[str, Row] = {CALM: Row()}
         for struck in sorted(outcome.struck, key=lambda struck: struck.name):
             self.rows.setdefault(struck.name, Row()).times += 1
         for problem in outcome.problems:
@@ -61,12 +61,13 @@ class Account:
                 row.recover_seconds, row.worst = seconds, f"{struck.what} {who}"
 
     def _struck(self, at: float) -> Struck | None:
+        """The fault that was struck last; none before the first, and long after the last."""
         index = bisect_right(self._began, at) - 1
-        return self._outcome.struck[index] if index >= 0 else None
+        return self._outcome.struck[index] if index >= 0 and at < self._outcome.afterwards else None
 
     def _row(self, at: float) -> Row:
         struck = self._struck(at)
-        return self.rows[struck.name if struck else BEFORE]
+        return self.rows[struck.name if struck else CALM]
 
     def _waits(self) -> Iterator[tuple[Struck, float, str]]:
         for book in self._outcome.ledger.books:

@@ -5,9 +5,11 @@ end is in the outcome, nothing is raised for it.
 Must not know: how results are shown.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
@@ -34,6 +36,8 @@ class Outcome:
     problems: list[Problem] = field(default_factory=list)
     calm: list[tuple[float, float]] = field(default_factory=list)
     """When nothing was wrong with the service."""
+    afterwards: float = math.inf
+    """From here on nothing was struck any more."""
     ended: float = 0.0
     lag_seconds: float = 0.0
 
@@ -48,10 +52,18 @@ Trouble = Callable[[Deployment, Outcome], Awaitable[None]]
 """What happens while messages flow. It notes in the outcome what it struck."""
 
 
-async def run(strategy: str, seed: str, trouble: Trouble, *, size: Size = MANY, pace: Pace = QUICK) -> Outcome:
-    """From the first start to the last leftover."""
+async def run(
+    strategy: str,
+    seed: str,
+    trouble: Trouble,
+    *,
+    size: Size = MANY,
+    pace: Pace = QUICK,
+    keep: Path | None = None,
+) -> Outcome:
+    """From the first start to the last leftover. `keep`: an empty folder for logs and data of all processes."""
     chance = random.Random(f"{seed} {strategy}")
-    async with deployed(strategy, pace) as deployment:
+    async with deployed(strategy, pace, keep) as deployment:
         ledger = Ledger()
         async with households(deployment, ledger, size, chance) as (world, devices, mail):
             outcome = Outcome(strategy, seed, ledger, mail, world, trio.current_time())
@@ -67,7 +79,7 @@ async def run(strategy: str, seed: str, trouble: Trouble, *, size: Size = MANY, 
                 nursery.cancel_scope.cancel()
             await compare_unread(devices, ledger)
             outcome.problems = ledger.judge(lag.between, outcome.calm)
-            outcome.problems += unexplained(deployment, world.losses, outcome.struck, patient(size))
+            outcome.problems += unexplained(deployment, world.losses, outcome.struck, lag, patient(size))
             outcome.lag_seconds = lag.worst
         outcome.problems += await leftovers(deployment)
         await deployment.stop()

@@ -1,6 +1,6 @@
 """Devices as independent as they can be: box office, hello with a cursor, follow, acknowledge, sometimes mark read.
 
-Owns: what a device concludes from frames, and its manners. Everything it sees goes into its book (ledger.py).
+Owns: what a device concludes from frames, and its manners. Everything it sees goes into its book (book.py).
 Promises: a device obeys the protocol as a client has to (reconnect and close codes, Retry-After), but is quicker to
 come back than the protocol's backoff, so that runs are short.
 Must not know: what is done to the service meanwhile.
@@ -33,8 +33,8 @@ UNJUST = {4002, 4003, 4004, 4501, 4502, 4503, 4504, 4505}
 class Manners:
     patience_seconds: float = 5
     """Of silence, pings included, until it takes the server for dead."""
-    reads: float = 0.15
-    """Part of the messages it marks read."""
+    reads_after_seconds: float = 5
+    """About: between two messages that it marks read, whatever happens meanwhile."""
     vanishes_after_seconds: float = 0
     """About; 0: never."""
     forgets: bool = False
@@ -66,7 +66,7 @@ class World:
     ledger: Ledger
     calm: bool = False
     """From now on nobody misbehaves or marks read."""
-    losses: list["Loss"] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
     """Of devices that keep to the protocol."""
 
 
@@ -140,6 +140,7 @@ class Device:
             async with line_to(url, seconds=HANDSHAKE_SECONDS, small=small) as line, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, line, nursery.cancel_scope, end)
                 nursery.start_soon(self._leave_some_day, line, nursery.cancel_scope, end)
+                nursery.start_soon(self._read_now_and_then, line)
                 await self._talk(line, end)
         except Over as over:
             end.reason = end.reason or str(over.code)
@@ -155,7 +156,7 @@ class Device:
         self._backoff = BACKOFF_SECONDS[0]
         return end.pause
 
-    async def _talk(self, line: Line, end: "_End") -> None:
+    async def _talk(self, line: Line, end: _End) -> None:
         await line.send({"type": "hello", "token": self.person.token, "cursor": self.cursor})
         while True:
             frame = await line.receive()
@@ -165,7 +166,7 @@ class Device:
                 end.pause = frame["after_ms"] / 1000
             await self._follow(line, frame)
 
-    async def _watch(self, line: Line, connection: trio.CancelScope, end: "_End") -> None:
+    async def _watch(self, line: Line, connection: trio.CancelScope, end: _End) -> None:
         """Silence is death."""
         while line.silent_seconds < self.manners.patience_seconds:  # noqa: ASYNC110 - it is a clock
             await trio.sleep(self.manners.patience_seconds - line.silent_seconds)
@@ -174,7 +175,7 @@ class Device:
 
     # --- manners -----------------------------------------------------------------------------------------------------
 
-    async def _leave_some_day(self, line: Line, connection: trio.CancelScope, end: "_End") -> None:
+    async def _leave_some_day(self, line: Line, connection: trio.CancelScope, end: _End) -> None:
         if self.manners.vanishes_after_seconds:
             await trio.sleep(self.chance.uniform(0.5, 1.5) * self.manners.vanishes_after_seconds)
             if not self.world.calm:
@@ -201,8 +202,6 @@ class Device:
             self.book.came(trio.current_time())
             if self._to_read:
                 await line.send({"type": "read", "ids": sorted(self._to_read)})
-        if frame["type"] == "message" and frame["cursor"]:
-            await self._maybe_read(line, frame["message"]["id"])
         if self.cursor and self.chance.random() < 0.5:
             await line.send({"type": "ack", "cursor": self.cursor})
             self._kept = self.cursor
@@ -235,20 +234,21 @@ class Device:
                     self._pages = []
         self.cursor = frame.get("cursor") or self.cursor
 
-    async def _maybe_read(self, line: Line, id_: str) -> None:
-        if self.world.calm or self.chance.random() > self.manners.reads:
-            return
-        now = trio.current_time()
-        if self.chance.random() < 0.1:
-            ids = list(self.book.unread().values())
+    async def _read_now_and_then(self, line: Line) -> None:
+        """The oldest that it shows or, more rarely, everything."""
+        while True:
+            await trio.sleep(self.chance.uniform(0, 2 * self.manners.reads_after_seconds))
+            ids = [id_ for id_ in self.book.unread().values() if id_ not in self._to_read]
+            if not ids or not self.live.is_set() or self.world.calm:
+                continue
             wish: Frame = {"type": "read", "upto": self.cursor}
-        else:
-            ids = [id_]
-            wish = {"type": "read", "ids": ids}
-        for each in ids:
-            self.world.ledger.asked_to_read(each, now)
-        self._to_read.update(ids)
-        await line.send(wish)
+            if self.chance.random() < 0.9:
+                del ids[1:]
+                wish = {"type": "read", "ids": ids}
+            for id_ in ids:
+                self.world.ledger.asked_to_read(id_, trio.current_time())
+            self._to_read.update(ids)
+            await line.send(wish)
 
     @property
     def settled(self) -> bool:

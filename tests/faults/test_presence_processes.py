@@ -104,8 +104,7 @@ async def test_a_server_killed_and_restarted_under_its_id_delivers_nothing_forei
     hers, his = await ada.allow(), await bob.allow()
     config = town.service.config
     async with socket_process(config, "s1", tmp_path) as old, connected(ada, old):
-        old.kill()
-        await old.ended()
+        await old.kill()
         (stale,) = await holders(config, ada)
         port = int(old.url[:-1].rpartition(":")[2])
         async with socket_process(config, "s1", tmp_path, port=port) as new, connected(bob, new) as socket:

@@ -8,7 +8,7 @@ import random
 import trio
 
 from tests.faults.deployment import Deployment
-from tests.faults.plan import Lengths, Scene, Struck, rounds
+from tests.faults.plan import Lengths, Scene, Struck, faults_of, round_size
 from tests.faults.run import Outcome, Trouble
 
 STRATEGIES = ("rpc", "channel", "broadcast")
@@ -18,18 +18,18 @@ CALM_SECONDS = 3.5
 
 
 def faults(seconds: float, lengths: Lengths, chance: random.Random) -> Trouble:
-    """Whole rounds of faults, until so many seconds are over: one at least."""
+    """One whole round of faults, and more until so many seconds are over."""
 
     async def trouble(deployment: Deployment, outcome: Outcome) -> None:
         scene = Scene(deployment, chance, lengths)
         until = trio.current_time() + seconds - lengths.recovery - lengths.after
         await outcome.calm_for(lengths.before)
-        for faults in rounds(lengths, chance):
-            for fault in faults:
-                outcome.struck.append(await fault.struck(scene))
-                await trio.sleep(lengths.rest)
-            if trio.current_time() >= until:
+        for number, fault in enumerate(faults_of(lengths, chance)):
+            if number >= round_size(lengths) and trio.current_time() >= until:
                 break
+            outcome.struck.append(await fault.struck(scene))
+            await trio.sleep(lengths.silence if fault.silent else lengths.rest)
+        outcome.afterwards = trio.current_time()
         await trio.sleep(lengths.recovery)
         await outcome.calm_for(lengths.after)
 

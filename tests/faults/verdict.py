@@ -18,6 +18,9 @@ SETTLE_SECONDS = 45.0
 LEFTOVER_SECONDS = 30.0
 """After the last device has gone, until no lease and no job is left."""
 
+DEAF_SECONDS = 0.5
+"""A silence during which this process itself did not listen for so long, all told, proves nothing."""
+
 QUIET_SECONDS = 1.5
 """Listened on after everything is there: what comes twice comes late."""
 
@@ -75,17 +78,18 @@ async def compare_unread(devices: list[Device], ledger: Ledger) -> None:
 
 
 def unexplained(
-    deployment: Deployment, losses: Sequence[Loss], struck: Collection[Struck], patience_seconds: float
+    deployment: Deployment, losses: Sequence[Loss], struck: Collection[Struck], lag: Lag, patience_seconds: float
 ) -> Iterator[Problem]:
     """Connections lost though nothing was done to their server, nor to its link with devices: whatever is done to
     Redis, and to others, costs no connection. `patience_seconds`: until a device notices that its server is gone."""
     servers = {link.door: label for label, link in deployment.device_links.items()}
     for loss in losses:
         server = servers[loss.server]
-        if not any(
-            server in each.servers and each.began <= loss.at <= each.ended + patience_seconds for each in struck
-        ):
-            yield Problem("closed", f"{loss.device} lost its connection to {server}: {loss.how}", loss.at)
+        if any(server in each.servers and each.began <= loss.at <= each.ended + patience_seconds for each in struck):
+            continue
+        if loss.how == "silence" and lag.between(loss.at - patience_seconds, loss.at) > DEAF_SECONDS:
+            continue  # it was we who did not listen
+        yield Problem("closed", f"{loss.device} lost its connection to {server}: {loss.how}", loss.at)
 
 
 async def leftovers(deployment: Deployment) -> list[Problem]:

@@ -16,6 +16,7 @@ import pushctl
 import roles
 from pushctl import cli
 from pushctl.checkup import CHECKS
+from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
 from pushctl.errors import Problem
@@ -243,6 +244,11 @@ def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> 
 def test_every_name_of_inspect_is_documented_and_every_documented_one_exists(kind: str, report: Any) -> None:
     listed = [name for row in OPERATIONS.rows(f"`pushctl inspect {kind} ID`") for name in code_in(row[0])]
     assert sorted(listed) == sorted(names_of(report))
+
+
+def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_exists() -> None:
+    listed = [name for row in OPERATIONS.rows("Rehearsing a storm") for name in code_in(row[0])]
+    assert sorted(listed) == sorted(names_of(Report))
 
 
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from pushctl.config.model import Config, Redis
+from pushctl.config.model import Boxoffice, Config, Redis
 from pushctl.errors import Failed, PushUrlGone, StoreUnavailable
 from pushctl.ids import (
     START,
@@ -418,6 +418,22 @@ async def test_a_server_says_why_it_counts_as_it_does(registry: Registry, config
     report = await inspect_server(registry, config, S1)
     assert (report.state, report.alive) == ("dead", False)
     assert report.why[0].startswith("dead: silent for 8 s, and 7 s of silence is death")
+
+
+async def test_the_place_of_a_server_is_the_one_that_the_box_office_gives_it(
+    registry: Registry, config: Config
+) -> None:
+    """By the share that is free, and those of the Box Office's zone first."""
+
+    async def place(zone: str) -> tuple[int | None, str]:
+        report = await inspect_server(registry, replace(config, boxoffice=Boxoffice(zone=zone)), S1)
+        return report.place, report.zone
+
+    for name, connections, capacity, row_zone in (("s1", 2, 10, "east"), ("s2", 100, 1000, ""), ("s3", 5, 10, "west")):
+        generation = await registry.servers.new_generation(ServerId(name))
+        row = Row("ready", "ws://x/", connections, capacity, generation, "0", "now", zone=row_zone)
+        await registry.servers.heartbeat(ServerId(name), row)
+    assert [await place(zone) for zone in ("", "east", "west")] == [(2, "east"), (1, "east"), (3, "east")]
 
 
 async def test_a_judge_that_was_away_is_said_to_be_generous(registry: Registry, config: Config, shift: Shift) -> None:

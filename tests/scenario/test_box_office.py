@@ -11,14 +11,16 @@ import httpx
 import pytest
 import trio
 
-from pushctl.config.model import Config
+from pushctl.config.model import Boxoffice, Config, Redis
 from pushctl.ids import ServerId
 from pushctl.registry import Registry, open_registry
+from pushctl.registry.keys import SLOTS, slot_of
 from pushctl.registry.servers import Row, ServerState
 from pushctl.testing.service import Running, running
 from roles.boxoffice import doorman
 from roles.boxoffice.serve import BoxOfficeRole
 from tests.conftest import RedisProcess
+from tests.redises.cluster import RedisCluster
 from tests.scenario.bad_input import complaint
 from tests.scenario.people import Person, Town, eventually
 
@@ -188,6 +190,35 @@ async def test_while_redis_is_away_known_clients_are_answered_until_the_picture_
 
         async def well() -> bool:
             return (await office.servers(ada)).status_code == 200
+
+        assert await eventually(well)
+
+
+@pytest.mark.slow
+async def test_on_a_cluster_it_does_so_while_the_master_of_the_servers_rows_is_away(own_cluster: RedisCluster) -> None:
+    config = replace(
+        Config(),
+        redis=Redis(url=own_cluster.url, timeout_seconds=0.5),
+        boxoffice=Boxoffice(stale_seconds=3),
+    )
+    frozen_one = own_cluster.masters[slot_of("{servers}") * 3 // SLOTS]
+    async with opened(config) as office:
+        people = [await office.town.login(name) for name in ("ada", "bob", "cyd", "dan", "eve")]
+        await office.heartbeat("a")
+        await office.looked("a")
+        assert [(await office.servers(person)).status_code for person in people] == [200] * 5
+        with frozen_one.frozen():
+            assert [(await office.servers(person)).status_code for person in people] == [200] * 5
+
+            async def all_refused() -> bool:
+                answers = [await office.servers(person) for person in people]
+                complaints = [complaint(answer, 503, "store_unavailable", None) for answer in answers]
+                return complaints == [None] * 5 and all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+
+            assert await eventually(all_refused)
+
+        async def well() -> bool:
+            return [(await office.servers(person)).status_code for person in people] == [200] * 5
 
         assert await eventually(well)
 

@@ -130,6 +130,7 @@ async def _beat(
         task_status.started(nursery.cancel_scope)
 
 
+@pytest.mark.slow
 async def test_hundreds_of_clients_at_two_offices_fill_servers_of_different_size_evenly(config: Config) -> None:
     servers = [Server("a", 180, 600), Server("b", 15, 240), Server("c", 60, 120), Server("d", 0, 120)]
     by_url = {server.url: server for server in servers}

@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -9,7 +10,9 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.protocol import jobs
 from pushctl.registry import Registry
+from pushctl.registry.wishes import Wish
 from pushctl.testing.service import running
 from tests.conftest import RedisProcess
 from tests.scenario.people import Closed, Socket, Town, eventually
@@ -62,6 +65,7 @@ async def test_a_device_may_stay_until_its_moment_and_is_closed_soon_after(town:
         frame = await socket.until("reconnect")
         assert frame["reason"] == "draining"
         assert 0 <= frame["after_ms"] <= 3000
+        assert await draining(town), "that stands in the registry before anybody is sent away"
         await town.push(push_url["url"], {"body": "still here"})
         assert (await socket.receive())["message"]["notification"]["body"] == "still here"
         with pytest.raises(Closed) as closed:
@@ -80,6 +84,34 @@ async def test_a_device_may_stay_until_its_moment_and_is_closed_soon_after(town:
     )
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+async def test_what_waits_to_be_written_is_written_before_the_close_if_it_is_in_no_log(town: Town) -> None:
+    phone = await town.login("ada")
+    role: Any = town.service.roles["s1"]
+    async with phone.connected("s1") as socket:
+        await socket.synced()
+        (connection,) = role.hub
+        until_ms = await role.registry.now_ms() + 2000
+        message = b'{"type":"message","cursor":null,"message":{}}'
+        # In one go: nobody has written the one before the other comes.
+        role._hear(jobs.Batch([jobs.Ephemeral(phone.user, until_ms, 2, message)]))
+        connection.drain(after_ms=0)
+        assert (await socket.receive())["cursor"] is None
+        assert (await socket.receive())["type"] == "reconnect"
+        assert await socket.close_code() == 4001
+
+
+async def test_who_was_asked_to_leave_and_does_not_may_stay_after_all_when_the_drain_is_taken_back(town: Town) -> None:
+    phone = await town.login("ada")
+    role: Any = town.service.roles["s1"]
+    async with phone.connected("s1") as socket:
+        await socket.synced()
+        (connection,) = role.hub
+        connection.ask_to_leave(0.1, closed_after=0.3)
+        assert (await socket.receive())["type"] == "reconnect"
+        role.drainer.hear(Wish(drain=False, by="ops", at_ms=1))
+        assert await socket.silent(1.5)
 
 
 @pytest.mark.slow

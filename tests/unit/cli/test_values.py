@@ -30,6 +30,28 @@ def test_a_default_passes_through() -> None:
     assert values.whole_seconds(7) == 7
 
 
+@pytest.mark.parametrize(("typed", "a_second"), [("100/s", 100), ("0.5/s", 0.5), ("600/m", 10), (" 36/h ", 0.01)])
+def test_rates(typed: str, a_second: float) -> None:
+    assert values.rate(typed) == pytest.approx(a_second)
+
+
+@pytest.mark.parametrize("typed", ["", "100", "/s", "0/s", "-1/s", "100/d", "100/ms", "100 /s", "1e3/s"])
+def test_what_is_no_rate_is_told_how_to_write_one(typed: str) -> None:
+    with pytest.raises(typer.BadParameter, match="100/s, 600/m or 1000/h"):
+        values.rate(typed)
+
+
+@pytest.mark.parametrize(("typed", "part"), [("25%", 0.25), ("0.25", 0.25), ("0", 0), ("100%", 1), ("1", 1)])
+def test_shares(typed: str, part: float) -> None:
+    assert values.share(typed) == part
+
+
+@pytest.mark.parametrize("typed", ["", "%", "101%", "1.5", "-1", "half", "nan"])
+def test_what_is_no_share_is_told_how_to_write_one(typed: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"25% or 0\.25"):
+        values.share(typed)
+
+
 @pytest.mark.parametrize(("typed", "seconds"), [("0", 0), ("90", 90), ("1h", 3600), ("1.5m", 90)])
 def test_a_time_to_live_may_be_a_bare_number(typed: str, seconds: int) -> None:
     assert values.whole_seconds(typed) == seconds

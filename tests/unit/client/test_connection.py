@@ -284,6 +284,24 @@ async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come
     assert told == [events.SyncEvent, events.MessageEvent]
 
 
+async def test_a_reconnect_frame_before_the_welcome_is_understood(service: FakeService, store: Store) -> None:
+    async def script(socket: FakeSocket) -> None:
+        await socket.receive()
+        await socket.send(frames.Reconnect(60_000, "draining"))
+        await socket.close(4001)
+
+    service.scripts = [script]
+    to_us, told = trio.open_memory_channel[events.Event](1)
+    with to_us, told, trio.fail_after(PATIENCE_SECONDS):
+        async with dial(service.socket_url) as socket:
+            connection = Connection(socket, store, to_us, "very-low")
+            ended = await connection.greet("secret-1")
+    assert isinstance(ended, Ended)
+    assert ended.code == 4001
+    assert connection.leave_at is not None
+    assert connection.leave_at > trio.current_time() + 50
+
+
 async def test_a_server_that_says_no_welcome_is_given_up(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     monkeypatch.setattr(connection_module, "WELCOME_SECONDS", 0.05)
     monkeypatch.setattr(dialing, "GOODBYE_SECONDS", 0.05)

@@ -180,6 +180,22 @@ def test_a_reconnect_frame_names_the_moment_to_come_back() -> None:
     assert waits(peer.closed(1006, 300)) == 1  # it was said of the connection before
 
 
+def test_a_reconnect_frame_before_the_welcome_counts_too() -> None:
+    peer = Peer(lambda: 0.0)
+    peer.offered([A, B], 30, 0)
+    peer.reconnect_asked(5, 1)
+    assert waits(peer.closed(4001, 2)) == 4
+
+
+def test_what_a_server_asked_that_then_failed_is_forgotten() -> None:
+    peer = Peer(lambda: 0.0)
+    peer.offered([A, B], 30, 0)
+    peer.reconnect_asked(60, 1)
+    assert peer.server_failed(2) == TryServer(B)
+    peer.welcomed(3)
+    assert waits(peer.closed(4001, 4)) == 0
+
+
 def test_a_server_that_sends_everybody_away_at_once_does_not_keep_us_in_a_tight_circle() -> None:
     peer = Peer(unlucky)
     found = []
@@ -222,7 +238,11 @@ retry_afters = st.none() | st.floats(0, 500)
 
 
 class AnyLife(RuleBasedStateMachine):
-    """Whatever happens in whatever order, within what the caller may do after each step."""
+    """Whatever happens in whatever order, within what the caller may do after each step.
+
+    Beside the peer stands the contract, as sums: before when nobody may be asked (`not_before`, `held`), how often it
+    failed since a connection that lasted, and what each wait must therefore be.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,19 +250,53 @@ class AnyLife(RuleBasedStateMachine):
         self.drawn = 0.5
         self.peer = Peer(lambda: self.drawn)
         self.step: Step = self.peer.start()
-        self.is_connected = False
         self.offered: list[str] = []
         self.tried: list[str] = []
         self.held: dict[str, float] = {}
+        self.not_before = 0.0
+        self.failures = 0
+        self.welcomed_at: float | None = None
+        self.leave_at: float | None = None
+        self.replaced_at: float | None = None
 
-    def see(self, step: Step) -> None:
+    # --- what must be so ---------------------------------------------------------------------------------------------
+
+    def must_try_or_back_off(self, step: Step) -> None:
+        """The next of the list that is not held, or the Box Office: when the first has room, if all said when."""
         self.step = step
         if isinstance(step, TryServer):
             assert step.url in self.offered
             assert step.url not in self.tried
             assert self.held.get(step.url, self.now) <= self.now
             assert self.offered.index(step.url) >= max((self.offered.index(t) for t in self.tried), default=0)
+            assert self.now >= self.not_before
             self.tried.append(step.url)
+            return
+        held = [until for url in set(self.offered) if (until := self.held.get(url, self.now)) > self.now]
+        all_full = bool(held) and len(held) == len(set(self.offered))
+        self.must_back_off(step, asked=min(held) - self.now if all_full else 0.0)
+
+    def must_back_off(self, step: Step, *, asked: float = 0.0) -> None:
+        """To the Box Office, after what was asked for and full jitter under a ceiling that doubles."""
+        self.step = step
+        ceiling = min(CAP_SECONDS, 2.0 ** min(self.failures, 20))
+        assert waits(step) == pytest.approx(asked + ceiling * self.drawn)
+        self.failures += 1
+        self.wait_at_least(asked)
+
+    def wait_at_least(self, seconds: float) -> None:
+        self.not_before = max(self.not_before, self.now + seconds)
+
+    def must_stop(self, step: Step) -> None:
+        self.step = step
+        assert isinstance(step, Stop)
+
+    def go_to_the_box_office(self) -> None:
+        self.now += waits(self.step)
+        assert self.now >= self.not_before - 1e-6
+        self.offered = []
+
+    # --- what may happen ---------------------------------------------------------------------------------------------
 
     @rule(seconds=st.floats(0, 1000), drawn=st.floats(0, 1, exclude_max=True))
     def time_passes(self, seconds: float, drawn: float) -> None:
@@ -252,59 +306,100 @@ class AnyLife(RuleBasedStateMachine):
     @precondition(lambda self: isinstance(self.step, AskBoxOffice))
     @rule(servers=urls, expires=st.floats(0, 60))
     def the_box_office_answers(self, servers: list[str], expires: float) -> None:
-        self.now += self.step.after_seconds  # type: ignore[union-attr]  # by the precondition
+        self.go_to_the_box_office()
         self.offered, self.tried = servers, []
-        self.see(self.peer.offered(servers, expires, self.now))
+        self.must_try_or_back_off(self.peer.offered(servers, expires, self.now))
 
     @precondition(lambda self: isinstance(self.step, AskBoxOffice))
-    @rule(status=st.sampled_from([401, 404, 429, 503]), retry_after=retry_afters)
-    def the_box_office_refuses(self, status: int, retry_after: float | None) -> None:
-        self.offered = []
-        self.see(self.peer.box_office_refused(status, retry_after))
-        if status in (429, 503):
-            assert waits(self.step) >= (retry_after or 0)
-        else:
-            assert isinstance(self.step, Stop)
+    @rule(status=st.sampled_from([429, 503]), retry_after=retry_afters)
+    def the_box_office_refuses_for_now(self, status: int, retry_after: float | None) -> None:
+        self.go_to_the_box_office()
+        self.must_back_off(self.peer.box_office_refused(status, retry_after), asked=retry_after or 0.0)
+
+    @precondition(lambda self: isinstance(self.step, AskBoxOffice))
+    @rule(status=st.sampled_from([401, 404]), retry_after=retry_afters)
+    def the_box_office_refuses_for_good(self, status: int, retry_after: float | None) -> None:
+        self.go_to_the_box_office()
+        self.must_stop(self.peer.box_office_refused(status, retry_after))
 
     @precondition(lambda self: isinstance(self.step, AskBoxOffice))
     @rule()
     def the_box_office_is_away(self) -> None:
-        self.offered = []
-        self.see(self.peer.box_office_unreachable())
+        self.go_to_the_box_office()
+        self.must_back_off(self.peer.box_office_unreachable())
 
-    @precondition(lambda self: isinstance(self.step, TryServer) and not self.is_connected)
+    @precondition(lambda self: isinstance(self.step, TryServer) and self.welcomed_at is None)
     @rule(retry_after=retry_afters)
     def the_server_does_not_take_us(self, retry_after: float | None) -> None:
+        self.leave_at = None
         if retry_after is not None:
             self.held[self.tried[-1]] = self.now + retry_after
-        self.see(self.peer.server_failed(self.now, retry_after))
+        self.must_try_or_back_off(self.peer.server_failed(self.now, retry_after))
 
-    @precondition(lambda self: isinstance(self.step, TryServer) and not self.is_connected)
+    @precondition(lambda self: isinstance(self.step, TryServer) and self.welcomed_at is None)
     @rule()
     def the_server_takes_us(self) -> None:
-        self.is_connected = True
+        self.welcomed_at = self.now
         self.peer.welcomed(self.now)
 
-    @precondition(lambda self: self.is_connected)
+    @precondition(lambda self: isinstance(self.step, TryServer))
     @rule(after=st.floats(0, 100))
     def the_server_asks_to_reconnect(self, after: float) -> None:
+        self.leave_at = self.now + after
         self.peer.reconnect_asked(after, self.now)
 
     @precondition(lambda self: isinstance(self.step, TryServer))
-    @rule(code=st.sampled_from([1000, 1006, 4001, 4002, 4005, 4501, 4502, 4503, 4504, 4505, 4999]))
+    @rule(code=st.sampled_from([1000, 1006, 4001, 4002, 4005, 4499]))
     def the_connection_ends(self, code: int) -> None:
-        was_connected, self.is_connected = self.is_connected, False
-        self.see(self.peer.closed(code, self.now))
-        if code in (4501, 4502, 4504, 4505, 4999):
-            assert isinstance(self.step, Stop)
-        elif was_connected and code != 4503:
-            assert isinstance(self.step, AskBoxOffice)
+        lasted, was_connected, leave_at = self.end()
+        step = self.peer.closed(code, self.now)
+        if leave_at is None and not was_connected:
+            self.must_try_or_back_off(step)
+        elif leave_at is None:
+            self.must_back_off(step)
+        elif not lasted:
+            self.must_back_off(step, asked=max(0.0, leave_at - self.now))
+        else:
+            self.step = step
+            assert waits(step) == pytest.approx(max(0.0, leave_at - self.now))
+            self.wait_at_least(leave_at - self.now)
+
+    @precondition(lambda self: isinstance(self.step, TryServer))
+    @rule()
+    def a_newer_connection_takes_over(self) -> None:
+        """Once more after half a minute to a minute; a second time within ten minutes is final."""
+        self.end()
+        step = self.peer.closed(4503, self.now)
+        before, self.replaced_at = self.replaced_at, self.now
+        if before is not None and self.now - before < 600:
+            return self.must_stop(step)
+        self.step = step
+        assert waits(step) == pytest.approx(30 + 30 * self.drawn)
+        return self.wait_at_least(30)
+
+    @precondition(lambda self: isinstance(self.step, TryServer))
+    @rule(code=st.sampled_from([4500, 4501, 4502, 4504, 4505, 4999]))
+    def the_connection_ends_for_good(self, code: int) -> None:
+        self.end()
+        self.must_stop(self.peer.closed(code, self.now))
+
+    def end(self) -> tuple[bool, bool, float | None]:
+        """Whether it lasted, whether it was welcome, when it was asked to leave."""
+        welcomed_at, self.welcomed_at = self.welcomed_at, None
+        leave_at, self.leave_at = self.leave_at, None
+        lasted = welcomed_at is not None and self.now - welcomed_at >= STABLE_SECONDS
+        if lasted:
+            self.failures = 0
+        return lasted, welcomed_at is not None, leave_at
 
     @precondition(lambda self: isinstance(self.step, Stop))
     @rule()
     def somebody_logs_in_anew(self) -> None:
-        self.is_connected = False
-        self.see(self.peer.start())
+        """Another session, so another life, but servers that are full are full."""
+        self.step = self.peer.start()
+        assert self.step == AskBoxOffice(0.0)
+        self.failures, self.replaced_at, self.welcomed_at, self.leave_at = 0, None, None, None
+        self.not_before = 0.0
 
     @invariant()
     def no_wait_is_negative_or_for_ever(self) -> None:
