@@ -94,6 +94,7 @@ class Admission:
             self._decide(guest, now)
         except Refused as refused:
             guest.refused = refused
+            self._forget_address(guest)
         if guest.refused is None:
             self.inside += 1
         elif self._being_told < MAX_TOLD:
@@ -114,7 +115,6 @@ class Admission:
             self._check_address(guest, guest.peer, now)
         if self._bucket is not None and self._bucket.take(now):
             self._too_many += 1
-            self._forget_address(guest)
             raise self._in_turn()
         self._too_many = max(0, self._too_many - 1)
 

@@ -163,6 +163,18 @@ def test_few_refusals_are_told_at_a_time_and_the_others_are_dropped() -> None:
     assert door.is_let_in("192.0.2.2")
 
 
+def test_those_who_were_dropped_leave_nothing_behind() -> None:
+    door = Door(accept_rate=1, accept_burst=2, limits={"connections_per_address": 2})
+    with ExitStack() as others:
+        for n in range(MAX_TOLD + 2):
+            others.enter_context(door.arrival(f"192.0.2.{n}"))
+        assert door.comes("198.51.100.1") is None
+        assert door.comes("198.51.100.1") is None
+    door.now += 10
+    assert door.is_let_in("198.51.100.1")
+    assert door.is_let_in("198.51.100.1")
+
+
 HOSTS = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "127.0.0.1"])
 
 
