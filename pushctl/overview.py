@@ -14,6 +14,23 @@ from pushctl.clock import rfc3339
 from pushctl.config.model import Config, Routing
 from pushctl.registry import Registry
 from pushctl.registry.jobs import Backlog, Consumer
+from pushctl.registry.servers import Drain
+
+
+class DrainStats(msgspec.Struct, frozen=True):
+    by: str
+    """Who asked, in their words."""
+    since: str
+    over_seconds: float
+    began_with: int
+    """Connections when it began."""
+
+
+def drain_stats(drain: Drain | None) -> DrainStats | None:
+    """As people are told of it."""
+    if drain is None:
+        return None
+    return DrainStats(drain.by, rfc3339(drain.at_ms), drain.over_ms / 1000, drain.connections)
 
 
 class ServerStats(msgspec.Struct, frozen=True):
@@ -31,6 +48,8 @@ class ServerStats(msgspec.Struct, frozen=True):
     seen_ms_ago: int
     rpc_url: str
     """where routers may call it; empty: they reach it through Redis only"""
+    drain: DrainStats | None
+    """null unless it drains"""
 
 
 class UserStats(msgspec.Struct, frozen=True):
@@ -125,6 +144,7 @@ async def gather(registry: Registry, config: Config) -> Overview:
             rss_bytes=server.row.rss_bytes,
             seen_ms_ago=server.seen_ms_ago,
             rpc_url=server.rpc_url,
+            drain=drain_stats(server.row.drain),
         )
         for server in await registry.servers.picture("")
     ]

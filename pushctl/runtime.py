@@ -6,14 +6,15 @@ role's drain_seconds, and is over when it returns. It never outlives its role: o
 Must not know: which roles there are; what they need to be ready.
 """
 
+import math
 import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 from trio import TaskStatus
@@ -83,6 +84,15 @@ class Role(Protocol):
 
     async def not_ready(self) -> list[str]:
         """Why it cannot do its work right now, one line each; empty: it can. Called for every /readyz."""
+        ...
+
+
+@runtime_checkable
+class Reloads(Protocol):
+    """A role with files that may change while it runs: those of TLS."""
+
+    def reload(self) -> None:
+        """Read them again. Raises nothing: what does not serve is logged, and the old ones stay."""
         ...
 
 
@@ -174,6 +184,20 @@ async def stop_signal() -> AsyncIterator[Until]:
         nursery.cancel_scope.cancel()
 
 
+async def reload_on_hangup(
+    roles: Iterable[object], *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """At every SIGHUP, have the roles that can read their files again do so. Until cancelled. Only one at a time in a
+    process; `roles` is looked at anew each time."""
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        task_status.started()
+        async for _ in hangups:
+            log.info("reloading")
+            for role in roles:
+                if isinstance(role, Reloads):
+                    role.reload()
+
+
 async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
@@ -185,11 +209,24 @@ async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> 
             stop.set()
 
 
-def raise_open_file_limit() -> int:
-    """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit."""
+def raise_open_file_limit(needed: int = 0) -> float:
+    """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit; says so
+    in the log if fewer than `needed`."""
+    limit = _raised()
+    if limit < needed:
+        log.warning(
+            "open_files_low",
+            limit=int(limit),
+            needed=needed,
+            detail="beyond it connections fail without a word; raise the hard limit (LimitNOFILE, ulimit -Hn)",
+        )
+    return limit
+
+
+def _raised() -> float:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):  # "unlimited" that the kernel does not mean: macOS
         return soft
-    return hard
+    return math.inf if hard == resource.RLIM_INFINITY else hard

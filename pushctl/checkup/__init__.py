@@ -11,6 +11,7 @@ A check is one function `check_NAME(subject) -> findings`. Its subject is the co
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
+from pushctl.checkup.certificates import check_tls
 from pushctl.checkup.configuration import (
     Here,
     check_dev_idp,
@@ -57,7 +58,13 @@ S = TypeVar("S")
 Check = Callable[[S], Awaitable[Iterable[Finding]]]
 
 OF_THIS_MACHINE: Final[Sequence[Check[Here]]] = (check_open_files, check_listen_queue)
-OF_THE_CONFIGURATION: Final[Sequence[Check[Here]]] = (check_roles, check_keys_file, check_public_urls, check_dev_idp)
+OF_THE_CONFIGURATION: Final[Sequence[Check[Here]]] = (
+    check_roles,
+    check_keys_file,
+    check_public_urls,
+    check_tls,
+    check_dev_idp,
+)
 OF_A_MASTER: Final[Sequence[Check[Master]]] = (
     check_version,
     check_installation,

@@ -83,7 +83,8 @@ async def check_public_urls(here: Here) -> Iterable[Finding]:
         warn(
             ", ".join(bare),
             "Sessions and messages travel in the clear, and browsers insist on https:// and wss://.",
-            "a proxy that speaks TLS in front, named in trusted_proxies",
+            "tls_certificate and tls_key of api, boxoffice and socket, and https:// or wss:// in public_url",
+            "or a proxy that speaks TLS in front, named in trusted_proxies",
         )
     ]
 

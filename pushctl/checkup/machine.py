@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pushctl.checkup.configuration import Here
 from pushctl.checkup.finding import Finding, bad, ok, unknown, warn
-
-SPARE_FILES = 256
-"""Beside the connections of clients: listeners, Redis, log, health checks, libraries."""
+from pushctl.config.check import files_needed
+from pushctl.config.model import ROLE_NAMES
 
 LEAST_LISTEN_QUEUE = 1024
 """Connections that may wait to be accepted. When a socket server goes, its devices come to the others at once."""
@@ -22,7 +21,7 @@ SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 async def check_open_files(here: Here) -> Iterable[Finding]:
     config = here.config
-    needed = max(config.socket.max_connections, config.http.max_connections) + SPARE_FILES
+    needed = max(files_needed(config, role) for role in here.roles or ROLE_NAMES)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return [ok("no limit")]

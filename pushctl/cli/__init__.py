@@ -29,6 +29,8 @@ COMMANDS = {
     "send": "Be a third party: send a message to a push URL.",
     "stats": "See what the registry says: servers, users, messages, routing.",
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
+    "drain": "Empty a socket server at a pace.",
+    "undrain": "Let a socket server that drains take clients again.",
     "doctor": "Find out whether machine, configuration and Redis are fit for it.",
     "config": "Show, check or write the configuration.",
     "keys": "Make the secrets that the service needs.",

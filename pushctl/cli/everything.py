@@ -18,14 +18,15 @@ import platformdirs
 import trio
 
 from pushctl import cli, embedded
-from pushctl.config.check import check_role, dev_idp_on
+from pushctl.config.check import check_role, dev_idp_on, files_needed, tls_on
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES, Config, RoleName
 from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, keys
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys
-from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, run_role, stop_signal
+from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
+from pushctl.tls import Tls
 
 DRAIN_SECONDS = 5
 
@@ -84,7 +85,7 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
     config = changed(loaded.config, decided | _defaults(loaded, options))
     parts = [Part(name, config) for name in ROLE_NAMES if name != "socket"]
     parts += [_socket_part(config, options, number) for number in range(options.sockets)]
-    mistakes = [mistake for part in parts for mistake in check_role(part.config, part.name, alone=False)]
+    mistakes = [mistake for part in parts for mistake in _mistakes(part)]
     if loaded.is_set("socket.public_url") and options.sockets > 1:
         mistakes.append(f"socket.public_url: one URL for {options.sockets} socket servers; use --sockets 1")
     try:
@@ -94,6 +95,16 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
     return Plan(options, tuple(parts), Path(config.identity.keys_file), _notes(loaded, config, options, decided))
+
+
+def _mistakes(part: Part) -> list[str]:
+    mistakes = check_role(part.config, part.name, alone=False)
+    if not mistakes:
+        try:
+            Tls.configured(part.config, part.name)
+        except ConfigError as error:
+            return error.mistakes
+    return mistakes
 
 
 def _port(options: Options, port: int) -> int:
@@ -154,7 +165,7 @@ def _notes(loaded: Loaded, config: Config, options: Options, decided: Mapping[st
 
 async def serve_all(plan: Plan, build: Build) -> None:
     """Run everything until a stop signal; Redis starts first and ends last."""
-    raise_open_file_limit()
+    raise_open_file_limit(sum(files_needed(part.config, part.name) for part in plan.parts))
     async with stop_signal() as stop, trio.open_nursery() as nursery:
         for note in plan.notes:
             print(f"pushctl: {note}", file=sys.stderr)
@@ -190,11 +201,15 @@ async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Unt
             def start(part: Part, **changes: str) -> Role:
                 config = changed(part.config, {"redis.url": redis.url} | changes)
                 role = build(part.name, config)
+                started.append(role)
                 dev_idp = part.name == "api" and dev_idp_on(config)
                 run = partial(run_role, until=stop, http=config.http, dev_idp=dev_idp, task_status=everyone)
                 nursery.start_soon(run, role)
                 return role
 
+            started: list[Role] = []
+            if any(tls_on(part.config, part.name) for part in plan.parts):  # else a terminal that goes ends us
+                await around.start(reload_on_hangup, started)
             roles = {part.name: start(part) for part in plan.parts if part.name != "socket"}
             around.start_soon(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis)
             # A socket server tells devices their push URLs, which begin with the api's address.

@@ -19,11 +19,11 @@ import typer
 
 from pushctl import cli, log
 from pushctl.cli import everything
-from pushctl.config.check import check_role, dev_idp_on
+from pushctl.config.check import check_role, dev_idp_on, files_needed
 from pushctl.config.load import Loaded, load
 from pushctl.config.model import Config, RoleName
 from pushctl.errors import ConfigError
-from pushctl.runtime import Ready, Role, raise_open_file_limit, run_role, stop_signal
+from pushctl.runtime import Ready, Role, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
 
 app = typer.Typer()
 
@@ -68,7 +68,7 @@ def serve(
 ) -> None:
     """Start one role, or all of them in one process on a Redis of their own that keeps its data.
 
-    SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1.
+    SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1. SIGHUP reads the files of TLS again.
     """
     if role is not RoleOrAll.ALL and any(flag is not None for flag in (data_dir, listen_host, ports, sockets)):
         raise typer.BadParameter("--data-dir, --listen-host, --ports and --sockets are for `pushctl serve all`")
@@ -109,10 +109,12 @@ def _prepare_one(loaded: Loaded, name: RoleName, *, once: bool) -> Callable[[], 
 
 
 async def _serve_one(role: Role, config: Config) -> None:
-    raise_open_file_limit()
+    raise_open_file_limit(files_needed(config, cast(RoleName, role.name)))
     dev_idp = role.name == "api" and dev_idp_on(config)
-    async with stop_signal() as stop:
+    async with stop_signal() as stop, trio.open_nursery() as nursery:
+        await nursery.start(reload_on_hangup, [role])
         await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=_Announce())
+        nursery.cancel_scope.cancel()
 
 
 class _Announce:

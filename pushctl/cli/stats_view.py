@@ -115,9 +115,17 @@ def warnings(servers: Sequence[ServerStats]) -> list[str]:
     for server in servers:
         if server.state == "dead" or server.seen_ms_ago > LATE_MS:
             found.append(f"{server.id} has not been seen for {age(server.seen_ms_ago / 1000)}")
+        elif server.drain is not None:
+            found.append(f"{server.id} drains, asked by {printable(server.drain.by)}: {_way(server)}")
         elif server.connections >= 0.9 * server.capacity:
             found.append(f"{server.id} is almost full")
     return found
+
+
+def _way(server: ServerStats) -> str:
+    assert server.drain is not None
+    left = f"{server.connections:,} of {server.drain.began_with:,} connections left"
+    return f"{left}, over {server.drain.over_seconds:g} s since {server.drain.since}"
 
 
 def _users(overview: Overview) -> RenderableType:

@@ -6,7 +6,10 @@ Must not know: what the values are for.
 """
 
 import base64
+import getpass
 import math
+import os
+import platform
 import re
 import sys
 from pathlib import Path
@@ -177,6 +180,15 @@ def role(value: str) -> RoleName:
         if value == known:
             return known
     raise typer.BadParameter(f"{value!r} is not a role: {', '.join(ROLE_NAMES)}")
+
+
+def whoami() -> str:
+    """user@host, as well as this system knows: for other people to read, not to be believed."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{platform.node() or 'unknown'}"
 
 
 def age(seconds: float) -> str:

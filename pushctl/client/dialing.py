@@ -10,7 +10,6 @@ first, and does not say why a TLS handshake failed.
 """
 
 import math
-import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -20,7 +19,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from pushctl.client.http import cause_of, retry_after
+from pushctl.client.http import cause_of, retry_after, trusted
 from pushctl.protocol.frames import SUBPROTOCOL
 
 CONNECT_SECONDS: Final = 10.0
@@ -90,7 +89,7 @@ async def open_stream(url: str) -> Stream:
             tcp = await trio.open_tcp_stream(host, port)
             if parts.scheme == "ws":
                 return tcp
-            tls = trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+            tls = trio.SSLStream(tcp, trusted(), server_hostname=host, https_compatible=True)
             shaken = False
             try:
                 await tls.do_handshake()

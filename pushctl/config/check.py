@@ -9,6 +9,9 @@ from pushctl.config.schema import is_loopback, is_unspecified, keys, split_addre
 from pushctl.ids import ID_PATTERN
 
 _PUBLIC = {"api": "https://push.example", "boxoffice": "https://push.example", "socket": "wss://s1.push.example/"}
+SPARE_FILES = 256
+"""Beside the connections of clients: listeners, Redis, log, health checks, libraries."""
+
 _LISTENERS = ("listen", "admin_listen", "rpc_listen")
 
 
@@ -26,7 +29,7 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
             "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
             "asks over HTTP is not seen between two log-ins"
         )
-    return mistakes + _check_rpc(config, role) + _check_dev_idp(config, role)
+    return mistakes + _check_tls(config, role) + _check_rpc(config, role) + _check_dev_idp(config, role)
 
 
 def dev_idp_on(config: Config) -> bool:
@@ -44,6 +47,37 @@ def _check_public(config: Config, role: RoleName) -> list[str]:
         mistakes.append("socket.id: required: this server's name, the same after every restart, such as s1")
     elif role == "socket" and not ID_PATTERN.fullmatch(config.socket.id):
         mistakes.append("socket.id: expected letters, digits, _ and -, at most 128")
+    return mistakes
+
+
+def files_needed(config: Config, role: RoleName) -> int:
+    """How many files a role may have open at a time, about: one per connection that it promises to take, and what is
+    beside them (SPARE_FILES)."""
+    most = {"api": config.http.max_connections, "boxoffice": config.http.max_connections}
+    return most.get(role, config.socket.max_connections if role == "socket" else 0) + SPARE_FILES
+
+
+def tls_on(config: Config, role: RoleName) -> bool:
+    """Whether the role's public listener speaks TLS itself."""
+    return role in _PUBLIC and bool(value_at(config, f"{role}.tls_certificate"))
+
+
+def _check_tls(config: Config, role: RoleName) -> list[str]:
+    """Certificate and key belong together; clients are told what the listener speaks."""
+    if role not in _PUBLIC:
+        return []
+    certificate, key, client_ca, url = (
+        value_at(config, f"{role}.{name}") for name in ("tls_certificate", "tls_key", "tls_client_ca", "public_url")
+    )
+    mistakes = []
+    if bool(certificate) != bool(key):
+        missing, given = ("tls_key", "tls_certificate") if certificate else ("tls_certificate", "tls_key")
+        mistakes.append(f"{role}.{missing}: required with {role}.{given}: both or neither")
+    if client_ca and not certificate:
+        mistakes.append(f"{role}.tls_client_ca: means nothing without {role}.tls_certificate")
+    if certificate and url and not url.startswith(("https://", "wss://")):
+        scheme = "wss" if role == "socket" else "https"
+        mistakes.append(f"{role}.public_url: must begin with {scheme}:// while {role}.tls_certificate is set")
     return mistakes
 
 

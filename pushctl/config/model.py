@@ -70,6 +70,12 @@ class Api:
 
     listen: str = key("127.0.0.1:8080", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the origin clients and sites use; push URLs begin with it (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9080", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     origins: tuple[str, ...] = key((), "origins of browser pages that may use the client API, besides public_url")
@@ -82,6 +88,12 @@ class Boxoffice:
 
     listen: str = key("127.0.0.1:8081", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the URL clients use (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9081", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     stale_seconds: float = key(30, "how long the last picture of the servers serves while Redis is away", minimum=0)
@@ -107,10 +119,21 @@ class Socket:
     id: str = key("", "this server's id, stable over restarts (required)")
     listen: str = key("127.0.0.1:8082", "host:port of the public listener; port 0 picks one")
     public_url: str = key("", "the ws:// or wss:// URL that the Box Office hands out (required)")
+    tls_certificate: str = key(
+        "",
+        "PEM file, the role's certificate and those between it and its authority; empty: no TLS here, a proxy has it",
+    )
+    tls_key: str = key("", "PEM file, the certificate's key without a password; required with tls_certificate")
+    tls_client_ca: str = key("", "PEM file: only clients whose certificate one of these signed get in; empty: anybody")
     admin_listen: str = key("127.0.0.1:9082", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     zone: str = key("", "where this server stands, in your words; Box Offices of the same zone prefer it")
     max_connections: int = key(10_000, "connections this server takes; more are refused with 503", minimum=1)
+    accept_rate: float = key(
+        1000, "connections taken in a second, in the long run; more are refused with 503; 0: any", minimum=0
+    )
+    accept_burst: int = key(2000, "connections taken at once, after a quiet time", minimum=1)
+    trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
     origins: tuple[str, ...] = key((), "Origin headers to accept; empty: any")
     rpc_listen: str = key(
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
@@ -181,13 +204,22 @@ class Limits:
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
     devices_per_user: int = key(50, "more: 409", minimum=1)
+    connections_per_user: int = key(
+        50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
+    )
+    connections_per_address: int = key(
+        50, "connections to one socket server from one address (IPv6: one /64); more: 503", minimum=1
+    )
     unread_per_user: int = key(1000, "unread messages; the push URL with most bytes loses its oldest", minimum=1)
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
     arrivals_per_second_per_address: float = key(
-        10, "requests to a Box Office from one address (IPv6: one /64), in the long run; 429 above; 0: any", minimum=0
+        10,
+        "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "
+        "run; 429 (a socket server: 503) above; 0: any",
+        minimum=0,
     )
     arrivals_burst_per_address: int = key(100, "the same, at once", minimum=1)
     exempt_networks: tuple[str, ...] = key((), "networks that limits by address leave alone")

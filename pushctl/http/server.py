@@ -10,7 +10,7 @@ more than everything else together (wire.py).
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from socket import socket
@@ -82,9 +82,15 @@ class HttpServer:
     """An ASGI application on some listeners. `serve` it once."""
 
     def __init__(
-        self, app: ASGIApp, limits: Http, *, tls: ssl.SSLContext | None = None, trusted_proxies: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        limits: Http,
+        *,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
-        """`trusted_proxies`: networks whose Forwarded and X-Forwarded-* headers are believed. Raises ConfigError."""
+        """`tls`: asked for each new connection. `trusted_proxies`: networks whose Forwarded and X-Forwarded-* headers
+        are believed. Raises ConfigError."""
         self._service = Service(app, limits, TrustedProxies(trusted_proxies))
         self._limits = limits
         self._tls = tls
@@ -148,7 +154,7 @@ class HttpServer:
         host = plain_host(client[0])
         peer = Peer(
             wire,
-            self._tls,
+            self._tls and self._tls(),
             self._limits,
             client=(host, client[1]),
             server=(server[0], server[1]),

@@ -12,6 +12,7 @@ from pushctl.config.model import Config
 from pushctl.errors import Failed
 from pushctl.ids import ServerId
 from pushctl.inspection.words import ago, many, span
+from pushctl.overview import DrainStats, drain_stats
 from pushctl.registry import Registry
 from pushctl.registry.facts import ServerFacts
 from pushctl.registry.servers import JUDGE_GAP_MS, QUIET_MS, Row, ServerRow
@@ -42,6 +43,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     version: str
     started_at: str
     rss_bytes: int
+    drain: DrainStats | None
     box_office: str
     place: int | None
     servers_with_room: int
@@ -82,12 +84,14 @@ async def inspect_server(registry: Registry, config: Config, server: ServerId) -
         version=row.version,
         started_at=row.started_at,
         rss_bytes=row.rss_bytes,
+        drain=drain_stats(row.drain),
         box_office="names it" if place is not None and place <= config.boxoffice.max_servers else "leaves it out",
         place=place,
         servers_with_room=len(with_room),
         judges=[judge for judge in judges if judge.asked_ms_ago <= JUDGE_GAP_MS],
         why=[
             _alive(row, alive, seen_ms_ago),
+            *_drain(row, facts),
             _box_office(row, alive, place, len(with_room), config),
             *_generations(row, newest),
             *_absent_judges(judges, facts),
@@ -124,6 +128,14 @@ def _alive(row: Row, alive: bool, seen_ms_ago: int) -> str:
     if row.state != "ready":
         return f"alive: last heartbeat {ago(seen_ms_ago)}; it calls itself {row.state}"
     return f"alive: last heartbeat {ago(seen_ms_ago)}, generation {row.generation}"
+
+
+def _drain(row: Row, facts: ServerFacts) -> list[str]:
+    drain = row.drain
+    if drain is None:
+        return []
+    asked = f"it drains, asked {ago(facts.now_ms - drain.at_ms)} by {drain.by}, over {span(drain.over_ms)}"
+    return [f"{asked}: {row.connections:,} of {many(drain.connections, 'connection')} left"]
 
 
 def _box_office(row: Row, alive: bool, place: int | None, of: int, config: Config) -> str:

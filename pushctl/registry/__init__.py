@@ -30,6 +30,7 @@ from pushctl.registry.servers import Servers
 from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
 from pushctl.registry.users import Users
+from pushctl.registry.wishes import Wishes
 
 
 class Registry:
@@ -44,6 +45,7 @@ class Registry:
         self.presence = Presence(store)
         self.servers = Servers(store)
         self.offices = Offices(store)
+        self.wishes = Wishes(store)
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)

@@ -13,6 +13,7 @@ from pushctl.ids import ServerId
 from pushctl.registry.connection import Argument, Reply
 from pushctl.registry.script import Script
 from pushctl.registry.store import DAY_MS, Store
+from pushctl.registry.wishes import Wish, decode_wish
 
 HEARTBEAT = Script.load("heartbeat")
 GOODBYE = Script.load("goodbye")
@@ -31,6 +32,16 @@ JUDGE_GAP_MS = 4000
 ServerState = Literal["ready", "draining", "not_ready"]
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """A server sends its clients away. `by`: who asked; `at_ms`: when, by the registry's time; `over_ms`: how long it
+    may take; `connections`: as many as it had when it began."""
+
+    by: str
+    at_ms: int
+    over_ms: int
+    connections: int
+
+
 class Row(msgspec.Struct, frozen=True):
     """What a socket server says of itself with every heartbeat."""
 
@@ -43,6 +54,8 @@ class Row(msgspec.Struct, frozen=True):
     started_at: str
     rss_bytes: int = 0
     users: int = 0
+    drain: Drain | None = None
+    """While it drains."""
     written: int = 0
     """Frames written since the start."""
     rpc_url: str = ""
@@ -121,11 +134,12 @@ def rows_in(reply: Reply) -> list[ServerRow]:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat that counted: the registry's time, and for how long there had been none of this server id (0: there
-    never was one, or the clock stepped back)."""
+    """A heartbeat that counted: the registry's time, for how long there had been none of this server id (0: there never
+    was one, or the clock stepped back), and what is wished of this start of the server."""
 
     now_ms: int
     silent_ms: int
+    wish: Wish | None = None
 
 
 class Servers:
@@ -143,17 +157,17 @@ class Servers:
         """Say that the server lives. None: a newer generation of this id has started, this one must stop."""
         reply = await self._store.run_on(
             HEARTBEAT,
-            self._keys("seen", "rows", "generations"),
+            self._keys(*HEARTBEAT.keys),
             server=server,
             generation=row.generation,
             row=msgspec.msgpack.encode(row),
         )
-        return Beat(int(reply[1]), max(0, int(reply[2]))) if reply[0] == b"done" else None
+        if reply[0] != b"done":
+            return None
+        return Beat(int(reply[1]), max(0, int(reply[2])), decode_wish(reply[3]) if reply[3] else None)
 
     async def goodbye(self, server: ServerId, generation: int) -> None:
-        await self._store.run_on(
-            GOODBYE, self._keys("seen", "rows", "generations"), server=server, generation=generation
-        )
+        await self._store.run_on(GOODBYE, self._keys(*GOODBYE.keys), server=server, generation=generation)
 
     async def picture(self, judge: str) -> list[ServerRow]:
         """All servers as this judge sees them; '' for a screen that wants the plain truth."""
@@ -162,4 +176,4 @@ class Servers:
 
     async def bury(self) -> int:
         """Forget servers silent for a day. Returns how many."""
-        return int(await self._store.run_on(BURY_SERVERS, self._keys("seen", "rows"), silent_ms=DAY_MS))
+        return int(await self._store.run_on(BURY_SERVERS, self._keys(*BURY_SERVERS.keys), silent_ms=DAY_MS))

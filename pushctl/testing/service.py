@@ -34,7 +34,8 @@ class Running:
 
 def for_tests(config: Config, folder: Path, *, exempt_loopback: bool = True) -> Config:
     """Free ports, fresh keys in `folder`, the development identity provider, short drains. `exempt_loopback`: as in
-    `serve all`, this machine is not counted by address; without, `limits.exempt_networks` is as it was."""
+    `serve all`, this machine is not counted by address, unless the configuration names who is not."""
+    exempt = LOOPBACK if exempt_loopback else ()
     keys_file = folder / "keys.toml"
     if not keys_file.exists():
         Keys.generate().write(keys_file)
@@ -52,7 +53,7 @@ def for_tests(config: Config, folder: Path, *, exempt_loopback: bool = True) -> 
         ),
         router=replace(config.router, admin_listen=here, drain_seconds=3),
         gc=replace(config.gc, admin_listen=here, drain_seconds=3),
-        limits=replace(config.limits, exempt_networks=LOOPBACK) if exempt_loopback else config.limits,
+        limits=replace(config.limits, exempt_networks=config.limits.exempt_networks or exempt),
         identity=replace(
             config.identity, environment="development", keys_file=str(keys_file), dev_idp=DevIdp(enabled=True)
         ),

@@ -25,6 +25,7 @@ from pushctl.inbox import Accounts, Inbox
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
+from pushctl.tls import Tls
 from roles.api.app import build_app, own_origins
 from roles.api.publish import Publisher
 from roles.api.services import Services
@@ -52,6 +53,7 @@ class ApiRole:
         self._keys = Keys.load(Path(config.identity.keys_file))
         if config.api.public_url:
             self._check_public(config.api.public_url)
+        self._tls = Tls.configured(config, "api")
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._drained = trio.Event()
@@ -76,7 +78,7 @@ class ApiRole:
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
-            public_url = config.api.public_url or f"http://{address}"
+            public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             self._server = self._http_server(registry, public_url, dev_idp)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._server.serve, listeners)
@@ -113,7 +115,12 @@ class ApiRole:
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
         limits = replace(config.http, max_body_bytes=sys.maxsize)
-        return HttpServer(app, limits, trusted_proxies=config.api.trusted_proxies)
+        return HttpServer(app, limits, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
 
     async def drain(self) -> None:
         if self._server is not None and self._registry is not None:

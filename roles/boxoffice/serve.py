@@ -25,6 +25,7 @@ from pushctl.metrics import Metrics
 from pushctl.rates import rate_of
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
+from pushctl.tls import Tls
 from roles.boxoffice.app import Services, build_app
 from roles.boxoffice.desk import Desk
 from roles.boxoffice.doorman import Doorman
@@ -55,6 +56,7 @@ class BoxOfficeRole:
             rate_of(config.limits.arrivals_per_second_per_address, config.limits.arrivals_burst_per_address),
             config.limits.exempt_networks,
         )
+        self._tls = Tls.configured(config, "boxoffice")
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()
@@ -81,12 +83,12 @@ class BoxOfficeRole:
             address = address_of(listeners)
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._desk(), doorman, self.metrics))
-            self._server = HttpServer(app, config.http, trusted_proxies=config.boxoffice.trusted_proxies)
+            self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
                 await self._looked.wait()
                 await nursery.start(self._server.serve, listeners)
-                url = config.boxoffice.public_url or f"http://{address}"
+                url = config.boxoffice.public_url or f"{'https' if self._tls else 'http'}://{address}"
                 task_status.started(Ready("boxoffice", "boxoffice", address, url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -134,6 +136,11 @@ class BoxOfficeRole:
                 await self._looked.wait()
         finally:
             self._refresh_seconds = REFRESH_SECONDS
+
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
 
     async def drain(self) -> None:
         if self._server is not None:

@@ -3,9 +3,10 @@
 Owns: the two tasks of a connection (one reads frames, one writes), its session, and how it ends.
 Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
 is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
-Must not know: trio-websocket (wire.py), where hints come from (hub.py), what to send next (tail.py).
+Must not know: WebSockets (wire.py), where hints come from (hub.py), what to send next (tail.py).
 """
 
+import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
+from pushctl.errors import Problem, RateLimited, StoreUnavailable, TooSlow, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, new_id
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
@@ -23,8 +24,8 @@ from pushctl.protocol.jobs import Ephemeral, SessionEnds
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
-from roles.socket.tail import Tail
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
+from roles.socket.tail import Prepared, Tail
+from roles.socket.wire import Disconnected, Flooded, Stalled, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,6 +40,7 @@ MAX_PONGS = 16
 
 T = TypeVar("T")
 _PONG = frames.encode(frames.Pong())
+_DRAINING = 4001
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Ending:
     detail: str
     last: bytes | None
     """A frame to send before the close."""
+    by_peer: bool = False
+    """It chose the code."""
 
 
 class SlowConsumer(Problem):
@@ -72,13 +76,25 @@ class Connection:
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
+        self._ping_due = False
+        self._pong_missed = False
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
         self._ending: Ending | None = None
+        self._leave_at = math.inf
+        """The moment at which a draining server asked the device to go."""
+        self._leave_said = True
+        self.leave_by = math.inf
+        """When it is closed if it did not."""
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
+        self._close_by = math.inf
         self.session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
+        self.pong_by = math.inf
+        """When the pong to the ping that was written is overdue."""
         self.next_ping = trio.current_time() + role.config.socket.ping_seconds * random.random()  # noqa: S311 - spread
+        wire.on_pong_owed = self.wake
+        wire.on_pong = self._ponged
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -144,35 +160,75 @@ class Connection:
         self._end(Ending(4504, detail, frames.encode(frames.ErrorFrame("session_ended", detail, retry=False))))
 
     def drain(self, after_ms: int) -> None:
-        self._end(Ending(4001, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+        """End now; the device is to come back after so long."""
+        self._end(Ending(_DRAINING, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+
+    def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
+        """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
+        now = trio.current_time()
+        self._leave_at, self.leave_by, self._leave_said = now + after_seconds, now + closed_after, False
+        self.wake()
+
+    @property
+    def was_asked_to_leave(self) -> bool:
+        return self.leave_by < math.inf
+
+    def may_stay(self) -> None:
+        """Unless it goes by itself: what was said cannot be taken back."""
+        self._leave_at, self.leave_by, self._leave_said = math.inf, math.inf, True
+
+    def leave_now(self) -> None:
+        """End a connection that was asked to leave."""
+        self._end(Ending(_DRAINING, "draining", None if self._leave_said else self._reconnect()))
+
+    def _reconnect(self) -> bytes:
+        after_ms = max(0, int((self._leave_at - trio.current_time()) * 1000))
+        return frames.encode(frames.Reconnect(after_ms, "draining"))
 
     def no_pong(self) -> None:
-        """Unless we ourselves do not listen, waiting for Redis, or the writer waits for the peer and judges it."""
-        if not self._waits_for_redis and not self._wire.sending:
+        """Called a second apart while the pong is overdue. Believed at the second time: it may have come, and wait to
+        be read, as we have just been kept from running. Not while we ourselves do not listen, waiting for Redis or not
+        knowing whether we are still who we were, nor while the writer waits for the peer and judges it."""
+        if self._waits_for_redis or self._wire.sending or self._role.heart.absent:
+            self.pong_by = trio.current_time() + self._role.config.socket.pong_seconds
+        elif self._pong_missed:
             self._end(Ending(4004, "no pong", None))
+        else:
+            self._pong_missed = True
+
+    def _ponged(self) -> None:
+        self.pong_by, self._pong_missed = math.inf, False
 
     def _end(self, ending: Ending) -> None:
-        """The first ending counts. The writer finishes the frame at hand, within CLOSE_SECONDS."""
+        """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
         if self._ending is None:
             self._ending = ending
             self._reading.cancel()
-            self._writing.deadline = trio.current_time() + CLOSE_SECONDS
+            self._close_by = self._writing.deadline = self._role.close_by()
             self.wake()
 
     def _gone(self, gone: Disconnected) -> None:
-        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None))
+        if isinstance(gone, Stalled):
+            self.end(SlowConsumer("this device did not take data for too long"))
+        elif isinstance(gone, Flooded):
+            self.end(RateLimited("this device sends frames too fast"))
+        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None, by_peer=True))
 
     async def _close(self) -> None:
-        ending = self._ending or Ending(4001, "this server stops", None)
-        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Disconnected):
+        ending = self._ending or Ending(_DRAINING, "this server stops", None)
+        by = min(self._close_by, self._role.close_by())
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
             if ending.last is not None:
                 await self._wire.send(ending.last)
-        await self._wire.close(ending.code, ending.detail)
-        self._role.metrics.closes.labels(str(ending.code)).inc()
+        await self._wire.close(ending.code, ending.detail, by=by)
+        # A peer may close with any of thousands of codes: no label for each.
+        label = "peer" if ending.by_peer and ending.code >= 3000 else str(ending.code)
+        self._role.metrics.closes.labels(label).inc()
 
-    async def ping(self) -> None:
-        """A WebSocket ping; returns with its pong. Raises Disconnected."""
-        await self._wire.ping()
+    def ping(self) -> None:
+        """Have a WebSocket ping written. Does not wait."""
+        self._ping_due = True
+        self.wake()
 
     def wake(self) -> None:
         self._woken.set()
@@ -202,23 +258,24 @@ class Connection:
                 await self._send(frames.encode(welcome))
                 while self._ending is None:
                     await self._write_next()
+                if self._ending.code == _DRAINING:
+                    await self._write_rest()
             except Problem as problem:
                 self.end(problem)
             except Disconnected as gone:
                 self._gone(gone)
 
     async def _write_next(self) -> None:
+        await self._keep_alive()
         prepared = self.tail.take()
         if self._pongs:
             self._pongs -= 1
             await self._send(_PONG)
+        if not self._leave_said:
+            self._leave_said = True
+            await self._send(self._reconnect())
         if prepared is not None:
-            if prepared.until < trio.current_time():
-                return
-            await self._send(prepared.frame)
-            if prepared.is_message:
-                self._note(Stage.WRITTEN, 1, prepared.cursor)
-                self._unacknowledged += prepared.cursor is not None
+            await self._write_prepared(prepared)
         elif self.tail.behind:
             await self._read_log()
         elif self.tail.has_hole():
@@ -230,16 +287,37 @@ class Connection:
         elif not self._pongs:
             await self._wait()
 
+    async def _write_prepared(self, prepared: Prepared) -> None:
+        if prepared.until < trio.current_time():
+            return
+        await self._send(prepared.frame)
+        if prepared.is_message:
+            self._note(Stage.WRITTEN, 1, prepared.cursor)
+            self._unacknowledged += prepared.cursor is not None
+
+    async def _write_rest(self) -> None:
+        """Of a connection that is sent away: what is in no log would be lost."""
+        while (prepared := self.tail.take()) is not None:
+            await self._write_prepared(prepared)
+
     async def _wait(self) -> None:
         """Until something happened since the last look: hints, pings and endings all wake."""
         await self._woken.wait()
         self._woken = trio.Event()
 
     async def _send(self, frame: bytes) -> None:
-        """Send one frame. No progress for `stall_seconds` is a slow consumer (4002)."""
+        """Send one frame, and first what is due of pings and pongs."""
         await self._role.present()
-        if not await self._wire.send(frame, stall_seconds=self._role.config.socket.stall_seconds):
-            raise SlowConsumer("this device did not take data for too long")
+        await self._keep_alive()
+        await self._wire.send(frame)
+
+    async def _keep_alive(self) -> None:
+        if self._wire.owes_pong:
+            await self._wire.pong()
+        if self._ping_due:
+            self._ping_due = False
+            self.pong_by = min(self.pong_by, trio.current_time() + self._role.config.socket.pong_seconds)
+            await self._wire.ping()
 
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""

@@ -47,6 +47,7 @@ class Heart:
         self._registry_ahead_ms = beat.now_ms - asked_at * 1000
         self._note_silence(max(beat.silent_ms / 1000, asked_at - self._beaten_at))
         self._beaten_at = asked_at
+        self._role.drainer.hear(beat.wish)
 
     def _note_silence(self, seconds: float) -> None:
         """After a silence leases may be gone, and hints with them. Once more a heartbeat later: a router that had not

@@ -14,7 +14,6 @@ import trio
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
 from pushctl.registry.store import AccountGone
-from roles.socket.wire import Disconnected
 
 if TYPE_CHECKING:
     from roles.socket.connection import Connection
@@ -184,25 +183,18 @@ class Leases:
 
     async def ping(self) -> None:
         """One pinger for all: walks the connections every second, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            while True:
-                self._role.heart.turn()
-                now = trio.current_time()
-                for connection in self._role.hub:
-                    if connection.session_deadline <= now:
-                        connection.signed_out()
-                    elif connection.next_ping <= now:
-                        connection.next_ping = now + self._role.config.socket.ping_seconds
-                        nursery.start_soon(self._ping, connection)
-                self._look_at_doubtful()
-                await trio.sleep(TICK_SECONDS)
-
-    async def _ping(self, connection: "Connection") -> None:
-        """A task for as long as a pong is outstanding, and no longer."""
-        with trio.move_on_after(self._role.config.socket.pong_seconds) as silence:
-            try:
-                await connection.ping()
-            except Disconnected:
-                return  # its own tasks see that too
-        if silence.cancelled_caught and not self._role.heart.absent:
-            connection.no_pong()
+        while True:
+            self._role.heart.turn()
+            now = trio.current_time()
+            for connection in self._role.hub:
+                if connection.session_deadline <= now:
+                    connection.signed_out()
+                elif connection.leave_by <= now:
+                    connection.leave_now()
+                elif connection.pong_by <= now:
+                    connection.no_pong()
+                elif connection.next_ping <= now:
+                    connection.next_ping = now + self._role.config.socket.ping_seconds
+                    connection.ping()
+            self._look_at_doubtful()
+            await trio.sleep(TICK_SECONDS)

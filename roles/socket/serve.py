@@ -1,15 +1,15 @@
 """The socket role: holds devices' connections and tails their users' logs.
 
-Owns: the wiring of one socket server: registry, hub, receiver, leases, listener; admission and drain.
-Must not know: frames (connection.py), the log (tail.py), WebSockets (wire.py).
+Owns: the wiring of one socket server: registry, hub, receiver, leases, listener.
+Must not know: who may come in (admission.py), frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace
+of a drain (draining.py).
 """
 
-import math
-import random
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,33 +18,38 @@ import trio
 from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
-from pushctl.errors import Forbidden, Overloaded, Problem, StoreUnavailable, Unreachable
+from pushctl.errors import LimitReached, Problem, StoreUnavailable, Unreachable
+from pushctl.http.addresses import plain_host
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import Cursor, ServerId, UserId
-from pushctl.inbox import Accounts, Inbox
+from pushctl.inbox import Accounts, Inbox, Session
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.protocol import jobs
-from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, FrameInvalid, encode
+from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, encode
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
+from pushctl.tls import Tls, shake_hands
+from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
 from roles.socket.connection import Connection, read_hello
+from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
 from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Upgrade, Wire, serve_stream
+from roles.socket.upgrade import Upgrade, serve_stream
+from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
 
-DRAIN_SLICES = 10
-REFUSED_SECONDS = 30
-"""A client that was refused comes back after so long, at random up to twice as long."""
+RECEIVE_BUFFER_BYTES = 32_768
+"""What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
+lets each have 6 MB."""
 
 
 class SocketRole:
@@ -61,6 +66,8 @@ class SocketRole:
         self.drain_seconds = config.socket.drain_seconds
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
+        self.admission: Admission
+        self._tls = Tls.configured(config, "socket")
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -68,21 +75,21 @@ class SocketRole:
         self.accounts: Accounts
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
+        self.drainer = Draining(self)
         self._returns = Returns(self)
         self._receiver: Receiver | None = None
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
-        self._streams = 0
-        self._guests = 0
-        """Streams that were let in. A drain waits for these, not for who has not even shaken hands."""
-        self._everybody_left = trio.Event()
+        self.streams = 0
+        """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
         keys = Keys.load(Path(self.config.identity.keys_file))
+        self.admission = Admission(self.config, trio.current_time(), count=self._count_refusal)
         async with open_registry(
             self.config, name=f"socket-{self.id}", installation=keys.installation
         ) as self.registry:
@@ -118,7 +125,7 @@ class SocketRole:
             await self._open_rpc(nursery, keys)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
-        self._url = self.config.socket.public_url or f"ws://{address}/"
+        self._url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
         self._state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
@@ -130,6 +137,7 @@ class SocketRole:
             self._leases.write_acknowledgements,
             self._leases.ping,
             self._returns.run,
+            self.drainer.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self._url))
@@ -159,23 +167,11 @@ class SocketRole:
             await trio.serve_listeners(self._serve_stream, list(listeners), handler_nursery=connections)
 
     async def drain(self) -> None:
-        """Say so first, take nobody new, send everybody elsewhere in random slices, write what is left, say goodbye."""
-        self._state = "draining"
+        """Say so first, take nobody new, send everybody elsewhere, write what is left, say goodbye."""
         try:
-            await self.heart.beat_once()
-        except (StoreUnavailable, Fenced) as error:
-            self.log.warning("draining_unannounced", detail=str(error))
-        self._accepting.cancel()
-        connections = list(self.hub)
-        random.shuffle(connections)
-        size = max(1, math.ceil(len(connections) / DRAIN_SLICES))
-        for first in range(0, len(connections), size):
-            for connection in connections[first : first + size]:
-                connection.drain(after_ms=random.randrange(0, 1000 + 10 * len(connections)))  # noqa: S311 - spread
-            if first + size < len(connections):
-                await trio.sleep(self.drain_seconds / 2 / DRAIN_SLICES)
-        if self._guests:
-            await self._everybody_left.wait()
+            await self.drainer.stop(self.drain_seconds, self._accepting.cancel)
+        except Fenced:
+            return  # another has this id: nothing here is ours any more, and the heart says so
         self.heart.stop_beating()
         try:
             await self._leases.flush()
@@ -184,17 +180,24 @@ class SocketRole:
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
 
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._tls is not None:
+            self._tls.reload()
+
     async def not_ready(self) -> list[str]:
         reasons = await self.registry.check() if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
             reasons.append(self._receiver.problem)
+        if self.drainer.now is not None:
+            reasons.append(f"it drains: asked by {self.drainer.now.by}")
         return reasons
 
     def row(self) -> Row:
         """What this server says of itself, to the Box Office, routers and operators."""
         deaf = self._receiver is None or self._receiver.problem is not None
         return Row(
-            state="not_ready" if deaf and self._state == "ready" else self._state,
+            state="draining" if self.draining else "not_ready" if deaf else self._state,
             url=self._url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
@@ -203,6 +206,7 @@ class SocketRole:
             started_at=self._started_at,
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
+            drain=self.drainer.now,
             rpc_url=self._rpc_url,
             zone=self.config.socket.zone,
         )
@@ -210,50 +214,69 @@ class SocketRole:
     # --- a fresh connection ------------------------------------------------------------------------------------------
 
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        socket = self.config.socket
-        self._streams += 1
         try:
-            await serve_stream(
-                stream, self._answer, seconds=socket.handshake_seconds, max_message_bytes=socket.max_frame_bytes
-            )
-        finally:
-            self._streams -= 1
-
-    async def _answer(self, upgrade: Upgrade) -> None:
-        try:
-            self._admit(upgrade)
-        except Problem as problem:
-            self.metrics.refusals.labels(problem.code).inc()
-            await upgrade.refuse(problem)
+            peer = plain_host(stream.socket.getpeername()[0])
+            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        except OSError:  # it is gone already
+            await trio.aclose_forcefully(stream)
             return
-        self._guests += 1
+        with self.admission.arrival(peer, trio.current_time()) as guest:
+            if guest is None:
+                await trio.aclose_forcefully(stream)
+            else:
+                await self._welcome(stream, guest)
+
+    async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
+        socket = self.config.socket
+        seconds = min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds
+        by = trio.current_time() + seconds
+        plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
+        if plain is None:
+            if guest.refused is None:
+                self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
+            return
+        answer = partial(self._answer, guest)
+        wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
+        if wrong is not None and guest.refused is None:
+            self._count_refusal(wrong)
+
+    async def _answer(self, guest: Guest, upgrade: Upgrade) -> None:
+        try:
+            self._admit(guest, upgrade)
+        except Refused as refused:
+            await upgrade.refuse(refused.problem)
+            return
+        self.streams += 1
         try:
             with suppress(Disconnected):
-                await self._serve_wire(await upgrade.accept(SUBPROTOCOL))
+                wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
+                await self._serve_wire(wire)
         finally:
-            self._guests -= 1
-            if self._state == "draining" and not self._guests:
-                self._everybody_left.set()
+            self.streams -= 1
+            self.drainer.somebody_left()
 
-    def _admit(self, upgrade: Upgrade) -> None:
-        """Before any WebSocket cost. Raises the Problem to refuse with."""
-        if self._state != "ready":
-            raise Overloaded("this server takes no connections now; ask the Box Office", retry_after_seconds=_later())
-        if self._streams > self.config.socket.max_connections:
-            raise Overloaded("this server is full; ask the Box Office", retry_after_seconds=_later())
-        allowed = self.config.socket.origins
-        if allowed and upgrade.origin is not None and upgrade.origin not in (*allowed, origin_of(self._url)):
-            raise Forbidden("pages of this origin may not connect here", field="Origin")
-        if not upgrade.key_is_valid:
-            raise FrameInvalid("expected 16 bytes in base64", field="Sec-WebSocket-Key")
-        if SUBPROTOCOL not in upgrade.subprotocols:
-            raise FrameInvalid(f"offer the subprotocol {SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
+    def _admit(self, guest: Guest, upgrade: Upgrade) -> None:
+        """Before any WebSocket cost. Raises Refused."""
+        self.admission.introduce(guest, upgrade.headers, trio.current_time())
+        if self._state != "ready" or self.draining:
+            reason: Reason = "draining" if self.draining else "not_ready"
+            raise self.admission.later(reason, "this server takes no connections now; ask the Box Office")
+        self.admission.examine(
+            origin=upgrade.origin,
+            own_origin=origin_of(self._url),
+            key_is_valid=upgrade.key_is_valid,
+            subprotocols=upgrade.subprotocols,
+        )
+
+    def _count_refusal(self, reason: Reason) -> None:
+        self.metrics.refusals.labels(reason).inc()
 
     async def _serve_wire(self, wire: Wire) -> None:
         """From the accepted upgrade to the close."""
         try:
             hello = await read_hello(wire, self.config.socket.hello_seconds)
             session = await self.accounts.session_of_token(hello.token)
+            self._check_user(session)
         except Problem as problem:
             error = ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)
             with trio.move_on_after(CLOSE_SECONDS), suppress(Disconnected):
@@ -270,11 +293,21 @@ class SocketRole:
             self.metrics.connections.dec()
             self.log.info("disconnected", user=session.user, device=session.device, connection=connection.id)
 
+    def _check_user(self, session: Session) -> None:
+        """Raises LimitReached. The same device's older connections do not count: they are about to be displaced."""
+        others = {connection.device for connection in self.hub.of(session.user)} - {session.device}
+        if len(others) >= self.config.limits.connections_per_user:
+            raise LimitReached("this user has too many devices connected here")
+
     # --- what connections need ---------------------------------------------------------------------------------------
 
     @property
     def draining(self) -> bool:
-        return self._state == "draining"
+        return self.drainer.now is not None
+
+    def close_by(self) -> float:
+        """The moment by which a connection that ends now is closed."""
+        return self.drainer.close_by()
 
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""
@@ -303,10 +336,6 @@ class SocketRole:
     def seconds_left(self, expires_at_ms: int) -> float:
         """How long a session still lasts, by this host's clock; reconcile asks the registry too."""
         return max(0.0, (expires_at_ms - system_clock()) / 1000)
-
-
-def _later() -> int:
-    return random.randrange(REFUSED_SECONDS, 2 * REFUSED_SECONDS)  # noqa: S311 - spread
 
 
 def origin_of(url: str) -> str:

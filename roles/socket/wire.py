@@ -1,194 +1,221 @@
-"""The narrow seam to a WebSocket: accept, receive text, send a frame, ping, close and drop.
+"""The narrow seam to a WebSocket: messages in, frames out, pings and pongs, close and drop.
 
-Owns: trio-websocket and everything peculiar about it; nothing else in this role imports it.
-Promises: a send that was cancelled may have left half a frame, so that socket is never written again; a close drops the
-TCP connection after CLOSE_SECONDS whether or not the peer answers; whatever a peer sends, only Disconnected comes out.
+Owns: wsproto and everything peculiar about it, with upgrade.py; nothing else imports it. It runs no task of its own:
+one task of the caller's may receive, another may write.
+Promises: what a peer sends costs bounded memory and time (intake.py), and however many pings it sends, one pong is
+owed; a write that was cancelled may have left half a frame, so that socket is never written again; a close drops TCP
+after CLOSE_SECONDS whether or not the peer answers; whatever a peer sends, only Disconnected comes out.
 Must not know: frames' meaning, users.
 """
 
-import base64
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+import struct
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
-import trio_websocket
-import wsproto.utilities
+import wsproto
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    Pong,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError
 
-from pushctl.errors import Problem
-from pushctl.http.problem import problem_response
-from pushctl.log import get_logger
-
-log = get_logger(part="wire")
+from roles.socket.intake import Assembly, Pace, TooFast, TooLarge
+from roles.socket.watched import Watched
 
 CLOSE_SECONDS = 2.0
 RECEIVE_BYTES = 4096
-PIECE_BYTES = 16_384
+DISCARD_BYTES = 262_144
+"""Of what a peer still sends after our Close: were it left unread, the kernel would reset the connection, and the peer
+might never see that Close. A peer that sends more is reset."""
 
 
 class Disconnected(Exception):
-    """The peer is gone, closed, or broke the protocol. `code`: of its Close frame, 1006 without one."""
+    """The peer is gone, closed, or broke the protocol. `code`: of its Close frame, or what it deserves; 1006 without a
+    reason."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"disconnected ({code})")
         self.code = code
 
 
+class Stalled(Disconnected):
+    """The peer took nothing for too long. It may have half a frame, and the socket is dead for writing."""
+
+    def __init__(self) -> None:
+        super().__init__(1006)
+
+
+class Flooded(Disconnected):
+    """The peer goes on sending more frames than anybody needs."""
+
+    def __init__(self) -> None:
+        super().__init__(1008)
+
+
 class Wire:
     """An accepted WebSocket."""
 
-    def __init__(self, stream: "Watched", websocket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(
+        self, stream: Watched, protocol: wsproto.WSConnection, *, max_message_bytes: int, stall_seconds: float
+    ) -> None:
         self._stream = stream
-        self._websocket = websocket
+        self._protocol = protocol
+        self._message = Assembly(max_message_bytes)
+        self._pace = Pace()
+        self._frames = 0
+        self._stall_seconds = stall_seconds
+        self._writing = trio.Lock()
         self._half_written = False
+        self._pong: bytes | None = None
+        self.on_pong_owed: Callable[[], None] = _nothing
+        """And somebody is writing: when that is done, it is to call `pong`."""
+        self.on_pong: Callable[[], None] = _nothing
+
+    # --- in ----------------------------------------------------------------------------------------------------------
 
     async def receive(self) -> str | bytes:
-        """The next message, whole. Raises Disconnected."""
+        """The next message, whole. Answers pings itself while nobody writes. Raises Disconnected."""
+        while True:
+            message = self._next_message()
+            if message is not None:
+                return message
+            if self.owes_pong and not self._writing.locked():
+                await self.pong()
+            elif self.owes_pong:
+                self.on_pong_owed()
+            await self._feed()
+            await self._keep_pace()
+
+    async def _keep_pace(self) -> None:
+        """Before what was just read is looked at: the frames before it are paid for first."""
         try:
-            message: str | bytes = await self._websocket.get_message()
-        except trio_websocket.ConnectionClosed as closed:
-            raise Disconnected(closed.reason.code if closed.reason else 1006) from None
-        return message
+            seconds = self._pace.wait_seconds(self._frames, trio.current_time())
+        except TooFast:
+            raise Flooded from None
+        self._frames = 0
+        if seconds:
+            await trio.sleep(seconds)
+
+    def _next_message(self) -> str | bytes | None:
+        """Of what has been read."""
+        for event in self._protocol.events():
+            self._frames += 1
+            if isinstance(event, TextMessage | BytesMessage):
+                whole = self._add(event)
+                if whole is not None:
+                    return whole
+            elif isinstance(event, Ping):
+                self._pong = bytes(event.payload)  # of several only the last needs an answer (RFC 6455 s.5.5.3)
+            elif isinstance(event, Pong):
+                self.on_pong()
+            elif isinstance(event, CloseConnection):  # the peer's, or the library's word for what the peer did wrong
+                raise Disconnected(int(event.code))
+        return None
+
+    def _add(self, event: TextMessage | BytesMessage) -> str | bytes | None:
+        try:
+            return self._message.add(_immutable(event.data), last=event.message_finished)
+        except TooLarge:
+            raise Disconnected(1009) from None
+
+    async def _feed(self) -> int:
+        """Read some; how many bytes. Raises Disconnected."""
+        try:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Disconnected(1006) from None
+        if not data:
+            raise Disconnected(1006)
+        self._protocol.receive_data(bytes(data))
+        return len(data)
+
+    # --- out ---------------------------------------------------------------------------------------------------------
 
     @property
     def sending(self) -> bool:
         """A frame is on its way, or was left half-way."""
         return self._half_written
 
-    async def send(self, frame: bytes, *, stall_seconds: float = math.inf) -> bool:
-        """Send one text frame. False when the peer took nothing for `stall_seconds`: it then has half a frame, as after
-        a cancellation, and the socket is dead for writing. Raises Disconnected."""
+    @property
+    def owes_pong(self) -> bool:
+        return self._pong is not None
+
+    async def send(self, frame: bytes) -> None:
+        """Send one text frame. Raises Disconnected: Stalled when the peer took nothing for `stall_seconds`."""
+        if self._protocol.state is not ConnectionState.OPEN:
+            raise Disconnected(1006)
+        await self._write(_header(len(frame)) + frame)
+
+    async def ping(self) -> None:
+        """Send a WebSocket ping. As `send`."""
+        await self._write(self._encoded(Ping(payload=b"")))
+
+    async def pong(self) -> None:
+        """Send the pong that is owed. As `send`."""
+        payload, self._pong = self._pong or b"", None
+        await self._write(self._encoded(Pong(payload=payload)))
+
+    def _encoded(self, event: Ping | Pong | CloseConnection) -> bytes:
+        try:
+            return self._protocol.send(event)
+        except LocalProtocolError:
+            raise Disconnected(1006) from None  # closing was under way
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            await self._write_now(data)
+        finally:
+            self._writing.release()
+
+    async def _write_now(self, data: bytes) -> None:
         if self._half_written:
             raise Disconnected(1006)
         self._half_written = True
-        with self._stream.watched(stall_seconds) as stalled:
-            await self._send(frame)
-        return not stalled.cancelled_caught
-
-    async def _send(self, frame: bytes) -> None:
         try:
-            await self._websocket.send_message(frame.decode())
-        except trio_websocket.ConnectionClosed as closed:
-            raise Disconnected(closed.reason.code if closed.reason else 1006) from None
-        except wsproto.utilities.LocalProtocolError:
-            raise Disconnected(1006) from None  # closing was under way
-        self._half_written = False
-
-    async def ping(self) -> None:
-        """Send a WebSocket ping and wait for its pong. Raises Disconnected."""
-        try:
-            await self._websocket.ping()
-        except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
+            with self._stream.watched(self._stall_seconds):
+                await self._stream.send_all(data)
+                self._half_written = False
+                return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(1006) from None
+        raise Stalled
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a code; drop TCP after CLOSE_SECONDS at the latest. Safe while being cancelled."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            if not self._half_written:
-                with suppress(trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError):
-                    # A close reason is at most 123 bytes (RFC 6455 s.5.5).
-                    await self._websocket.aclose(code, reason.encode()[:120].decode(errors="ignore"))
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
+        """Close with a code; drop TCP after CLOSE_SECONDS at the latest, or at the moment `by`. Safe while being
+        cancelled."""
+        by = min(by, trio.current_time() + CLOSE_SECONDS)
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
+            # The library cuts the reason to what a Close frame holds.
+            await self._write(self._encoded(CloseConnection(code=code, reason=reason)))
+            discarded = 0
+            while self._protocol.state is not ConnectionState.CLOSED and discarded < DISCARD_BYTES:
+                discarded += await self._feed()
+                for _ in self._protocol.events():
+                    pass
         await trio.aclose_forcefully(self._stream)
 
 
-class Upgrade:
-    """What a peer asks for before anything is promised: answer with `accept` or `refuse`."""
-
-    def __init__(self, stream: "Watched", request: trio_websocket.WebSocketRequest) -> None:
-        headers = {name.lower(): value.decode("latin-1") for name, value in request.headers}
-        self._stream = stream
-        self._request = request
-        self.origin = headers.get(b"origin")
-        self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
-        self.key_is_valid = _is_key(headers.get(b"sec-websocket-key", ""))
-
-    async def accept(self, subprotocol: str) -> Wire:
-        """Complete the upgrade. No extension is ever negotiated: no compression, no compression bombs.
-
-        Raises Disconnected.
-        """
-        try:
-            return Wire(self._stream, await self._request.accept(subprotocol=subprotocol))
-        except trio_websocket.ConnectionClosed:
-            raise Disconnected(1006) from None
-
-    async def refuse(self, problem: Problem) -> None:
-        """Answer with an HTTP error, before any WebSocket cost."""
-        status, headers, body = problem_response(problem)
-        with trio.move_on_after(CLOSE_SECONDS), suppress(trio_websocket.ConnectionClosed):
-            await self._request.reject(status, extra_headers=headers, body=body)
+def _nothing() -> None:
+    pass
 
 
-def _is_key(text: str) -> bool:
-    """Sixteen bytes in base64 (RFC 6455 s.4.2.1, 5), which the library does not look at."""
-    try:
-        return len(base64.b64decode(text, validate=True)) == 16
-    except ValueError:
-        return False
+def _immutable(data: str | bytes | bytearray) -> str | bytes:
+    return data if isinstance(data, str) else bytes(data)
 
 
-class Watched(trio.abc.Stream):
-    """A stream that sends in pieces, so that somebody can tell slow from stalled."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self._scope: trio.CancelScope | None = None
-        self._seconds = math.inf
-
-    @contextmanager
-    def watched(self, seconds: float) -> Iterator[trio.CancelScope]:
-        """Cancels the block when no piece could be sent for `seconds`."""
-        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
-            self._scope, self._seconds = scope, seconds
-            try:
-                yield scope
-            finally:
-                self._scope = None
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        for start in range(0, max(1, len(view)), PIECE_BYTES):
-            await self._stream.send_all(view[start : start + PIECE_BYTES])
-            if self._scope is not None:
-                self._scope.deadline = trio.current_time() + self._seconds
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-Handler = Callable[[Upgrade], Awaitable[None]]
-
-
-async def serve_stream(plain: trio.abc.Stream, handler: Handler, *, seconds: float, max_message_bytes: int) -> None:
-    """Read the upgrade request on a fresh stream, within `seconds`, and let `handler` answer it. The stream is dropped
-    when the handler is done. The handler raises nothing; what the library raises of a peer's doing ends here."""
-    stream = Watched(plain)
-    try:
-        async with trio.open_nursery() as nursery:
-            request = None
-            with trio.move_on_after(seconds):
-                request = await trio_websocket.wrap_server_stream(
-                    nursery, stream, max_message_size=max_message_bytes, receive_buffer_size=RECEIVE_BYTES
-                )
-            if request is not None:
-                await handler(Upgrade(stream, request))
-            nursery.cancel_scope.cancel()
-    except* (
-        wsproto.utilities.ProtocolError,
-        trio_websocket.ConnectionClosed,
-        trio.BrokenResourceError,
-        UnicodeError,  # of headers that the library decodes
-    ) as group:
-        # The library's reader task met a peer that broke the protocol at a moment it did not expect.
-        log.info("peer_broke_protocol", errors=[repr(error) for error in group.exceptions])
-    except* Exception as group:
-        log.error("connection_crashed", exc_info=group)
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(stream)
+def _header(size: int) -> bytes:
+    """Of a text frame in one piece, as a server sends it (RFC 6455 s.5.2): for every message, so without the copies
+    that the library makes."""
+    if size < 126:
+        return bytes((0x81, size))
+    return struct.pack("!BBH", 0x81, 126, size) if size < 65_536 else struct.pack("!BBQ", 0x81, 127, size)

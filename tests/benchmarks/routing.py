@@ -105,7 +105,7 @@ def main() -> None:
     if options.earlier:
         measured = msgspec.json.decode(options.earlier.read_bytes(), type=Measured)
     else:
-        raise_open_file_limit()
+        raise_open_file_limit(0)
         size = QUICK if options.quick else Size()
         size = replace(size, servers=options.servers or size.servers, rounds=options.rounds or size.rounds)
         measured = measure_or_exit(size)

@@ -23,7 +23,7 @@ class Pipe(Wire):
     def __init__(self, told: list[frames.ServerFrame]) -> None:
         self._told = told
         self._said, self._hears = trio.open_memory_channel[str](math.inf)
-        self._pong = trio.Event()
+        self._ponged = trio.Event()
         self._gone = False
 
     async def receive(self) -> str:
@@ -36,22 +36,26 @@ class Pipe(Wire):
     def sending(self) -> bool:
         return False
 
-    async def send(self, frame: bytes, *, stall_seconds: float = math.inf) -> bool:
+    @property
+    def owes_pong(self) -> bool:
+        return False
+
+    async def send(self, frame: bytes) -> None:
         await trio.lowlevel.checkpoint()
         if self._gone:
             raise Disconnected(1000)
         decoded = frames.decode_server_frame(frame)
         assert decoded is not None
         if isinstance(decoded, frames.Pong):
-            self._pong.set()
+            self._ponged.set()
         else:
             self._told.append(decoded)
-        return True
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
+        self.on_pong()
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
         await trio.lowlevel.checkpoint()
         self.drop()
 
@@ -61,9 +65,9 @@ class Pipe(Wire):
 
     async def ask(self) -> None:
         """Say ping; returns with the pong."""
-        self._pong = trio.Event()
+        self._ponged = trio.Event()
         self._said.send_nowait('{"type":"ping"}')
-        await self._pong.wait()
+        await self._ponged.wait()
 
 
 class Device:

@@ -10,11 +10,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import AskError, AuthenticationError, MovedError, RedisError
 
+from tests.certificates import write_certificates
 from tests.redises.cluster import RedisCluster
 from tests.redises.process import RedisProcess
 from tests.redises.replication import Replicas, is_in_sync
 from tests.redises.sentinels import SentinelSet
-from tests.redises.tls import TlsRedis, write_certificates
+from tests.redises.tls import TlsRedis
 from tests.redises.waiting import until
 
 

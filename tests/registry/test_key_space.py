@@ -20,6 +20,7 @@ from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
+from pushctl.registry.wishes import Wish
 from roles.gc import sweeps
 from roles.gc.census import take_census
 from roles.gc.repair import repair_all
@@ -141,6 +142,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
+    await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
     registry.jobs.put(ADA, b"job")
     await registry.jobs.join("router", registry.jobs.partition_of(ADA))

@@ -9,8 +9,9 @@ from pushctl.config.model import Config
 from pushctl.errors import ConfigError, StoreUnavailable, Unreachable
 from pushctl.ids import ServerId
 from pushctl.registry import open_registry
+from tests.certificates import write_certificates
 from tests.redises.process import RedisProcess
-from tests.redises.tls import PASSWORD, TlsRedis, write_certificates
+from tests.redises.tls import PASSWORD, TlsRedis
 from tests.registry.people import Person, impatient, until
 
 

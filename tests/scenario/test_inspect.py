@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 
 from pushctl.cli.inspect_view import message_view, push_url_view, server_view, user_view
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
+from pushctl.overview import DrainStats
 from tests.scenario.people import Town, eventually
 from tests.unit.cli.commands import Ran, pushctl
 
@@ -156,7 +157,7 @@ async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> Non
     server = ServerReport(
         "2026-01-01T00:00:00.000Z", LONG, "ready", True, 10, f"wss://{LONG}/", f"http://{LONG}/", LONG, 1, 10, 1, 1, 1,
         2,
-        "0", "then", 1, "names it", 1, 1, [], [LONG],
+        "0", "then", 1, DrainStats(LONG, "then", 300, 1), "names it", 1, 1, [], [LONG],
     )  # fmt: skip
     views: list[tuple[Callable[[Any], RenderableType], Any]] = [
         (user_view, user), (push_url_view, url), (message_view, message), (server_view, server),

@@ -1,7 +1,7 @@
 """The life of a role: ready, serving, draining, over."""
 
+import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from pushctl.errors import Failed, Unreachable
 from pushctl.http.server import address_of, open_listeners
 from pushctl.metrics import Metrics
-from pushctl.runtime import Ready, raise_open_file_limit, run_role, stop_signal
+from pushctl.runtime import Ready, run_role, stop_signal
 
 
 class Toy:
@@ -210,11 +210,24 @@ def test_a_second_signal_ends_the_process_at_once_with_1() -> None:
     assert ended.stderr.splitlines()[-1] == "pushctl: stopped at once"
 
 
-def test_the_limit_of_open_files_is_raised_to_the_hard_one() -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-    try:
-        assert raise_open_file_limit() == before[1]
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+LIMITED = """
+import resource, sys
+from pushctl import log
+from pushctl.runtime import raise_open_file_limit
+log.configure("info", "json")
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+print(raise_open_file_limit(int(sys.argv[1])), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(("needed", "warned"), [(4096, False), (4097, True)])
+def test_the_limit_of_open_files_is_raised_to_the_hard_one_and_a_word_said_if_that_is_too_low(
+    needed: int, warned: bool
+) -> None:
+    command = [sys.executable, "-c", LIMITED, str(needed)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert ran.stdout == "4096 4096\n"
+    said = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert [(line["event"], line["limit"], line["needed"]) for line in said] == (
+        [("open_files_low", 4096, needed)] if warned else []
+    )

@@ -1,6 +1,6 @@
 -- gc: forget servers that have been silent for very long.   Result: how many went
 --!use base
---!keys seen rows
+--!keys seen rows wishes
 --!args shift_ms silent_ms
 local gone = 0
 local now = now_ms()
@@ -8,6 +8,7 @@ local seen = redis.call('HGETALL', K.seen)
 for i = 1, #seen, 2 do
   if now - tonumber(seen[i + 1]) > tonumber(A.silent_ms) then
     redis.call('HDEL', K.seen, seen[i])
+    redis.call('HDEL', K.wishes, seen[i])
     gone = gone + redis.call('HDEL', K.rows, seen[i])
   end
 end

@@ -1,8 +1,8 @@
--- A socket server says that it lives.
--- Result: {'done', now ms, ms since its last heartbeat or since an older generation's; 0: there was none}
+-- A socket server says that it lives, and learns what is wished of it.
+-- Result: {'done', now ms, ms since its last heartbeat or since an older generation's; 0: there was none, wish or ''}
 --         {'fenced'}: a newer generation of this id has started
 --!use base
---!keys seen rows generations
+--!keys seen rows generations wishes
 --!args shift_ms server generation row
 local newest = tonumber(redis.call('HGET', K.generations, A.server) or '0')
 if newest > tonumber(A.generation) then return {'fenced'} end
@@ -12,4 +12,10 @@ local now = now_ms()
 local before = tonumber(redis.call('HGET', K.seen, A.server) or int(now))
 redis.call('HSET', K.seen, A.server, int(now))
 redis.call('HSET', K.rows, A.server, A.row)
-return {'done', int(now), int(now - before)}
+local asked, wish = string.match(redis.call('HGET', K.wishes, A.server) or '', '^(%d+) (.*)$')
+if asked and asked ~= A.generation then
+  -- Of an earlier start of this id, which ended without a goodbye.
+  redis.call('HDEL', K.wishes, A.server)
+  wish = nil
+end
+return {'done', int(now), int(now - before), wish or ''}

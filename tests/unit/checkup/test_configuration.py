@@ -9,6 +9,7 @@ from pushctl.checkup import Finding, Here, examine_configuration
 from pushctl.config.load import load
 from pushctl.config.model import RoleName
 from pushctl.identity.keys import Keys
+from tests.certificates import write_certificates
 
 
 def verdicts(*sets: str, roles: tuple[RoleName, ...] = ()) -> dict[str, Finding]:
@@ -70,6 +71,27 @@ def test_urls_in_the_clear_are_for_loopback_only(url: str, verdict: str) -> None
 def test_urls_that_nobody_set_are_unknown() -> None:
     assert verdicts()["public_urls"].verdict == "unknown"
     assert "public_urls" not in verdicts(roles=("gc",))
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(100, "ok"), (13, "warn"), (-1, "bad")])
+def test_a_certificate_that_ends_soon_is_worth_a_word_and_one_that_has_ended_is_bad(
+    tmp_path: Path, days: float, verdict: str
+) -> None:
+    write_certificates(tmp_path, days=days)
+    finding = verdicts(f"api.tls_certificate={tmp_path / 'server.pem'}", f"api.tls_key={tmp_path / 'server.key'}")[
+        "tls"
+    ]
+    assert finding.verdict == verdict
+    assert "server.pem" in finding.found
+    assert bool(finding.do) == (verdict != "ok")
+
+
+def test_files_of_tls_that_do_not_serve_are_bad_and_named() -> None:
+    finding = verdicts("api.tls_certificate=/nowhere.pem", "api.tls_key=/nowhere.key")["tls"]
+    assert finding.verdict == "bad"
+    assert "/nowhere.pem" in finding.found
+    assert "/nowhere.key" in finding.found
+    assert verdicts()["tls"].verdict == "ok"
 
 
 def test_the_development_provider_is_worth_a_word_and_half_of_it_is_a_mistake() -> None:

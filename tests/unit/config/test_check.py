@@ -51,6 +51,20 @@ def test_a_server_id_is_one_word() -> None:
     assert mistake.startswith("socket.id: expected letters")
 
 
+@pytest.mark.parametrize("role", ["api", "boxoffice", "socket"])
+def test_certificate_and_key_belong_together_and_clients_are_told_that_it_is_tls(role: RoleName) -> None:
+    both = {f"{role}.tls_certificate": "c.pem", f"{role}.tls_key": "k.pem"}
+    assert check_role(changed(complete(), both), role) == []
+    for name, path in both.items():
+        (mistake,) = check_role(changed(complete(), {name: path}), role)
+        assert mistake.endswith(f"required with {name}: both or neither")
+    (mistake,) = check_role(changed(complete(), {f"{role}.tls_client_ca": "ca.pem"}), role)
+    assert mistake == f"{role}.tls_client_ca: means nothing without {role}.tls_certificate"
+    scheme = "ws" if role == "socket" else "http"
+    (mistake,) = check_role(changed(complete(), both | {f"{role}.public_url": f"{scheme}://push.example"}), role)
+    assert mistake.startswith(f"{role}.public_url: must begin with {scheme}s://")
+
+
 @pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (29, 1), (30, 0)])
 def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int) -> None:
     config = changed(complete(), {"gc.idle_device_days": days})

@@ -207,7 +207,7 @@ async def test_tls_serves_the_same_and_the_scope_says_https(
         body = await read_body(receive, 1_000_000)
         await respond(send, 200, [], scope["scheme"].encode() + b" %d" % len(body) + b"x" * 100_000)
 
-    async with serving(app, tls=contexts[0]) as running:
+    async with serving(app, tls=lambda: contexts[0]) as running:
         async with httpx.AsyncClient(verify=contexts[1]) as client:
             for size in (0, 5, 60_000):
                 answer = await client.post(f"https://{running.address}/", content=b"x" * size)
@@ -226,7 +226,7 @@ async def test_tls_serves_the_same_and_the_scope_says_https(
 async def test_plain_http_and_silence_on_a_tls_listener_are_closed(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    async with serving(tls=contexts[0], header_seconds=0.2) as running:
+    async with serving(tls=lambda: contexts[0], header_seconds=0.2) as running:
         async with running.peer() as plain:
             await plain.send(get())
             with suppress(trio.BrokenResourceError):
@@ -238,7 +238,7 @@ async def test_plain_http_and_silence_on_a_tls_listener_are_closed(
 
 
 async def test_a_tls_peer_that_is_slow_gets_its_408(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async with serving(tls=contexts[0], header_seconds=0.3) as running, running.peer() as plain:
+    async with serving(tls=lambda: contexts[0], header_seconds=0.3) as running, running.peer() as plain:
         peer = RawPeer(trio.SSLStream(plain.stream, contexts[1], server_hostname="127.0.0.1", https_compatible=True))
         await peer.send(b"GET / HT")
         assert (await peer.answer()).status == 408

@@ -1,0 +1,185 @@
+"""Frames that no honest peer sends: each costs its sender the connection at most, and nobody else anything."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+import trio
+
+from pushctl.config.model import Config
+from pushctl.testing.service import running
+from tests.scenario.people import Person, Town
+from tests.scenario.raw_frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    UPGRADE,
+    RawPeer,
+    close_code,
+    raw_frame,
+    raw_peer,
+    text,
+)
+from tests.scenario.test_socket_hostile import still_serves
+
+MAX_FRAME_BYTES = 2048
+
+
+@pytest.fixture
+async def strict(config: Config) -> AsyncIterator[Town]:
+    socket = replace(config.socket, handshake_seconds=0.5, hello_seconds=1, max_frame_bytes=MAX_FRAME_BYTES)
+    async with running(replace(config, socket=socket), sockets=1) as service, httpx.AsyncClient(timeout=30) as http:
+        yield Town(service, http)
+
+
+async def connected(town: Town, person: Person) -> RawPeer:
+    peer = await raw_peer(town.service.sockets["s1"])
+    await peer.hello(person.token)
+    return peer
+
+
+WRONG = {
+    "reserved bit 1, which compression would use": (raw_frame(TEXT, b"{}", reserved=4), 1002),
+    "reserved bit 3": (raw_frame(TEXT, b"{}", reserved=1), 1002),
+    "opcode 3": (raw_frame(3), 1002),
+    "opcode 15": (raw_frame(15), 1002),
+    "not masked": (raw_frame(TEXT, b"{}", masked=False), 1002),
+    "a ping in pieces": (raw_frame(PING, b"x", fin=False), 1002),
+    "a ping of 126 bytes": (raw_frame(PING, b"x" * 126), 1002),
+    "a pong of 126 bytes": (raw_frame(PONG, b"x" * 126), 1002),
+    "a Close of 126 bytes": (raw_frame(CLOSE, b"\x03\xe8" + b"x" * 124), 1002),
+    "a Close of 1 byte": (raw_frame(CLOSE, b"\x03"), 1002),
+    "Close 0": (raw_frame(CLOSE, b"\x00\x00"), 1002),
+    "Close 999": (raw_frame(CLOSE, b"\x03\xe7"), 1002),
+    "Close 1005": (raw_frame(CLOSE, b"\x03\xed"), 1002),
+    "Close 1006": (raw_frame(CLOSE, b"\x03\xee"), 1002),
+    "Close 5000": (raw_frame(CLOSE, b"\x13\x88"), 1002),
+    "Close 65535": (raw_frame(CLOSE, b"\xff\xff"), 1002),
+    "a reason that is not UTF-8": (raw_frame(CLOSE, b"\x03\xe8\xff\xfe"), 1007),
+    "text that is not UTF-8": (raw_frame(TEXT, b"\xc0\x80"), 1007),
+    "text that ends within a character": (raw_frame(TEXT, b"\xe2\x82"), 1007),
+    "a surrogate": (raw_frame(TEXT, b"\xed\xa0\x80"), 1007),
+    "a continuation of nothing": (raw_frame(CONTINUATION, b"x"), 1002),
+    "text within text": (raw_frame(TEXT, b"x", fin=False) + raw_frame(TEXT, b"x"), 1002),
+    "bytes within text": (raw_frame(TEXT, b"x", fin=False) + raw_frame(BINARY, b"x"), 1002),
+    "a longer length than need be": (b"\x81\xfe\x00\x02\0\0\0\0{}", 1002),
+    "a length of 2^64-1": (b"\x81\xff" + b"\xff" * 8, 1002),
+    "a length of 2^63-1, and a few bytes": (b"\x81\xff\x7f" + b"\xff" * 7 + b"\0\0\0\0" + b"x" * 4096, 1009),
+    "a frame too large": (raw_frame(TEXT, b"x" * (MAX_FRAME_BYTES + 1)), 1009),
+    "a message too large, in fragments": (
+        raw_frame(TEXT, b"x" * 1024, fin=False) + raw_frame(CONTINUATION, b"x" * 1025, fin=False),
+        1009,
+    ),
+    "a message too large in bytes, not in characters": (raw_frame(TEXT, "\u20ac".encode() * 700), 1009),
+    "bytes": (raw_frame(BINARY, b"{}"), 4502),
+    "no JSON": (raw_frame(TEXT, b"hello"), 4502),
+    "an empty message": (raw_frame(TEXT), 4502),
+    "JSON of a thousand lists": (raw_frame(TEXT, b"[" * 1000), 4502),
+    "an unknown type": (text({"type": "welcome"}), 4502),
+}
+
+
+async def test_what_is_no_frame_of_ours_closes_with_the_code_it_deserves(strict: Town) -> None:
+    person = await strict.login("mallory")
+    for what, (sent, code) in WRONG.items():
+        peer = await connected(strict, person)
+        await peer.send(sent)
+        assert await peer.close_code() == code, what
+    await still_serves(strict)
+
+
+async def test_the_code_of_an_honest_close_is_echoed_and_no_code_makes_a_metric_of_its_own(strict: Town) -> None:
+    person = await strict.login("mallory")
+    for code in (b"\x03\xe8", b"\x0b\xb8", b"\x0f\xa0", b"\x13\x87", b"\x0f\xa2", b""):
+        peer = await connected(strict, person)
+        await peer.send(raw_frame(CLOSE, code))
+        assert await peer.closed()
+        if code:
+            assert peer.received.endswith(b"\x88\x02" + code)
+    metrics = (await strict.http.get(strict.service.admin["s1"] + "/metrics")).text
+    assert 'pushctl_closes_total{code="peer"} 4.0' in metrics
+    assert 'code="3000"' not in metrics
+    assert 'code="4002"' not in metrics
+
+
+async def test_no_extension_is_negotiated(strict: Town) -> None:
+    for offered in (b"permessage-deflate", b"permessage-deflate; client_max_window_bits, x-webkit-deflate-frame"):
+        peer = await raw_peer(strict.service.sockets["s1"])
+        head = await peer.upgrade(extra=b"Sec-WebSocket-Extensions: " + offered + b"\r\n")
+        assert b" 101 " in head
+        assert b"extensions" not in head.lower()
+        await peer.stream.aclose()
+
+
+async def test_a_message_in_fragments_with_pings_between_them_is_one_message(strict: Town) -> None:
+    person = await strict.login("ada")
+    peer = await connected(strict, person)
+    ping = text({"type": "ping"})[6:]
+    for at in range(len(ping)):
+        await peer.send(raw_frame(CONTINUATION if at else TEXT, ping[at : at + 1], fin=at == len(ping) - 1))
+        await peer.send(raw_frame(CONTINUATION, fin=False) if at < len(ping) - 1 else b"")
+        await peer.send(raw_frame(PING, b"%d" % at))
+    await peer.read_until(b'{"type":"pong"}')
+    await peer.read_until(b"\x8a\x02%d" % (len(ping) - 1))
+    await peer.stream.aclose()
+
+
+async def test_fragments_without_end_cost_no_memory_and_are_read_slowly(strict: Town) -> None:
+    person = await strict.login("mallory")
+    peer = await connected(strict, person)
+    await peer.send(raw_frame(TEXT, b"x", fin=False))
+    sent = 0
+    with trio.move_on_after(1.5):
+        while True:
+            await peer.send(raw_frame(CONTINUATION, fin=False) * 100)
+            sent += 100
+    (connection,) = strict.service.roles["s1"].hub  # type: ignore[attr-defined]
+    assert sent > 1000
+    assert len(connection._wire._message._pieces) <= 65
+    await still_serves(strict)
+    await peer.stream.aclose()
+
+
+async def test_pings_by_the_thousand_owe_one_pong(strict: Town) -> None:
+    person = await strict.login("mallory")
+    peer = await connected(strict, person)
+    await peer.send(b"".join(raw_frame(PING, b"%04d" % n) for n in range(400)))
+    await peer.read_until(b"\x8a\x040399")
+    assert peer.received.count(b"\x8a\x04") < 100
+    await peer.stream.aclose()
+
+
+async def test_a_handshake_byte_by_byte_is_cut_off_in_time(strict: Town) -> None:
+    peer = await raw_peer(strict.service.sockets["s1"])
+    with trio.fail_after(20):
+        for byte in UPGRADE:
+            await peer.send(bytes([byte]))
+            await trio.sleep(0.02)
+        assert await peer.closed() == b""
+    metrics = (await strict.http.get(strict.service.admin["s1"] + "/metrics")).text
+    assert 'pushctl_refusals_total{reason="too_slow"} 1.0' in metrics
+
+
+async def test_a_hello_byte_by_byte_is_cut_off_in_time(strict: Town) -> None:
+    person = await strict.login("mallory")
+    peer = await raw_peer(strict.service.sockets["s1"])
+    await peer.upgrade()
+    hello = text({"type": "hello", "token": person.token, "cursor": None})
+    with trio.fail_after(20):
+        for byte in hello[: len(hello) // 2]:
+            await peer.send(bytes([byte]))
+            await trio.sleep(0.03)
+        assert b"no hello within" in await peer.closed()
+
+
+async def test_a_half_open_connection_is_found_by_its_missing_pong(config: Config) -> None:
+    """It reads and writes nothing more, and never says that it is gone."""
+    socket = replace(config.socket, ping_seconds=0.3, pong_seconds=0.5)
+    async with running(replace(config, socket=socket), sockets=1) as service, httpx.AsyncClient(timeout=30) as http:
+        town = Town(service, http)
+        peer = await connected(town, await town.login("ada"))
+        assert close_code(await peer.closed()) == 4004
