@@ -5,8 +5,8 @@ Owns: what belongs to which fault, and the time to recover. Must not know: how a
 A message belongs to the fault that was struck last before it was sent, or within IN_FLIGHT_SECONDS after that. The
 time to recover is the longest that anybody waited: a device for a message after its 201, a site for an answer of 201;
 counted from the fault's end at the earliest (kills and drains: from their begin), without the time that a device was
-away by its own will; slow and unruly ones are left out. "unplugged": it was
-not connected, or not in sync, for all of this time.
+away by its own will; slow and unruly ones are left out. "unplugged": for some of this time it was not connected and
+in sync, but looking for a server.
 """
 
 from bisect import bisect_right
