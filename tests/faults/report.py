@@ -5,7 +5,8 @@ Owns: what belongs to which fault, and the time to recover. Must not know: how a
 A message belongs to the fault that was struck last before it was sent, or within IN_FLIGHT_SECONDS after that. The
 time to recover is the longest that anybody waited: a device for a message after its 201, a site for an answer of 201;
 counted from the fault's end at the earliest (kills and drains: from their begin), without the time that a device was
-away by its own will; slow and unruly ones are left out.
+away by its own will; slow and unruly ones are left out. "unplugged": for some of this time it was not connected and
+in sync, but looking for a server.
 """
 
 from bisect import bisect_right
@@ -76,7 +77,8 @@ class Account:
             for name, at in book.received.items():
                 message = self._outcome.ledger.messages[name]
                 if message.ttl and (struck := self._struck(message.sent)):
-                    yield struck, at - max(struck.reference, _promised(message), _back(book, at)), book.label
+                    since = max(struck.reference, _promised(message), _back(book, at))
+                    yield struck, at - since, book.label if book.was_connected(since, at) else f"{book.label} unplugged"
 
     def _refusals(self) -> Iterator[tuple[Struck, float, str]]:
         for at, answer in self._outcome.mail.refusals:
