@@ -9,12 +9,11 @@ Must not know: WebSockets (wire.py), where hints come from (hub.py), what to sen
 import math
 import random
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from pushctl.errors import Problem, RateLimited, StoreUnavailable, TooSlow, Unauthenticated
+from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, new_id
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
@@ -24,8 +23,12 @@ from pushctl.protocol.jobs import Ephemeral, SessionEnds
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
+from roles.socket import ending
+from roles.socket.ending import Ending
+from roles.socket.leaving import Leaving
+from roles.socket.pulse import Pulse
 from roles.socket.tail import Prepared, Tail
-from roles.socket.wire import Disconnected, Flooded, Stalled, Wire
+from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,21 +43,6 @@ MAX_PONGS = 16
 
 T = TypeVar("T")
 _PONG = frames.encode(frames.Pong())
-_DRAINING = 4001
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    code: int
-    detail: str
-    last: bytes | None
-    """A frame to send before the close."""
-    by_peer: bool = False
-    """It chose the code."""
-
-
-class SlowConsumer(Problem):
-    status, code, title, close_code = 408, "too_slow", "The device takes no data", 4002
 
 
 class Connection:
@@ -76,25 +64,18 @@ class Connection:
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
-        self._ping_due = False
-        self._pong_missed = False
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
         self._ending: Ending | None = None
-        self._leave_at = math.inf
-        """The moment at which a draining server asked the device to go."""
-        self._leave_said = True
-        self.leave_by = math.inf
-        """When it is closed if it did not."""
+        self._leaving = Leaving()
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
         self._close_by = math.inf
-        self.session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
-        self.pong_by = math.inf
-        """When the pong to the ping that was written is overdue."""
-        self.next_ping = trio.current_time() + role.config.socket.ping_seconds * random.random()  # noqa: S311 - spread
+        self._session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
+        socket = role.config.socket
+        self._pulse = Pulse(trio.current_time(), ping_seconds=socket.ping_seconds, pong_seconds=socket.pong_seconds)
         wire.on_pong_owed = self.wake
-        wire.on_pong = self._ponged
+        wire.on_pong = self._pulse.ponged
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -143,92 +124,75 @@ class Connection:
 
     def end(self, problem: Problem) -> None:
         """End with an error: the peer is told the code and whether to come back."""
-        retry = problem.close_code < 4500
-        error = frames.ErrorFrame(problem.code, problem.detail, retry)
-        self._end(Ending(problem.close_code, problem.detail, frames.encode(error)))
+        self._end(ending.of_problem(problem))
 
     def displaced(self) -> None:
-        detail = "a newer connection of this device took over"
-        self._end(Ending(4503, detail, frames.encode(frames.ErrorFrame("replaced", detail, retry=False))))
+        self._end(ending.REPLACED)
 
     def bereft(self) -> None:
         """A newer connection took the lease and gave up: perhaps this one may have it back."""
         self._role.look_at(self.user)
 
     def signed_out(self) -> None:
-        detail = "this session expired, was signed out or its device removed; log in again"
-        self._end(Ending(4504, detail, frames.encode(frames.ErrorFrame("session_ended", detail, retry=False))))
+        self._end(ending.SIGNED_OUT)
 
     def drain(self, after_ms: int) -> None:
         """End now; the device is to come back after so long."""
-        self._end(Ending(_DRAINING, "draining", frames.encode(frames.Reconnect(after_ms, "draining"))))
+        self._end(ending.sent_away(ending.reconnect(after_ms)))
 
     def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
         """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
         now = trio.current_time()
-        self._leave_at, self.leave_by, self._leave_said = now + after_seconds, now + closed_after, False
+        self._leaving.ask(now + after_seconds, now + closed_after)
         self.wake()
 
     @property
     def was_asked_to_leave(self) -> bool:
-        return self.leave_by < math.inf
+        return self._leaving.was_asked
 
     def may_stay(self) -> None:
         """Unless it goes by itself: what was said cannot be taken back."""
-        self._leave_at, self.leave_by, self._leave_said = math.inf, math.inf, True
+        self._leaving.take_back()
 
     def leave_now(self) -> None:
         """End a connection that was asked to leave."""
-        self._end(Ending(_DRAINING, "draining", None if self._leave_said else self._reconnect()))
+        self._end(ending.sent_away(self._word_to_leave()))
 
-    def _reconnect(self) -> bytes:
-        after_ms = max(0, int((self._leave_at - trio.current_time()) * 1000))
-        return frames.encode(frames.Reconnect(after_ms, "draining"))
+    def _word_to_leave(self) -> bytes | None:
+        after_ms = self._leaving.to_say(trio.current_time())
+        return None if after_ms is None else ending.reconnect(after_ms)
 
-    def no_pong(self) -> None:
-        """Called a second apart while the pong is overdue. Believed at the second time: it may have come, and wait to
-        be read, as we have just been kept from running. Not while we ourselves do not listen, waiting for Redis or not
-        knowing whether we are still who we were, nor while the writer waits for the peer and judges it."""
-        if self._waits_for_redis or self._wire.sending or self._role.heart.absent:
-            self.pong_by = trio.current_time() + self._role.config.socket.pong_seconds
-        elif self._pong_missed:
-            self._end(Ending(4004, "no pong", None))
+    def check(self, now: float) -> None:
+        """Called about every second: is its time up, does the peer still answer?"""
+        if self._session_deadline <= now:
+            self.signed_out()
+        elif self._leaving.by <= now:
+            self.leave_now()
         else:
-            self._pong_missed = True
+            # We do not listen ourselves while we wait for Redis or do not know whether we are still who we were; a
+            # peer that the writer waits for is judged by the writer.
+            excused = self._waits_for_redis or self._wire.sending or self._role.heart.absent
+            if self._pulse.is_lost(now, excused=excused):
+                self._end(ending.NO_PONG)
+            elif self._pulse.ping_due:
+                self.wake()
 
-    def _ponged(self) -> None:
-        self.pong_by, self._pong_missed = math.inf, False
-
-    def _end(self, ending: Ending) -> None:
+    def _end(self, how: Ending) -> None:
         """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
         if self._ending is None:
-            self._ending = ending
+            self._ending = how
             self._reading.cancel()
             self._close_by = self._writing.deadline = self._role.close_by()
             self.wake()
 
-    def _gone(self, gone: Disconnected) -> None:
-        if isinstance(gone, Stalled):
-            self.end(SlowConsumer("this device did not take data for too long"))
-        elif isinstance(gone, Flooded):
-            self.end(RateLimited("this device sends frames too fast"))
-        self._end(Ending(1000 if gone.code == 1006 else gone.code, "", None, by_peer=True))
-
     async def _close(self) -> None:
-        ending = self._ending or Ending(_DRAINING, "this server stops", None)
+        how = self._ending or ending.STOPPED
         by = min(self._close_by, self._role.close_by())
         with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
-            if ending.last is not None:
-                await self._wire.send(ending.last)
-        await self._wire.close(ending.code, ending.detail, by=by)
-        # A peer may close with any of thousands of codes: no label for each.
-        label = "peer" if ending.by_peer and ending.code >= 3000 else str(ending.code)
-        self._role.metrics.closes.labels(label).inc()
-
-    def ping(self) -> None:
-        """Have a WebSocket ping written. Does not wait."""
-        self._ping_due = True
-        self.wake()
+            if how.last is not None:
+                await self._wire.send(how.last)
+        await self._wire.close(how.code, how.detail, by=by)
+        self._role.metrics.closes.labels(how.label).inc()
 
     def wake(self) -> None:
         self._woken.set()
@@ -244,7 +208,7 @@ class Connection:
         if job.device not in (None, self.device) or job.session not in (None, self.session.hash):
             return
         if job.in_ms:
-            self.session_deadline = min(self.session_deadline, trio.current_time() + job.in_ms / 1000)
+            self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)
         else:
             self.signed_out()
 
@@ -258,12 +222,12 @@ class Connection:
                 await self._send(frames.encode(welcome))
                 while self._ending is None:
                     await self._write_next()
-                if self._ending.code == _DRAINING:
+                if self._ending.code == ending.DRAINING:
                     await self._write_rest()
             except Problem as problem:
                 self.end(problem)
             except Disconnected as gone:
-                self._gone(gone)
+                self._end(ending.of_peer(gone))
 
     async def _write_next(self) -> None:
         await self._keep_alive()
@@ -271,9 +235,8 @@ class Connection:
         if self._pongs:
             self._pongs -= 1
             await self._send(_PONG)
-        if not self._leave_said:
-            self._leave_said = True
-            await self._send(self._reconnect())
+        if (word := self._word_to_leave()) is not None:
+            await self._send(word)
         if prepared is not None:
             await self._write_prepared(prepared)
         elif self.tail.behind:
@@ -314,9 +277,8 @@ class Connection:
     async def _keep_alive(self) -> None:
         if self._wire.owes_pong:
             await self._wire.pong()
-        if self._ping_due:
-            self._ping_due = False
-            self.pong_by = min(self.pong_by, trio.current_time() + self._role.config.socket.pong_seconds)
+        if self._pulse.ping_due:
+            self._pulse.pinged(trio.current_time())
             await self._wire.ping()
 
     async def _read_log(self) -> None:
@@ -366,7 +328,7 @@ class Connection:
             except Problem as problem:
                 self.end(problem)
             except Disconnected as gone:
-                self._gone(gone)
+                self._end(ending.of_peer(gone))
 
     async def _receive(self, frame: frames.ClientFrame) -> None:
         await self._role.present()
@@ -403,7 +365,7 @@ class Connection:
         if (session.user, session.device) != (self.user, self.device):
             raise Unauthenticated("this token is another device's", field="$.token")
         old, self.session = self.session, session
-        self.session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
+        self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
         await self._patiently(lambda: self._role.accounts.renewed(old.hash, session))
 
     def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:

@@ -187,14 +187,6 @@ class Leases:
             self._role.heart.turn()
             now = trio.current_time()
             for connection in self._role.hub:
-                if connection.session_deadline <= now:
-                    connection.signed_out()
-                elif connection.leave_by <= now:
-                    connection.leave_now()
-                elif connection.pong_by <= now:
-                    connection.no_pong()
-                elif connection.next_ping <= now:
-                    connection.next_ping = now + self._role.config.socket.ping_seconds
-                    connection.ping()
+                connection.check(now)
             self._look_at_doubtful()
             await trio.sleep(TICK_SECONDS)

@@ -1,0 +1,76 @@
+"""When a device is taken for dead, and when not; and what a device is told that is to leave."""
+
+from roles.socket.leaving import Leaving
+from roles.socket.pulse import Pulse
+
+PING, PONG = 30.0, 20.0
+
+
+def pinged(at: float = 0.0) -> Pulse:
+    """A pulse whose ping was written at this time."""
+    pulse = Pulse(0, ping_seconds=PING, pong_seconds=PONG)
+    pulse.pinged(at)
+    return pulse
+
+
+def test_pings_are_due_once_in_their_time_spread_over_the_first() -> None:
+    for _ in range(100):
+        pulse = Pulse(0, ping_seconds=PING, pong_seconds=PONG)
+        moments = []
+        for second in range(95):
+            assert not pulse.is_lost(second, excused=False)
+            if pulse.ping_due:
+                moments.append(second)
+                pulse.pinged(second)
+                pulse.ponged()
+        assert 0 <= moments[0] <= PING
+        assert [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)] == [PING] * (
+            len(moments) - 1
+        )
+
+
+def test_a_missing_pong_is_believed_at_the_second_look() -> None:
+    pulse = pinged()
+    assert not pulse.is_lost(PONG - 0.1, excused=False)
+    assert not pulse.is_lost(PONG, excused=False)
+    assert pulse.is_lost(PONG + 1, excused=False)
+
+
+def test_a_pong_that_waited_to_be_read_counts() -> None:
+    """This process did not run for long: the first look after that proves nothing."""
+    pulse = pinged()
+    assert not pulse.is_lost(PONG + 100, excused=False)
+    pulse.ponged()
+    assert not pulse.is_lost(PONG + 101, excused=False)
+
+
+def test_while_we_do_not_listen_ourselves_the_time_begins_anew() -> None:
+    pulse = pinged()
+    assert not pulse.is_lost(PONG, excused=True)
+    assert not pulse.is_lost(2 * PONG - 0.1, excused=False)
+    assert not pulse.is_lost(2 * PONG, excused=False)
+    assert pulse.is_lost(2 * PONG + 1, excused=False)
+
+
+def test_another_ping_gives_no_more_time() -> None:
+    pulse = pinged()
+    pulse.pinged(PONG - 1)
+    assert not pulse.is_lost(PONG, excused=False)
+    assert pulse.is_lost(PONG + 1, excused=False)
+
+
+def test_a_device_is_told_once_when_to_come_back() -> None:
+    leaving = Leaving()
+    assert (leaving.to_say(0), leaving.was_asked) == (None, False)
+    leaving.ask(at=3, by=5)
+    assert (leaving.was_asked, leaving.by) == (True, 5)
+    assert (leaving.to_say(1), leaving.to_say(1)) == (2000, None)
+    leaving.ask(at=3, by=5)
+    assert leaving.to_say(4) == 0
+
+
+def test_a_device_that_may_stay_after_all_is_told_nothing() -> None:
+    leaving = Leaving()
+    leaving.ask(at=3, by=5)
+    leaving.take_back()
+    assert (leaving.to_say(1), leaving.was_asked) == (None, False)
