@@ -33,8 +33,7 @@ class SlowConsumer(Problem):
 
 def of_problem(problem: Problem) -> Ending:
     """The peer is told the code and whether to come back."""
-    error = frames.ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)
-    return Ending(problem.close_code, problem.detail, frames.encode(error))
+    return _telling(problem.close_code, frames.ErrorFrame(problem.code, problem.detail, problem.close_code < 4500))
 
 
 def of_peer(gone: Disconnected) -> Ending:
@@ -55,11 +54,16 @@ def reconnect(after_ms: int) -> bytes:
     return frames.encode(frames.Reconnect(after_ms, "draining"))
 
 
-def _final(code: int, word: str, detail: str) -> Ending:
-    return Ending(code, detail, frames.encode(frames.ErrorFrame(word, detail, retry=False)))
+def _telling(code: int, error: frames.ErrorFrame) -> Ending:
+    return Ending(code, error.detail, frames.encode(error))
 
 
-REPLACED = _final(4503, "replaced", "a newer connection of this device took over")
-SIGNED_OUT = _final(4504, "session_ended", "this session expired, was signed out or its device removed; log in again")
+REPLACED = _telling(4503, frames.ErrorFrame("replaced", "a newer connection of this device took over", retry=False))
+SIGNED_OUT = _telling(
+    4504,
+    frames.ErrorFrame(
+        "session_ended", "this session expired, was signed out or its device removed; log in again", retry=False
+    ),
+)
 NO_PONG = Ending(4004, "no pong")
 STOPPED = Ending(DRAINING, "this server stops")

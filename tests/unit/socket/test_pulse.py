@@ -1,5 +1,7 @@
 """When a device is taken for dead, and when not; and what a device is told that is to leave."""
 
+from itertools import pairwise
+
 from roles.socket.leaving import Leaving
 from roles.socket.pulse import Pulse
 
@@ -24,9 +26,7 @@ def test_pings_are_due_once_in_their_time_spread_over_the_first() -> None:
                 pulse.pinged(second)
                 pulse.ponged()
         assert 0 <= moments[0] <= PING
-        assert [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)] == [PING] * (
-            len(moments) - 1
-        )
+        assert {later - earlier for earlier, later in pairwise(moments)} == {PING}
 
 
 def test_a_missing_pong_is_believed_at_the_second_look() -> None:
