@@ -2,6 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Most tests wait for something most of the time: for a deadline, for a process to start.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install fmt check test test-long faults demo serve ci bench requirements
@@ -26,7 +28,7 @@ check: install ## linters, types, imports
 	$(BIN)/lint-imports
 
 test: check ## all set-up, check, and the everyday tests
-	$(BIN)/pytest -m "not slow and not debian and not long"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not debian and not long"
 
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
 	$(BIN)/pytest -m long -o faulthandler_timeout=0

@@ -9,7 +9,7 @@ from pushctl.identity.sealing import PushAddress, Sealer
 from pushctl.ids import PushUrlId, UserId, new_id
 from tests.unit.cli.commands import run
 
-USER = new_id(16)
+USER = "t0pW3d85nG9aze33TZtO5w"
 NOWHERE = ("--set", "redis.url=unix:///nowhere.sock", "--set", "redis.connect_seconds=0.01")
 
 

@@ -81,13 +81,13 @@ def test_the_socket_is_in_the_directory_and_what_was_left_of_it_goes(tmp_path: P
 
 
 def test_a_long_path_gets_a_short_private_place_that_goes_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     long = tmp_path / ("x" * 120)
     with socket_path(long) as socket:
         assert len(os.fsencode(socket)) <= 103
-        assert socket.parent.parent == tmp_path
+        assert socket.parent.parent == folder
         assert socket.parent.stat().st_mode & 0o777 == 0o700
     assert not socket.parent.exists()
     with socket_path(long) as again, socket_path(tmp_path / ("y" * 120)) as other:

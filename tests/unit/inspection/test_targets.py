@@ -3,9 +3,9 @@
 import pytest
 
 from pushctl.errors import Failed
-from pushctl.identity.keys import Keys
+from pushctl.identity.keys import Key, Keys
 from pushctl.identity.sealing import PushAddress, Sealer
-from pushctl.ids import MessageRef, PushUrlId, UserId, new_id
+from pushctl.ids import MessageRef, PushUrlId, UserId
 from pushctl.inspection.targets import (
     MESSAGE_ID_CHARACTERS,
     TOKEN_CHARACTERS,
@@ -17,9 +17,10 @@ from pushctl.inspection.targets import (
     user_target,
 )
 
-USER = UserId(new_id(16))
-URL = PushUrlId(new_id())
-SEALER = Sealer(Keys.generate())
+# The same in every run, for they stand in the names of tests.
+USER = UserId("t0pW3d85nG9aze33TZtO5w")
+URL = PushUrlId("Kzr1LKEs8Kg6")
+SEALER = Sealer(Keys("here", (Key("a1b2", b"s" * 32),), (Key("c3d4", b"u" * 32),), b"i" * 32))
 TOKEN = SEALER.seal_push_url(PushAddress(USER, URL, 7), SEALER.key_id)
 MESSAGE = SEALER.seal_message_id(USER, MessageRef(17, 5, SEALER.key_id, 1000))
 
