@@ -52,7 +52,8 @@ bench: install ## how fast it is here
 ci: test ## test, what is slow or needs Debian's packages, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	redis-server --version
-	$(BIN)/pytest -m "(slow or debian) and not long"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks
+	$(BIN)/pytest -m "(slow or debian) and not long" tests/faults tests/benchmarks
 	$(MAKE) demo
 
 requirements: install ## pin and hash the dependencies that pyproject.toml names

@@ -46,7 +46,7 @@ def most_at_once(moments: list[float]) -> int:
     return max((sum(at <= each < at + BURST_SECONDS for each in moments) for at in moments), default=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_three_servers_are_restarted_and_nothing_is_lost_and_nobody_comes_faster_than_the_pace() -> None:
     faulthandler.cancel_dump_traceback_later()  # a run takes a minute, and bounds itself
     users = int(os.environ.get("PUSHCTL_FAULTS_USERS", "40"))

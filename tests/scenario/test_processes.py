@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import redis_binary
+from tests.processes import free_port
 
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
@@ -22,10 +22,11 @@ CONF_D = Path(__file__).parents[2] / "conf.d"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago. They are told to several processes, so port 0 will not do."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+    """Ports on which nobody listens. They are told to several processes, so port 0 will not do."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 @contextmanager
