@@ -91,8 +91,9 @@ class Device:
                 yield
             finally:
                 process.send_signal(signal.SIGINT)
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(PATIENCE_SECONDS, shield=True):
                     await process.wait()
+                process.kill()  # where a shell had it started with SIGINT ignored; else it does nothing
             nursery.cancel_scope.cancel()
 
     async def _collect(self, process: trio.Process) -> None:
