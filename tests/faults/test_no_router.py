@@ -115,3 +115,22 @@ async def test_many_small_jobs_are_bounded_by_their_number(request: pytest.Fixtu
         assert (backlog.length, backlog.bytes) == (10_000, 1_000_000)
         print(f"{(used(redis) - before) / 10_000:.0f} bytes of memory for a job of 100 bytes")
         assert used(redis) - before < 4_000_000
+
+
+@pytest.mark.usefixtures("_server")
+async def test_a_router_with_nothing_to_do_is_seen_to_live(request: pytest.FixtureRequest) -> None:
+    """Redis 7.0 does not say so by itself: a read that waits in vain leaves no trace there."""
+    redis: RedisProcess = request.getfixturevalue("own_redis")
+    async with open_registry(replace(Config(), redis=Redis(url=redis.url)), name="test") as registry:
+        await registry.jobs.join("channel-r1", 0)
+        registry.jobs.put(ADA, job(1))
+        reader = await registry.jobs.reader("channel-r1", 0)
+        assert len(await reader.take(1) or []) == 1
+        await trio.sleep(0.5)
+        taken = await registry.jobs.take_over("channel-r1", 0, 10)
+        _, consumers = await look(registry)
+        assert consumers["channel-r1"].idle_ms < 500
+        assert (taken.jobs, consumers["channel-r1"].pending) == ([], 1)  # what it holds is not touched by that
+        (row,) = redis.ask("XPENDING", registry.jobs._stream(0), "routers", "-", "+", 10)
+        assert (row[2] >= 500, row[3]) == (True, 1)
+        await reader.aclose()

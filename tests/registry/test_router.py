@@ -401,7 +401,7 @@ async def test_a_reader_whose_connection_fell_silent_is_built_anew(
     """Only that one connection: Redis answers every other question."""
     monkeypatch.setattr(jobs_module, "IDLE_MS", 500)
     monkeypatch.setattr(partition_module, "TAKE_OVER_SECONDS", 0.2)
-    async with proxy(str(own_redis.path), b"XREADGROUP") as between:
+    async with proxy(str(own_redis.path), b"\r\nXREADGROUP\r\n") as between:
         config = replace(alone, redis=replace(alone.redis, url=between.url, timeout_seconds=0.3))
         async with open_registry(alone, name="test") as registry, hearing(registry) as heard, routers(config) as many:
             await many.start()

@@ -194,7 +194,7 @@ async def test_many_large_events_at_once_do_not_end_the_router(config: Config) -
 async def test_a_router_whose_reader_went_silent_notices_and_goes_on(
     config: Config, redis_process: RedisProcess
 ) -> None:
-    async with proxy(str(redis_process.path), b"XREADGROUP") as between:
+    async with proxy(str(redis_process.path), b"\r\nXREADGROUP\r\n") as between:
         quick = replace(config, redis=replace(config.redis, url=between.url, timeout_seconds=0.5))
         async with running(quick, sockets=1) as service, httpx.AsyncClient() as http:
             town = Town(service, http)
