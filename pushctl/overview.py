@@ -87,7 +87,7 @@ class PartitionStats(msgspec.Struct, frozen=True):
 
 
 class RouterStats(msgspec.Struct, frozen=True):
-    """A router: `pending` jobs it holds, over all partitions; `idle_ms` since it last asked for jobs, in the partition
+    """A router: `pending` jobs it holds, over all partitions; `idle_ms` since it was last seen at work, in the partition
     where that is longest."""
 
     name: str

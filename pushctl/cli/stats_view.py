@@ -205,7 +205,7 @@ def routing_warnings(overview: Overview) -> list[str]:
         ]
     for router in routing.routers:
         if router.idle_ms > IDLE_MS:
-            found.append(f"{printable(router.name)} has not asked for jobs for {age(router.idle_ms / 1000)}")
+            found.append(f"{printable(router.name)} was not seen at work for {age(router.idle_ms / 1000)}")
         if router.strategy and router.strategy != routing.strategy:
             found.append(f"{printable(router.name)} runs {router.strategy}, the configuration here says otherwise")
     return found

@@ -34,7 +34,7 @@ IDLE_MS = 10_000
 """Jobs a router took and did not hand over for so long are another's to take."""
 
 GONE_MS = 60_000
-"""A router that holds nothing and has not asked for jobs for so long is forgotten; it joins again by reading."""
+"""A router that holds nothing and was not seen at work for so long is forgotten; it joins again by reading."""
 
 MAX_TRIES = 2
 
@@ -59,7 +59,8 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A router that reads a stream. `pending`: jobs it took and has not handed over; `idle_ms`: since it last asked."""
+    """A router that reads a stream. `pending`: jobs it took and has not handed over; `idle_ms`: since it was
+    last seen at work."""
 
     name: str
     pending: int

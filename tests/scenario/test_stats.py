@@ -127,7 +127,7 @@ async def test_what_is_wrong_with_routing_is_said_in_words(town: Town) -> None:
     assert said() == []
     assert said(routers=0) == ["no router reads partition 0; start one with `pushctl serve router`"]
     assert said(length=1, lag_ms=5000) == ["jobs of partition 0 wait for 5s"]
-    assert said(idle_ms=20_000) == ["r has not asked for jobs for 20s"]
+    assert said(idle_ms=20_000) == ["r was not seen at work for 20s"]
     assert said(strategy="broadcast") == ["r runs broadcast, the configuration here says otherwise"]
 
 

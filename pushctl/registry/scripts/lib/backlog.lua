@@ -3,7 +3,7 @@ local function without_group(reply)
   return reply.err and (string.find(reply.err, 'NOGROUP') or string.find(reply.err, 'no such key'))
 end
 
--- {name=, pending=, idle=} of each router. idle: ms since it last asked for jobs.
+-- {name=, pending=, idle=} of each router. idle: ms since it was last seen at work.
 local function consumers()
   local found, reply = {}, redis.pcall('XINFO', 'CONSUMERS', K.stream, A.group)
   if without_group(reply) then return found end
