@@ -87,8 +87,8 @@ class PartitionStats(msgspec.Struct, frozen=True):
 
 
 class RouterStats(msgspec.Struct, frozen=True):
-    """A router: `pending` jobs it holds, over all partitions; `idle_ms` since it was last seen at work, in the partition
-    where that is longest."""
+    """A router: `pending` jobs it holds, over all partitions; `idle_ms` since it was last seen at work, in the
+    partition where that is longest."""
 
     name: str
     strategy: str
