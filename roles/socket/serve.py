@@ -5,6 +5,7 @@ Must not know: who may come in (admission.py), frames (connection.py), the log (
 of a drain (draining.py).
 """
 
+import math
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,6 +48,9 @@ from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
 from roles.socket.upgrade import Upgrade, serve_stream
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
 
+LISTEN_SECONDS = 3.0
+"""For listening to channels again, once Redis is back: no reason yet to send clients elsewhere."""
+
 RECEIVE_BUFFER_BYTES = 32_768
 """What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
 lets each have 6 MB."""
@@ -81,6 +85,8 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
+        self._back_at = -math.inf
+        """When the link to Redis was last back after a loss."""
         self.streams = 0
         """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
@@ -119,7 +125,7 @@ class SocketRole:
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
         )
-        self.registry.link.when_back.append(self._leases.hurry)
+        self.registry.link.when_back.append(self._link_is_back)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
             await self._open_rpc(nursery, keys)
@@ -193,9 +199,14 @@ class SocketRole:
             reasons.append(f"it drains: asked by {self.drainer.now.by}")
         return reasons
 
+    def _link_is_back(self) -> None:
+        self._back_at = trio.current_time()
+        self._leases.hurry()
+
     def row(self) -> Row:
         """What this server says of itself, to the Box Office, routers and operators."""
-        deaf = self._receiver is None or self._receiver.problem is not None
+        listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
+        deaf = self._receiver is None or (self._receiver.problem is not None and not listens_soon)
         return Row(
             state="draining" if self.draining else "not_ready" if deaf else self._state,
             url=self._url,

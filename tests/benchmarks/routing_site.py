@@ -135,6 +135,7 @@ def _settings(number: int, port: int) -> dict[str, str]:
         "socket.public_url": f"ws://{_here(port)}/",
         "socket.admin_listen": _here(0),
         "socket.rpc_listen": _here(0),
+        "limits.exempt_networks": "127.0.0.0/8",
     }
 
 
