@@ -56,6 +56,11 @@ class Receiver:
         deaf = [p for p in self._problems if len(self._problems) == channels.partitions or channels.can_be_heard(p)]
         return self._problems[deaf[0]] if deaf else None
 
+    @property
+    def is_deaf(self) -> bool:
+        """It does not hear of users whose master answers: reason enough to send clients elsewhere."""
+        return any(self._registry.channels.can_be_heard(partition) for partition in self._problems)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled. Started once it hears of every partition that can be heard."""
         partitions = range(self._registry.channels.partitions)

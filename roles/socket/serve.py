@@ -206,7 +206,7 @@ class SocketRole:
     def row(self) -> Row:
         """What this server says of itself, to the Box Office, routers and operators."""
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
-        deaf = self._receiver is None or (self._receiver.problem is not None and not listens_soon)
+        deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
         return Row(
             state="draining" if self.draining else "not_ready" if deaf else self._state,
             url=self._url,
