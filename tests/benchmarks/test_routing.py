@@ -30,6 +30,9 @@ from tests.benchmarks.routing_report import (
 )
 from tests.benchmarks.routing_run import Measured, Size, order
 from tests.benchmarks.routing_site import Cpu, Unsound, cpu_seconds
+from tests.house.markdown import Document
+
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 SVG = "{http://www.w3.org/2000/svg}"
 SERVERS = (1, 2, 4, 8, 16)
@@ -234,6 +237,16 @@ def test_labels_of_lines_that_end_together_are_apart_and_within_the_panel(height
 @pytest.mark.parametrize(("largest", "end"), [(1, 1), (0.9, 1), (101, 125), (4_300, 5_000), (5_001, 10_000)])
 def test_a_scale_ends_at_a_round_number_with_room_for_the_largest(largest: float, end: float) -> None:
     assert nice(largest) == pytest.approx(end)
+
+
+def test_the_document_quotes_a_measurement_of_all_of_it() -> None:
+    section = Document(BENCHMARKS).section("Routing strategies")
+    for density in DENSITIES:
+        for servers in (1, 2, 4, 8, 16):
+            for strategy in STRATEGIES:
+                assert re.search(rf"^\| {density} +\| +{servers} \| +{strategy} \|", section, re.MULTILINE)
+    drawn = ElementTree.parse(BENCHMARKS.with_name("routing.svg")).getroot()
+    assert set(STRATEGIES) <= {text.text for text in drawn.iter(f"{SVG}text")}
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
