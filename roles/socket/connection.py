@@ -284,11 +284,11 @@ class Connection:
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""
         heard = self.tail.begin_read()
-        page = await self._patiently(lambda: self._page(self.tail.cursor))
+        page = await self._patiently(lambda: self._page(self.tail.cursor), writing=True)
         while isinstance(page, Snapshot) and not page.done:
             await self._send(self._frame(page))
             place = page.next
-            page = await self._patiently(lambda place=place: self._page(place))  # type: ignore[misc]  # bound now
+            page = await self._patiently(lambda place=place: self._page(place), writing=True)  # type: ignore[misc]
         if isinstance(page, Delta) and self.tail.live:
             for entry in page.entries:
                 # Before it is sent: an acknowledgement may come back faster than the send returns.
@@ -375,9 +375,9 @@ class Connection:
             seq = cursor.position.seq if cursor else None
             self._role.log.info(stage.value, user=self.user, device=self.device, messages=messages, seq=seq)
 
-    async def _patiently(self, ask: "Callable[[], Awaitable[T]]") -> T:
+    async def _patiently(self, ask: "Callable[[], Awaitable[T]]", *, writing: bool = False) -> T:
         """Ask the registry, again and again while it is away: Redis being slow closes no connection. Only for what may
-        be repeated: reading, and marking read."""
+        be repeated: reading, and marking read. `writing`: this is the writer, without whom no ping goes out."""
         try:
             while True:
                 try:
@@ -386,10 +386,36 @@ class Connection:
                     if error.close_code != StoreUnavailable.close_code:
                         raise
                     self._waits_for_redis = True
-                    await self._role.registry.wait_for(self.user)
-                    await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
+                    await (self._ping_until_redis() if writing else self._until_redis())
         finally:
             self._waits_for_redis = False
+
+    async def _until_redis(self) -> None:
+        await self._role.registry.wait_for(self.user)
+        await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
+
+    async def _ping_until_redis(self) -> None:
+        """Writes pings and pongs that are due meanwhile: the device must not take us for dead. Raises Disconnected."""
+        over = False
+        gone: Disconnected | None = None
+
+        async def wait() -> None:
+            nonlocal over
+            await self._until_redis()
+            over = True
+            self.wake()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            try:
+                while not over:
+                    await self._keep_alive()
+                    await self._wait()
+            except Disconnected as error:
+                gone = error
+                nursery.cancel_scope.cancel()
+        if gone is not None:
+            raise gone
 
 
 def decode(message: str | bytes) -> frames.ClientFrame:

@@ -126,6 +126,41 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
             assert (await socket.until("read"))["ids"] == ids
 
 
+async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(own_redis: RedisProcess) -> None:
+    quick = replace(
+        Config(),
+        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=0.3),
+        socket=replace(Config().socket, ping_seconds=0.2, pong_seconds=5, reconcile_seconds=3600),
+    )
+    async with running(quick, sockets=1) as service, httpx.AsyncClient() as http:
+        town = Town(service, http)
+        phone = await town.login("ada")
+        push_url = await phone.allow()
+        async with phone.connected() as socket:
+            await socket.synced()
+            (connection,) = service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
+            own_redis.kill()
+            connection.tail.fall_behind()
+            connection.wake()
+            pings = []
+            ping = connection._wire.ping
+
+            async def counted() -> None:
+                pings.append(trio.current_time())
+                await ping()
+
+            connection._wire.ping = counted
+            assert await socket.silent(3)  # no frames of ours; but
+            assert len(pings) >= 2
+            own_redis.start()
+
+            async def accepted() -> bool:
+                return (await town.push(push_url["url"], {"body": "after"})).status_code == 201
+
+            await eventually(accepted)
+            assert (await socket.until("message"))["message"]["notification"]["body"] == "after"
+
+
 async def test_a_hello_in_the_middle_of_a_drain_is_sent_on(town: Town) -> None:
     phone = await town.login("ada")
     role = town.service.roles["s1"]
