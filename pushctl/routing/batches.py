@@ -3,7 +3,8 @@
 Owns: how large. Must not know: where they go.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, Job, SessionEnds, encode
 
@@ -13,19 +14,27 @@ BATCH_BYTES = 1024 * 1024
 JOB_BYTES = 200
 """Of a job beside its frames, about."""
 
+T = TypeVar("T")
+
 
 def batches(jobs: Sequence[Job]) -> Iterator[bytes]:
     """All of them, in order, encoded."""
-    some: list[Job] = []
+    for some in parts(jobs, _size):
+        yield encode(Batch(some))
+
+
+def parts(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """The things in order, in lists of about BATCH_BYTES: each ends with the one that reaches it."""
+    some: list[T] = []
     size = 0
-    for job in jobs:
-        some.append(job)
-        size += _size(job)
+    for thing in things:
+        some.append(thing)
+        size += size_of(thing)
         if size >= BATCH_BYTES:
-            yield encode(Batch(some))
+            yield some
             some, size = [], 0
     if some:
-        yield encode(Batch(some))
+        yield some
 
 
 def _size(job: Job) -> int:

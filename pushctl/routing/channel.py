@@ -3,12 +3,12 @@
 Owns: publishing to servers. Must not know: what jobs say beyond whose they are.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from pushctl.ids import ServerId, UserId
 from pushctl.protocol.jobs import Job
 from pushctl.registry import Registry
-from pushctl.routing.batches import BATCH_BYTES, batches
+from pushctl.routing.batches import batches, parts
 from pushctl.routing.lookup import Lookup
 from pushctl.routing.strategy import Delivered
 
@@ -34,20 +34,7 @@ async def publish(registry: Registry, jobs: Iterable[tuple[ServerId | None, Sequ
     for server, theirs in jobs:
         partition = registry.jobs.partition_of(UserId(theirs[0].user))
         messages += [(server, batch) for batch in batches(theirs)]
-    for some in _slices(messages):
+    # A round trip for each part: what waits for Redis at once has a bound.
+    for some in parts(messages, lambda message: len(message[1])):
         unheard += await registry.channels.publish(partition, some)
     return len(messages), unheard
-
-
-def _slices(messages: Sequence[tuple[ServerId | None, bytes]]) -> Iterator[list[tuple[ServerId | None, bytes]]]:
-    """The messages in order, in lists of about BATCH_BYTES: one round trip each."""
-    some: list[tuple[ServerId | None, bytes]] = []
-    size = 0
-    for message in messages:
-        some.append(message)
-        size += len(message[1])
-        if size >= BATCH_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
