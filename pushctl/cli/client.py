@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from pushctl.cli import client_swarm, examples
-from pushctl.cli.device import DEFAULT_URLS, print_one, say, shower, whole_id, with_phone
-from pushctl.cli.values import duration, first_line_of, icon, server_url, site, text
+from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, shower, whole_id, with_phone
+from pushctl.cli.values import duration, first_line_of, icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
@@ -72,14 +72,8 @@ def login(
     device_name: Annotated[
         str | None, typer.Option(parser=text, metavar="TEXT", help="What the device is called.", show_default=False)
     ] = None,
-    api: Annotated[
-        str | None,
-        typer.Option(parser=server_url, metavar="URL", help="The client API.", show_default=DEFAULT_URLS["api"]),
-    ] = None,
-    boxoffice: Annotated[
-        str | None,
-        typer.Option(parser=server_url, metavar="URL", help="The Box Office.", show_default=DEFAULT_URLS["boxoffice"]),
-    ] = None,
+    api: ApiUrl = None,
+    boxoffice: BoxofficeUrl = None,
     assertion: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),

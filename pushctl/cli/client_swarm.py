@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import DEFAULT_URLS, said_url, say
-from pushctl.cli.values import duration, rate, server_url, share, site
+from pushctl.cli.device import DEFAULT_URLS, ApiUrl, BoxofficeUrl, said_url, say
+from pushctl.cli.values import duration, rate, share, site
 from pushctl.errors import Failed, NotGood, Unreachable
 
 if TYPE_CHECKING:
@@ -69,14 +69,8 @@ def swarm(
         typer.Option(help="Only messages of this urgency or above. Then events left out cannot be seen."),
     ] = "very-low",
     keep: Annotated[bool, typer.Option("--keep", help="Do not delete the accounts at the end.")] = False,
-    api: Annotated[
-        str | None,
-        typer.Option(parser=server_url, metavar="URL", help="The client API.", show_default=DEFAULT_URLS["api"]),
-    ] = None,
-    boxoffice: Annotated[
-        str | None,
-        typer.Option(parser=server_url, metavar="URL", help="The Box Office.", show_default=DEFAULT_URLS["boxoffice"]),
-    ] = None,
+    api: ApiUrl = None,
+    boxoffice: BoxofficeUrl = None,
     json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
     """Be thousands of devices in one process, and report what became of them.

@@ -9,7 +9,7 @@ Must not know: what the commands do.
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_URLS: Final = {"api": "http://127.0.0.1:8080", "boxoffice": "http://127.0.0.1:8081"}
+ApiUrl = Annotated[
+    str | None,
+    typer.Option("--api", parser=server_url, metavar="URL", help="The client API.", show_default=DEFAULT_URLS["api"]),
+]
+BoxofficeUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--boxoffice", parser=server_url, metavar="URL", help="The Box Office.", show_default=DEFAULT_URLS["boxoffice"]
+    ),
+]
 URL_VARIABLES: Final = {"api": "PUSHCTL_CLIENT_API", "boxoffice": "PUSHCTL_CLIENT_BOXOFFICE"}
 
 

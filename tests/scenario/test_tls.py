@@ -6,8 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from pushctl.config.model import Config
 from pushctl.config.schema import changed
 from pushctl.testing.service import running
 from tests.certificates import write_certificates
+from tests.redises.waiting import until
 from tests.scenario.people import Socket, Town
 from tests.scenario.test_processes import PUSHCTL
 
@@ -222,14 +222,6 @@ def served_to(url: str, authority: Path) -> bool:
         return False
 
 
-def until(truth: Callable[[], bool]) -> None:
-    """For what a signal brings about in another process."""
-    give_up_at = time.monotonic() + 10
-    while not truth():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
 def test_new_files_serve_new_handshakes_after_sighup_and_old_connections_go_on(folder: Path) -> None:
     certificates = folder / "certificates"
     first = write_certificates(certificates).rename(folder / "first.pem")
@@ -241,11 +233,13 @@ def test_new_files_serve_new_handshakes_after_sighup_and_old_connections_go_on(f
             assert old.get("/openapi.json").status_code == 200
             second = write_certificates(certificates)
             process.send_signal(signal.SIGHUP)
-            until(lambda: all(served_to(url, second) and not served_to(url, first) for url in urls))
+            until(
+                lambda: all(served_to(url, second) and not served_to(url, first) for url in urls), "the new files serve"
+            )
             assert old.get("/openapi.json").status_code == 200, "this connection stands"
             (certificates / "server.key").write_text("half a fi")
             process.send_signal(signal.SIGHUP)
-            until(lambda: log.read_text().count("tls_not_reloaded") == 4)
+            until(lambda: log.read_text().count("tls_not_reloaded") == 4, "the broken file is told of")
             assert all(served_to(url, second) for url in urls)
         assert_our_clients_trust(second, ready, folder)
 
