@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from pushctl.errors import Problem, StoreUnavailable, TooSlow, Unauthenticated
+from pushctl.errors import Problem, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, new_id
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
@@ -25,14 +25,14 @@ from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
 from roles.socket import ending
 from roles.socket.ending import Ending
+from roles.socket.frames_in import decode
 from roles.socket.leaving import Leaving
+from roles.socket.patience import Patience, Wait
 from roles.socket.pulse import Pulse
 from roles.socket.tail import Prepared, Tail
 from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from roles.socket.serve import SocketRole
 
 HOLE_SECONDS = 0.010
@@ -60,7 +60,7 @@ class Connection:
         rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
         self._woken = trio.Event()
-        self._waits_for_redis = False
+        self._patience = Patience(lambda: role.registry.wait_for(self.user))
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
@@ -171,7 +171,7 @@ class Connection:
         else:
             # We do not listen ourselves while we wait for Redis or do not know whether we are still who we were; a
             # peer that the writer waits for is judged by the writer.
-            excused = self._waits_for_redis or self._wire.sending or self._role.heart.absent
+            excused = self._patience.is_needed or self._wire.sending or self._role.heart.absent
             if self._pulse.is_lost(now, excused=excused):
                 self._end(ending.NO_PONG)
             elif self._pulse.ping_due:
@@ -273,6 +273,7 @@ class Connection:
         await self._role.present()
         await self._keep_alive()
         await self._wire.send(frame)
+        self._role.frames_written += 1
 
     async def _keep_alive(self) -> None:
         if self._wire.owes_pong:
@@ -281,14 +282,41 @@ class Connection:
             self._pulse.pinged(trio.current_time())
             await self._wire.ping()
 
+    async def _ping_meanwhile(self, wait: Wait) -> None:
+        """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device
+        must not take us for dead. Raises Disconnected."""
+        over = False
+        gone: Disconnected | None = None
+
+        async def watch() -> None:
+            nonlocal over
+            await wait()
+            over = True
+            self.wake()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            try:
+                while not over:
+                    await self._keep_alive()
+                    await self._wait()
+            except Disconnected as error:
+                gone = error
+                nursery.cancel_scope.cancel()
+        if gone is not None:
+            raise gone
+
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""
         heard = self.tail.begin_read()
-        page = await self._patiently(lambda: self._page(self.tail.cursor), writing=True)
+        page = await self._patience.ask(lambda: self._page(self.tail.cursor), meanwhile=self._ping_meanwhile)
         while isinstance(page, Snapshot) and not page.done:
             await self._send(self._frame(page))
             place = page.next
-            page = await self._patiently(lambda place=place: self._page(place), writing=True)  # type: ignore[misc]
+            page = await self._patience.ask(
+                lambda place=place: self._page(place),  # type: ignore[misc]  # bound now
+                meanwhile=self._ping_meanwhile,
+            )
         if isinstance(page, Delta) and self.tail.live:
             for entry in page.entries:
                 # Before it is sent: an acknowledgement may come back faster than the send returns.
@@ -336,7 +364,7 @@ class Connection:
             case frames.Ack(cursor):
                 self._acknowledge(cursor)
             case frames.Read(ids, upto):
-                await self._patiently(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
+                await self._patience.ask(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
             case frames.Token(token):
                 await self._renew(token)
             case frames.Ping():
@@ -361,12 +389,12 @@ class Connection:
                 self._unacknowledged = 0
 
     async def _renew(self, token: str) -> None:
-        session = await self._patiently(lambda: self._role.accounts.session_of_token(token))
+        session = await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         if (session.user, session.device) != (self.user, self.device):
             raise Unauthenticated("this token is another device's", field="$.token")
         old, self.session = self.session, session
         self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
-        await self._patiently(lambda: self._role.accounts.renewed(old.hash, session))
+        await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
 
     def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:
         """Count and log a stage that messages reached on this device; `seq`: up to where in the user's log."""
@@ -374,61 +402,3 @@ class Connection:
             self._role.metrics.stage(stage, messages)
             seq = cursor.position.seq if cursor else None
             self._role.log.info(stage.value, user=self.user, device=self.device, messages=messages, seq=seq)
-
-    async def _patiently(self, ask: "Callable[[], Awaitable[T]]", *, writing: bool = False) -> T:
-        """Ask the registry, again and again while it is away: Redis being slow closes no connection. Only for what may
-        be repeated: reading, and marking read. `writing`: this is the writer, without whom no ping goes out."""
-        try:
-            while True:
-                try:
-                    return await ask()
-                except StoreUnavailable as error:
-                    if error.close_code != StoreUnavailable.close_code:
-                        raise
-                    self._waits_for_redis = True
-                    await (self._ping_until_redis() if writing else self._until_redis())
-        finally:
-            self._waits_for_redis = False
-
-    async def _until_redis(self) -> None:
-        await self._role.registry.wait_for(self.user)
-        await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret
-
-    async def _ping_until_redis(self) -> None:
-        """Writes pings and pongs that are due meanwhile: the device must not take us for dead. Raises Disconnected."""
-        over = False
-        gone: Disconnected | None = None
-
-        async def wait() -> None:
-            nonlocal over
-            await self._until_redis()
-            over = True
-            self.wake()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            try:
-                while not over:
-                    await self._keep_alive()
-                    await self._wait()
-            except Disconnected as error:
-                gone = error
-                nursery.cancel_scope.cancel()
-        if gone is not None:
-            raise gone
-
-
-def decode(message: str | bytes) -> frames.ClientFrame:
-    if isinstance(message, bytes):
-        raise frames.FrameInvalid("binary frames mean nothing here; send JSON as text", field="$")
-    return frames.decode_client_frame(message)
-
-
-async def read_hello(wire: Wire, seconds: float) -> frames.Hello:
-    """The first frame, which must be a hello. Raises Problem or Disconnected."""
-    with trio.move_on_after(seconds):
-        frame = decode(await wire.receive())
-        if not isinstance(frame, frames.Hello):
-            raise frames.FrameInvalid("the first frame is hello", field="$.type")
-        return frame
-    raise TooSlow(f"no hello within {seconds:g} s")

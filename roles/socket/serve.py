@@ -38,8 +38,9 @@ from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls, shake_hands
 from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
-from roles.socket.connection import Connection, read_hello
+from roles.socket.connection import Connection
 from roles.socket.draining import Draining
+from roles.socket.frames_in import read_hello
 from roles.socket.heart import Fenced, Heart
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
@@ -85,6 +86,7 @@ class SocketRole:
         self._state: ServerState = "not_ready"
         self._url = ""
         self._rpc_url = ""
+        self.frames_written = 0
         self._back_at = -math.inf
         """When the link to Redis was last back after a loss."""
         self.streams = 0
@@ -218,6 +220,7 @@ class SocketRole:
             rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             users=len(self.hub.users),
             drain=self.drainer.now,
+            written=self.frames_written,
             rpc_url=self._rpc_url,
             zone=self.config.socket.zone,
         )

@@ -67,7 +67,12 @@ async def test_who_has_seen_it_and_who_is_behind(town: Town, tmp_path: Path) -> 
         assert about["gc"]["due_at"] == about["unread"]["next_expiry_at"]
         assert [device["sessions_live"] for device in about["devices"]] == [1, 1]
 
-        about = await report(town, "server", "s1")
+        async def written() -> dict[str, Any] | None:
+            """Once a heartbeat has told of it: welcome, sync, message."""
+            about = await report(town, "server", "s1")
+            return about if about["frames_written"] >= 3 else None
+
+        about = await eventually(written)
         assert (about["state"], about["alive"], about["box_office"]) == ("ready", True, "names it")
         assert {judge["name"].split("-")[0] for judge in about["judges"]} == {"router", "boxoffice"}
 
