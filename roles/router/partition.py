@@ -8,7 +8,7 @@ Must not know: other partitions (a master that is away holds up its own and no o
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -97,8 +97,8 @@ class Partition:
             return
         async with trio.open_nursery() as nursery:
 
-            async def wait(until: Callable[[], object]) -> None:
-                await until()  # type: ignore[misc]
+            async def wait(until: Callable[[], Awaitable[object]]) -> None:
+                await until()
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(wait, self._draining.wait)
