@@ -28,12 +28,17 @@ class Login:
     """A verified login. `expires_at_ms`: of the credential, not of the session it may be traded for.
 
     `replay_digest` must not be seen twice within `keep_replay_ms` from now (at least 1).
+    `provider`: what vouched for it, by its name in the configuration; `browserid` or `browserid-dev` otherwise.
+    `generation`: the provider's count of this account's sign-outs and password changes, if it keeps one: a smaller one
+    than the largest seen is refused, a larger one ends the sessions from before.
     """
 
     principal: Principal
     expires_at_ms: int
     replay_digest: str
     keep_replay_ms: int
+    provider: str
+    generation: int | None = None
 
 
 class IdentityVerifier:
@@ -79,7 +84,7 @@ class IdentityVerifier:
         # behind by as much again.
         keep_replay_ms = max(1, verified.expires_at_ms + 2 * self._skew_ms - now_ms)
         return Login(
-            Principal(kind, "", verified.email), verified.expires_at_ms, verified.replay_digest, keep_replay_ms
+            Principal(kind, "", verified.email), verified.expires_at_ms, verified.replay_digest, keep_replay_ms, kind
         )
 
 

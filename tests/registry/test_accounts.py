@@ -25,7 +25,7 @@ USER = KEYS.user_id(ALICE)
 
 
 async def sign_in(accounts: Accounts, device_id: str | None = None) -> SignedIn:
-    login = Login(ALICE, expires_at_ms=2**50, replay_digest=new_id(), keep_replay_ms=1000)
+    login = Login(ALICE, expires_at_ms=2**50, replay_digest=new_id(), keep_replay_ms=1000, provider="browserid")
     return await accounts.sign_in(login, KEYS, device_name="laptop", device_id=device_id)
 
 
