@@ -111,6 +111,7 @@ class Inbox:
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            plain=push.notification is not None,
             signed_by=push.signed_by,
         )
         if push.ttl_seconds == 0:

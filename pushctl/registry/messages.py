@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pushctl.errors import (
+    EncodingInvalid,
     IdempotencyMismatch,
     PushUrlGone,
     StoreUnavailable,
@@ -50,6 +51,8 @@ class NewMessage:
     idempotency_key: str | None
     fingerprint: bytes
     """Of what must be the same when an idempotency key comes again."""
+    plain: bool = False
+    """Something is said, and everybody on the way can read it."""
     signed_by: str | None = None
     """The VAPID key whose signature was checked, as the push URL spells it."""
 
@@ -119,6 +122,11 @@ def _proved(reply: Sequence[bytes], signed_by: str | None = None) -> None:
         raise StoreUnavailable("the store cannot tell whether this push URL is live")
     if reply[0] == b"unsigned":
         raise _unsigned(reply[1].decode(), signed_by)
+    if reply[0] == b"plain":
+        raise EncodingInvalid(
+            "this push URL is a browser's, which reads encrypted messages (aes128gcm, aesgcm) and empty ones only",
+            field="Content-Encoding",
+        )
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch(
             "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
@@ -163,6 +171,7 @@ class Messages:
             key_id=message.key_id,
             body=message.body,
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             max_unread=limits.unread_per_user,
@@ -190,6 +199,7 @@ class Messages:
             number=message.number,
             topic=message.topic or "",
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
