@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pushctl.config.model import Config
-from pushctl.errors import EncodingInvalid, (
+from pushctl.errors import (
+    EncodingInvalid,
     IdempotencyMismatch,
     PushUrlGone,
     StoreUnavailable,
