@@ -54,6 +54,8 @@ class Published(msgspec.Struct, frozen=True):
     ttl_seconds: int
     user: UserId
     seq: int
+    receipt: str | None = None
+    """The receipt's id, if the sender asked for one."""
 
 
 class MessageState(msgspec.Struct, frozen=True):
@@ -124,7 +126,8 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
+        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if push.receipt else None
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, receipt)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -154,6 +157,10 @@ class Inbox:
         if found is None:
             raise NotFound("nothing is known of this message any more")
         return MessageState(message_id, found[0], rfc3339(found[1]))
+
+    def open_receipt(self, receipt: str) -> tuple[UserId, PushUrlId, MessageRef]:
+        """Whose receipt it is, of a message to which push URL, and which. Raises NotFound."""
+        return self._sealer.open_receipt(receipt)
 
     async def cancel(self, message_id: str) -> None:
         """Take back an unread message; the devices are told. Raises NotFound for one that is read or dead."""

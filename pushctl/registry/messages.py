@@ -1,7 +1,8 @@
 """Messages and the event log of a user: append, read, cancel, sync.
 
-Owns: the questions asked of scripts append, announce, read, cancel, message_state, unread, sync and acknowledge; one
-round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who is connected.
+Owns: the questions asked of scripts append, announce, read, cancel, message_state, await_receipt, unread, sync and
+acknowledge; one round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who
+is connected.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ ANNOUNCE = Script.load("announce")
 READ = Script.load("read")
 CANCEL = Script.load("cancel")
 STATE = Script.load("message_state")
+AWAIT_RECEIPT = Script.load("await_receipt")
 UNREAD = Script.load("unread")
 SYNC = Script.load("sync")
 ACKNOWLEDGE = Script.load("acknowledge")
@@ -80,6 +82,15 @@ class Announced:
 
 
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
+
+    state: State
+    at_ms: int
+    left_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +251,23 @@ class Messages:
             return None
         _proved(reply)
         return reply[0].decode(), int(reply[1])
+
+    async def awaited_state(self, user: UserId, ref: MessageRef, channel: str, lasts_ms: int) -> Awaited | None:
+        """As `state`; while that is `stored`, whoever listens to this channel (receipts.py) is told for `lasts_ms` when
+        something became of any of the user's messages."""
+        reply = await self._store.run_uncertain(
+            AWAIT_RECEIPT,
+            user,
+            seq=ref.seq,
+            message_tag=ref.tag,
+            expires=ref.expires_at_ms,
+            channel=channel,
+            lasts_ms=lasts_ms,
+        )
+        if reply[0] in (b"none", b"gone"):
+            return None
+        _proved(reply)
+        return Awaited(reply[0].decode(), int(reply[1]), int(reply[2]))
 
     async def unread(self, user: UserId, after_seq: int, limit: int) -> list[MessageRecord]:
         """Unread messages after a sequence number, oldest first."""

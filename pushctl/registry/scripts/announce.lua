@@ -3,7 +3,7 @@
 --         {'again'} {'mismatch'} {'unsigned', key} {'plain'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark.
 --!use base messages log heal_messages push_urls
---!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
+--!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by plain fingerprint idem_ms mark
 --!lane sure
 local meta = read_meta()
