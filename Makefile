@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long faults demo serve ci bench requirements
+.PHONY: help install fmt check test test-long interop faults demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,6 +33,9 @@ test: check ## all set-up, check, and the everyday tests
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
+
+interop: install ## other people's senders against our push URLs (needs Node.js), and the standards' sentences
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/interop
 
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
