@@ -95,8 +95,8 @@ class Inbox:
     async def publish(self, token: str, push: Push) -> Published:
         """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
 
-        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), IdempotencyMismatch,
-        StoreUnavailable: not promised, though it may still arrive.
+        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), VapidMissing,
+        VapidForbidden, IdempotencyMismatch, StoreUnavailable: not promised, though it may still arrive.
         """
         address = self._sealer.open_push_url(token)
         content = Content(push.notification, push.data, push.encoding, push.headers)
@@ -111,6 +111,7 @@ class Inbox:
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            signed_by=push.signed_by,
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message)

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
+from pushctl.errors import (
+    IdempotencyMismatch,
+    PushUrlGone,
+    StoreUnavailable,
+    VapidForbidden,
+    VapidMissing,
+    VapidRefused,
+)
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
@@ -104,18 +111,27 @@ class SnapshotLost(StoreUnavailable):
     close_code = 4003
 
 
-def _proved(reply: Sequence[bytes]) -> None:
+def _proved(reply: Sequence[bytes], signed_by: str | None = None) -> None:
     """For scripts a third party's push URL leads to: what is gone, and what merely cannot be seen."""
     if reply[0] == b"gone":
         raise PushUrlGone("the user revoked this push URL or deleted the account; forget it")
     if reply[0] == b"unknown":
         raise StoreUnavailable("the store cannot tell whether this push URL is live")
     if reply[0] == b"unsigned":
-        raise VapidMissing("this push URL takes only messages signed by its VAPID key", field="Authorization")
+        raise _unsigned(reply[1].decode(), signed_by)
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch(
             "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
         )
+
+
+def _unsigned(expected: str, signed_by: str | None) -> VapidRefused:
+    """The key is no secret: the site's own page hands it to every browser."""
+    if signed_by is None:
+        detail = f"this push URL takes only messages signed by its VAPID key {expected}"
+        return VapidMissing(detail, claim="k", expected=expected)
+    detail = f"this push URL takes only messages signed by another VAPID key: `k` is {signed_by}, expected {expected}"
+    return VapidForbidden(detail, claim="k", expected=expected, got=signed_by)
 
 
 class Messages:
@@ -154,7 +170,7 @@ class Messages:
             max_bytes=limits.unread_bytes_per_user,
             max_bytes_url=limits.unread_bytes_per_push_url,
         )
-        _proved(reply)
+        _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Stored(
                 MessageRef.parse(reply[1].decode()), Change.parse(reply[3]), again=True, unread=bool(reply[2])
@@ -178,7 +194,7 @@ class Messages:
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
         )
-        _proved(reply)
+        _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Announced(MessageRef.parse(reply[1].decode()), "", 0, None, deliver=False)
         now_ms = int(reply[2])

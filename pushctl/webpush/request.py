@@ -7,6 +7,7 @@ Must not know: whose push URL it is, what is stored, HTTP framing.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -27,6 +28,7 @@ from pushctl.errors import (
 )
 from pushctl.protocol import strict
 from pushctl.protocol.frames import URGENCIES, EncryptionHeaders, Notification, Urgency
+from pushctl.webpush.vapid import Verifier
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -44,6 +46,17 @@ class Push(Struct, frozen=True, kw_only=True):
     topic: str | None
     urgency: Urgency
     idempotency_key: str | None
+    signed_by: str | None = None
+    """The VAPID key whose signature was checked, as a push URL's `vapid_key` spells it; None: nothing was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a service takes."""
+
+    max_lifetime_seconds: int
+    max_body_bytes: int
+    vapid: Verifier
 
 
 class TtlUnreadable(TtlInvalid):
@@ -69,6 +82,7 @@ _READ: Final[dict[bytes, type[Problem]]] = {
     b"content-encoding": EncodingInvalid,
     b"content-type": ContentTypeUnsupported,
     b"authorization": VapidInvalid,
+    b"crypto-key": EncodingInvalid,
 }
 """The headers that mean something here, and what a repeated one is answered with."""
 
@@ -86,14 +100,14 @@ class _NotificationBody(Struct, frozen=True, forbid_unknown_fields=True):
 _notification_decoder = msgspec.json.Decoder(_NotificationBody)
 
 
-def parse(headers: Headers, body: bytes, *, max_lifetime_seconds: int, max_body_bytes: int) -> Push:
+def parse(headers: Headers, body: bytes, rules: Rules) -> Push:
     """Reads one POST. Header names in any case, values as raw bytes. Raises Problem with the header's or JSON field."""
     given = _collect(headers)
-    _refuse_authorization(given.get(b"authorization"))
-    if len(body) > max_body_bytes:
-        raise BodyTooLarge(f"a message has at most {max_body_bytes} bytes")
+    signed_by = rules.vapid.signed_by(given.get(b"authorization"), given.get(b"crypto-key"))
+    if len(body) > rules.max_body_bytes:
+        raise BodyTooLarge(f"a message has at most {rules.max_body_bytes} bytes")
     encoding = given.get(b"content-encoding")
-    ttl_seconds = _ttl(given.get(b"ttl"), encoded=encoding is not None, maximum=max_lifetime_seconds)
+    ttl_seconds = _ttl(given.get(b"ttl"), encoded=encoding is not None, maximum=rules.max_lifetime_seconds)
     topic = _topic(given.get(b"topic"))
     urgency = _urgency(given.get(b"urgency"))
     idempotency_key = _idempotency_key(given.get(b"idempotency-key"))
@@ -112,6 +126,7 @@ def parse(headers: Headers, body: bytes, *, max_lifetime_seconds: int, max_body_
         topic=topic,
         urgency=urgency,
         idempotency_key=idempotency_key,
+        signed_by=signed_by,
     )
 
 
@@ -131,17 +146,6 @@ def _collect(headers: Headers) -> dict[bytes, str]:
 
 def _title(name: bytes) -> str:
     return "TTL" if name == b"ttl" else name.decode().title()
-
-
-def _refuse_authorization(value: str | None) -> None:
-    """RFC 8292 signatures are not looked into by this version; anything else never belonged here."""
-    if value is None:
-        return
-    if value.partition(" ")[0].lower() == "vapid":
-        detail = "signed messages (RFC 8292) are not supported by this version: send without Authorization"
-    else:
-        detail = "a push URL takes no session token or other credentials: send without Authorization"
-    raise VapidInvalid(detail, field="Authorization")
 
 
 def _ttl(value: str | None, *, encoded: bool, maximum: int) -> int:

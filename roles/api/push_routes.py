@@ -59,7 +59,7 @@ class PushRoutes:
                 raise MethodNotAllowed("a push URL takes POST", allow=ALLOW_PUSH)
 
     async def _publish(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._publisher.limits.max_body_bytes
+        limit = self._publisher.rules.max_body_bytes
         _refuse_announced(scope, limit)
         body = await read_body(receive, limit)
         published = await self._publisher.publish(token, scope["headers"], body)

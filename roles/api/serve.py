@@ -26,6 +26,9 @@ from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
+from pushctl.webpush.request import Rules
+from pushctl.webpush.vapid import Verifier
+from roles.api import checks
 from roles.api.app import build_app, own_origins
 from roles.api.publish import Publisher
 from roles.api.services import Services
@@ -109,13 +112,18 @@ class ApiRole:
         )
         app = build_app(
             services,
-            Publisher(inbox, config.messages, self.metrics),
+            Publisher(inbox, self._rules(public_url), self.metrics),
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
         limits = replace(config.http, max_body_bytes=sys.maxsize)
         return HttpServer(app, limits, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+
+    def _rules(self, public_url: str) -> Rules:
+        messages = self._config.messages
+        vapid = Verifier(checks.site(public_url), self._clock)
+        return Rules(messages.max_lifetime_seconds, messages.max_body_bytes, vapid)
 
     def reload(self) -> None:
         """See pushctl.runtime.Reloads."""

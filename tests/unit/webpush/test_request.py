@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushctl.clock import system_clock
 from pushctl.errors import (
     BodyInvalid,
     BodyTooLarge,
@@ -20,9 +21,11 @@ from pushctl.errors import (
     VapidInvalid,
 )
 from pushctl.protocol.frames import Notification
-from pushctl.webpush.request import Push, parse
+from pushctl.webpush.request import Push, Rules, parse
+from pushctl.webpush.vapid import Verifier
 
 LONGEST = 259_200
+RULES = Rules(LONGEST, 4096, Verifier("https://push.example", system_clock))
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
 
@@ -32,13 +35,13 @@ def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def push(headers: dict[str, str], body: bytes = b"") -> Push:
-    return parse(raw(headers), body, max_lifetime_seconds=LONGEST, max_body_bytes=4096)
+    return parse(raw(headers), body, RULES)
 
 
 def refusal(headers: dict[str, str] | list[tuple[bytes, bytes]], body: bytes = b"") -> Problem:
     pairs = raw(headers) if isinstance(headers, dict) else headers
     with pytest.raises(Problem) as caught:
-        parse(pairs, body, max_lifetime_seconds=LONGEST, max_body_bytes=4096)
+        parse(pairs, body, RULES)
     return caught.value
 
 
@@ -221,7 +224,7 @@ bodies = st.binary(max_size=60) | st.dictionaries(
 def test_whatever_arrives_is_a_push_or_a_problem(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     outcome: Push | Problem
     try:
-        outcome = parse(headers, body, max_lifetime_seconds=LONGEST, max_body_bytes=50)
+        outcome = parse(headers, body, Rules(LONGEST, 50, RULES.vapid))
     except Problem as error:
         outcome = error
     if isinstance(outcome, Problem):

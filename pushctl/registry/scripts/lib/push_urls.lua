@@ -10,7 +10,7 @@ local function named_push_url()
     return nil, {given and 'gone' or 'unknown'}
   end
   local vapid = string.match(record, '^%S+ %S+ %S+ %S+ (%S+)')
-  if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned'} end
+  if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned', vapid} end
   return record
 end
 
