@@ -5,7 +5,7 @@ Promises: both work with any ASGI server.
 Must not know: how bytes travel (exchange.py), or which routes there are.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from pushctl.errors import BodyTooLarge
@@ -52,6 +52,12 @@ async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
             return b"".join(pieces)
         message = await receive()
     raise ClientDisconnected("the peer went away within its request")
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The client's address, behind proxies that are trusted; empty if nobody knows."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

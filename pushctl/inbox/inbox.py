@@ -54,6 +54,8 @@ class Published(msgspec.Struct, frozen=True):
     ttl_seconds: int
     user: UserId
     seq: int
+    again: bool = False
+    """Its idempotency key had stored it before."""
 
 
 class MessageState(msgspec.Struct, frozen=True):
@@ -92,11 +94,13 @@ class Inbox:
 
     # --- third parties -----------------------------------------------------------------------------------------------
 
-    async def publish(self, token: str, push: Push) -> Published:
+    async def publish(self, token: str, push: Push, *, only_again: bool = False) -> Published:
         """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
 
+        `only_again`: only if its idempotency key has stored it before, else RateLimited without a `limit`.
+
         Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), VapidMissing,
-        VapidForbidden, IdempotencyMismatch, StoreUnavailable: not promised, though it may still arrive.
+        VapidForbidden, IdempotencyMismatch, RateLimited, StoreUnavailable: not promised, though it may still arrive.
         """
         address = self._sealer.open_push_url(token)
         content = Content(push.notification, push.data, push.encoding, push.headers)
@@ -112,6 +116,7 @@ class Inbox:
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
             signed_by=push.signed_by,
+            only_again=only_again,
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message)
@@ -123,7 +128,7 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, stored.again)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -142,7 +147,7 @@ class Inbox:
             if self._may_be_held(announced.change):
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
-        return Published(self.render.message_id(user, announced.ref), 0, user, 0)
+        return Published(self.render.message_id(user, announced.ref), 0, user, 0, not announced.deliver)
 
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""

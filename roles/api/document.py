@@ -77,7 +77,7 @@ _POST: Final = {
                 "TTL": {"description": "the lifetime that was used, in seconds", "schema": {"type": "integer"}},
             },
         },
-        **_problems(400, 401, 404, 410, 413, 415, 422),
+        **_problems(400, 401, 404, 410, 413, 415, 422, 429),
     },
 }
 

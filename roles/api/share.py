@@ -42,6 +42,10 @@ class Share:
         return self._taken + self._under_way >= self._slack
 
     @property
+    def half_used(self) -> bool:
+        return 2 * (self._taken + self._under_way) >= self._slack
+
+    @property
     def is_busy(self) -> bool:
         return self._taken != 0 or self._under_way != 0
 
