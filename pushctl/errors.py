@@ -211,13 +211,13 @@ class IdempotencyMismatch(Problem):
 
 
 class RateLimited(Problem):
-    """`limit`: which, in the word that metrics use. 1 s unless `wait_seconds` is longer."""
+    """`limit`: which, in the word that metrics use. Carries a Retry-After always, in whole seconds, rounded up."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
     close_code = 4005
 
-    def __init__(self, detail: str, *, limit: str = "", wait_seconds: float = 0) -> None:
-        super().__init__(detail, retry_after_seconds=max(1, ceil(wait_seconds)))
+    def __init__(self, detail: str, *, limit: str = "", retry_after_seconds: float = 1) -> None:
+        super().__init__(detail, retry_after_seconds=ceil(retry_after_seconds))
         self.limit = limit
 
 

@@ -54,6 +54,8 @@ class Published(msgspec.Struct, frozen=True):
     ttl_seconds: int
     user: UserId
     seq: int
+    receipt: str | None = None
+    """The receipt's id, if the sender asked for one."""
     again: bool = False
     """Its idempotency key had stored it before."""
 
@@ -115,6 +117,7 @@ class Inbox:
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            plain=push.notification is not None,
             signed_by=push.signed_by,
             only_again=only_again,
         )
@@ -128,7 +131,8 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, stored.again)
+        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if push.receipt else None
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, receipt, stored.again)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -147,7 +151,7 @@ class Inbox:
             if self._may_be_held(announced.change):
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
-        return Published(self.render.message_id(user, announced.ref), 0, user, 0, not announced.deliver)
+        return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""
@@ -158,6 +162,10 @@ class Inbox:
         if found is None:
             raise NotFound("nothing is known of this message any more")
         return MessageState(message_id, found[0], rfc3339(found[1]))
+
+    def open_receipt(self, receipt: str) -> tuple[UserId, PushUrlId, MessageRef]:
+        """Whose receipt it is, of a message to which push URL, and which. Raises NotFound."""
+        return self._sealer.open_receipt(receipt)
 
     async def cancel(self, message_id: str) -> None:
         """Take back an unread message; the devices are told. Raises NotFound for one that is read or dead."""

@@ -1,7 +1,8 @@
 """Messages and the event log of a user: append, read, cancel, sync.
 
-Owns: the questions asked of scripts append, announce, read, cancel, message_state, unread, sync and acknowledge; one
-round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who is connected.
+Owns: the questions asked of scripts append, announce, read, cancel, message_state, await_receipt, unread, sync and
+acknowledge; one round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who
+is connected.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pushctl.errors import (
+    EncodingInvalid,
     IdempotencyMismatch,
     PushUrlGone,
     StoreUnavailable,
@@ -28,6 +30,7 @@ ANNOUNCE = Script.load("announce")
 READ = Script.load("read")
 CANCEL = Script.load("cancel")
 STATE = Script.load("message_state")
+AWAIT_RECEIPT = Script.load("await_receipt")
 UNREAD = Script.load("unread")
 SYNC = Script.load("sync")
 ACKNOWLEDGE = Script.load("acknowledge")
@@ -51,6 +54,8 @@ class NewMessage:
     idempotency_key: str | None
     fingerprint: bytes
     """Of what must be the same when an idempotency key comes again."""
+    plain: bool = False
+    """Something is said, and everybody on the way can read it."""
     signed_by: str | None = None
     """The VAPID key whose signature was checked, as the push URL spells it."""
     only_again: bool = False
@@ -80,6 +85,15 @@ class Announced:
 
 
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
+
+    state: State
+    at_ms: int
+    left_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,11 @@ def _proved(reply: Sequence[bytes], signed_by: str | None = None) -> None:
         raise StoreUnavailable("the store cannot tell whether this push URL is live")
     if reply[0] == b"unsigned":
         raise _unsigned(reply[1].decode(), signed_by)
+    if reply[0] == b"plain":
+        raise EncodingInvalid(
+            "this push URL is a browser's, which reads encrypted messages (aes128gcm, aesgcm) and empty ones only",
+            field="Content-Encoding",
+        )
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch(
             "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
@@ -168,6 +187,7 @@ class Messages:
             key_id=message.key_id,
             body=message.body,
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             max_unread=limits.unread_per_user,
@@ -198,6 +218,7 @@ class Messages:
             number=message.number,
             topic=message.topic or "",
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
@@ -241,6 +262,23 @@ class Messages:
             return None
         _proved(reply)
         return reply[0].decode(), int(reply[1])
+
+    async def awaited_state(self, user: UserId, ref: MessageRef, channel: str, lasts_ms: int) -> Awaited | None:
+        """As `state`; while that is `stored`, whoever listens to this channel (receipts.py) is told for `lasts_ms` when
+        something became of any of the user's messages."""
+        reply = await self._store.run_uncertain(
+            AWAIT_RECEIPT,
+            user,
+            seq=ref.seq,
+            message_tag=ref.tag,
+            expires=ref.expires_at_ms,
+            channel=channel,
+            lasts_ms=lasts_ms,
+        )
+        if reply[0] in (b"none", b"gone"):
+            return None
+        _proved(reply)
+        return Awaited(reply[0].decode(), int(reply[1]), int(reply[2]))
 
     async def unread(self, user: UserId, after_seq: int, limit: int) -> list[MessageRecord]:
         """Unread messages after a sequence number, oldest first."""

@@ -52,7 +52,7 @@ class MessageRates:
         limit = reply[1].decode()
         whose = {"push_url": "this push URL", "user": "the user behind this push URL"}.get(limit, "it")
         rate, wait_seconds = self._rates.get(limit), int(reply[2]) / 1_000_000
-        raise RateLimited(f"{whose} takes {rate}: send more slowly", limit=limit, wait_seconds=wait_seconds)
+        raise RateLimited(f"{whose} takes {rate}: send more slowly", limit=limit, retry_after_seconds=wait_seconds)
 
 
 def _bucket(whose: str, rate: Rate | None) -> dict[str, Argument]:

@@ -33,6 +33,7 @@ from roles.api import checks
 from roles.api.app import build_app, own_origins
 from roles.api.limits import Limits
 from roles.api.publish import Publisher
+from roles.api.receipts import Receipts
 from roles.api.services import Services
 
 if TYPE_CHECKING:  # a production process never imports the development provider
@@ -63,6 +64,7 @@ class ApiRole:
         self._registry: Registry | None = None
         self._limits: Limits | None = None
         self._server: HttpServer | None = None
+        self._receipts: Receipts | None = None
         self._drained = trio.Event()
         self.metrics = Metrics("api")
 
@@ -87,10 +89,19 @@ class ApiRole:
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
-            self._server = self._http_server(registry, public_url, dev_idp, limits)
+            inbox = Inbox(
+                registry,
+                Sealer(self._keys),
+                public_url,
+                count=self.metrics.stage,
+                ask_presence=config.routing.strategy != "broadcast",
+            )
+            self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
+            self._server = self._http_server(registry, inbox, receipts, limits, public_url, dev_idp)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
+                nursery.start_soon(receipts.run)
                 if dev_idp is not None:
                     nursery.start_soon(_warn_every_hour)
                 task_status.started(Ready("api", "api", address, public_url))
@@ -100,15 +111,16 @@ class ApiRole:
     def _refused(self, reason: str) -> None:
         self.metrics.refusals.labels(reason).inc()
 
-    def _http_server(self, registry: Registry, public_url: str, dev_idp: "DevIdp | None", limits: Limits) -> HttpServer:
+    def _http_server(
+        self,
+        registry: Registry,
+        inbox: Inbox,
+        receipts: Receipts,
+        limits: Limits,
+        public_url: str,
+        dev_idp: "DevIdp | None",
+    ) -> HttpServer:
         config = self._config
-        inbox = Inbox(
-            registry,
-            Sealer(self._keys),
-            public_url,
-            count=self.metrics.stage,
-            ask_presence=self._config.routing.strategy != "broadcast",
-        )
         services = Services(
             registry=registry,
             inbox=inbox,
@@ -123,6 +135,7 @@ class ApiRole:
         app = build_app(
             services,
             Publisher(inbox, self._rules(public_url), self.metrics, limits),
+            receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
         )
@@ -142,6 +155,8 @@ class ApiRole:
 
     async def drain(self) -> None:
         if self._server is not None and self._registry is not None and self._limits is not None:
+            if self._receipts is not None:
+                self._receipts.end()
             await self._server.drain()
             await self._limits.settle()
             # Jobs are written without waiting. A question behind them is answered when they are written.
