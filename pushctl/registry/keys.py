@@ -26,7 +26,7 @@ touches one slot of a Cluster.
   P:{u:*}:waiters            zset    receipt          a minute after the last look api processes in which somebody waits
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
-  P:{u:*}:rates              hash    append           until all are full again     as push_urls, and one
+  P:{u:*}:rates              hash    append           while one is not full        as push_urls, and one
   P:identity:*               string  login            until the account goes       one per principal
   P:session:*                string  login            the session                  one per device (two while it renews)
   P:replay:*                 string  login            the assertion                one per assertion in the last minutes
@@ -46,7 +46,7 @@ touches one slot of a Cluster.
   P:census                   string  gc               for good                     one row
   P:{marker:*}               string  first start      for good                     64: whose registry this is
   P:lease:*                  string  gc               a turn                       gc tasks
-  P:{rates:*}:*              zset    api              until all are full again     MAX_BUCKETS: those that are not
+  P:{rates:*}:*              zset    api              while one is not full        MAX_BUCKETS: those that are not
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 

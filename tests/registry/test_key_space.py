@@ -14,6 +14,7 @@ from pushctl.config.model import Config
 from pushctl.errors import Problem
 from pushctl.ids import START, ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
+from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
@@ -58,6 +59,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "the session": config.identity.session_seconds * 1000,
         "the assertion": 3_600_000,
         "a turn": 3_600_000,
+        "while one": 2 * RATE.span_us // 1000,
     }
     if row.lives.startswith(("until", "for good")):
         return None
@@ -70,7 +72,10 @@ def most(row: Row, config: Config) -> int | None:
     limits, noun = config.limits, row.pattern.rpartition(":")[2]
     if row.kind == "string":
         return MAX_STRING
+    if row.pattern.startswith("{rates:"):
+        return keys.MAX_BUCKETS
     return {
+        "rates": limits.push_urls_per_user + 1,
         "meta": 10,
         "gone": 3,
         "lease": 3,
@@ -120,6 +125,7 @@ async def may_wait(registry: Registry, row: Row, key: bytes) -> bool:
 
 # --- a registry with everything in it --------------------------------------------------------------------------------
 
+RATE = Rate(1, 10)
 SERVER, CONNECTION = ServerId("s1"), ConnectionId("c1")
 
 
@@ -139,6 +145,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await inbox.allow("https://c.example")
     await inbox.append(b"three")
     await registry.push_urls.revoke(ADA, revoked)
+    await registry.rates.charge("kind", 0, RATE, [("somebody", 1_000_000)])
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])

@@ -46,7 +46,7 @@ def test_extra_members_stand_beside_the_others() -> None:
     ("problem", "header"),
     [
         (StoreUnavailable("?"), (b"retry-after", b"1")),
-        (RateLimited("?", wait_seconds=7), (b"retry-after", b"7")),
+        (RateLimited("?", retry_after_seconds=7), (b"retry-after", b"7")),
         (Unauthenticated("?"), (b"www-authenticate", b"Bearer")),
         (VapidInvalid("?"), (b"www-authenticate", b"vapid")),
         (PushUrlGone("?"), (b"cache-control", b"max-age=86400")),
