@@ -69,5 +69,5 @@ class Rates:
         given back). Microseconds until each is full again. Raises StoreUnavailable."""
         rest = [part for key, cost_us in costs for part in (b64url(_digest(key)), cost_us)]
         keys = [self._store.keys.rates(shard, kind)]
-        reply = await self._store.run_on(CHARGE, keys, rest=rest, span_us=rate.span_us, max_buckets=MAX_BUCKETS)
+        reply = await self._store.run_on(CHARGE, keys, rest=rest, most_us=rate.most_us, max_buckets=MAX_BUCKETS)
         return [int(behind) for behind in reply]
