@@ -219,6 +219,32 @@ class Limits:
     )
     receipt_waits: int = key(2000, "the same of all push URLs; more: 503", minimum=1)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    push_url_per_second: float = key(
+        100, "messages that a push URL takes in the long run; 429 above; 0: any", minimum=0
+    )
+    push_url_burst: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    user_per_second: float = key(
+        1000, "messages to one user, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    user_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    vapid_key_per_second: float = key(
+        1000, "messages signed by one VAPID key, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    vapid_key_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    push_per_second_per_address: float = key(
+        0, "messages from one address (IPv6: one /64) in the long run; 429 above; 0: any", minimum=0
+    )
+    push_burst_per_address: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    total_per_second: float = key(0, "messages of all senders in the long run; 429 above; 0: any", minimum=0)
+    total_burst: int = key(100_000, "the same, at once", minimum=1, maximum=1_000_000)
+    login_per_second_per_address: float = key(
+        10, "log-ins from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: any", minimum=0
+    )
+    login_burst_per_address: int = key(100, "the same, at once", minimum=1, maximum=1_000_000)
+    client_per_second_per_user: float = key(
+        50, "requests of one user to the client API in the long run; 429 above; 0: any", minimum=0
+    )
+    client_burst_per_user: int = key(500, "the same, at once", minimum=1, maximum=1_000_000)
     arrivals_per_second_per_address: float = key(
         10,
         "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "

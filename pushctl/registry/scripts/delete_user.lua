@@ -3,7 +3,7 @@
 -- stays until the socket servers have closed the connections it leads to; it is a lease and goes by itself.
 -- Result: {'done', identity, session, ...} | {'gone'} | {'unknown'}
 --!use base
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry rates
 --!args shift_ms
 --!lane sure
 if not read_meta() then return absent() end
