@@ -154,3 +154,12 @@ class RoleProcess:
         """What it logged that no fault of a harness excuses: our own code failing, or not understanding itself."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return [f"{self.label}: {line}" for line in lines if any(word in line for word in _INEXCUSABLE)]
+
+
+async def drained_by_command(server: str, *, over_seconds: float, redis_url: str, prefix: str) -> None:
+    """`pushctl drain`, until the server is empty."""
+    sets = [f"--set=redis.url={redis_url}", f"--set=redis.prefix={prefix}"]
+    command = [PUSHCTL, "drain", server, "--over", f"{over_seconds:g}s", *sets]
+    with trio.fail_after(over_seconds + 30):
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
