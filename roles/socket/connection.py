@@ -9,6 +9,7 @@ Must not know: WebSockets (wire.py), where hints come from (hub.py), what to sen
 import math
 import random
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -60,7 +61,7 @@ class Connection:
         rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
         self._woken = trio.Event()
-        self._patience = Patience(lambda: role.registry.wait_for(self.user))
+        self._patience = Patience(partial(role.registry.wait_for, session.user))
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self._pongs = 0
@@ -186,6 +187,7 @@ class Connection:
             self.wake()
 
     async def _close(self) -> None:
+        self._wire.forget()
         how = self._ending or ending.STOPPED
         by = min(self._close_by, self._role.close_by())
         with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):

@@ -238,6 +238,8 @@ class SocketRole:
             if guest is None:
                 await trio.aclose_forcefully(stream)
             else:
+                if guest.refused is None:
+                    self.metrics.arrivals.inc()
                 await self._welcome(stream, guest)
 
     async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
