@@ -1,6 +1,13 @@
 -- Push URLs at rest.  record = '<number> <created ms> <key id> <site> <vapid key or ->\n<icon>'
 local PUSH_URL = '^(%d+) (%d+) (%S+) (%S+) (%S+)\n(.*)$'
 
+-- A browser's push URL belongs to no site that we know, but to a channel, whose id the browser chose: 'channel:<id>'
+-- stands in the site's place.
+local function is_channel(site) return string.sub(site, 1, 8) == 'channel:' end
+
+-- Where the index of sites keeps a push URL: one for each site and key; a channel has one, whatever its key.
+local function site_field(site, vapid) return is_channel(site) and site or site .. ' ' .. vapid end
+
 -- The push URL that a sender names (A.push_url, A.number), or nil and why it takes nothing. It is gone for certain only
 -- if its number was given out before; else its creation may have been lost. A.signed_by: '' = not signed at all.
 local function named_push_url()
