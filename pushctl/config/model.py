@@ -176,6 +176,12 @@ class Gc:
     repair_seconds: float = key(
         86_400, "one slow round over all keys, which finds what the indexes lost; 0: none", minimum=0
     )
+    idle_browser_days: float = key(
+        60,
+        "browsers (push-notification) not seen for so long go, with their push URLs; 0: none",
+        minimum=0,
+        maximum=36_500,
+    )
     idle_device_days: float = key(
         0, "devices not seen for so long are removed, never a user's last; 0: none", minimum=0, maximum=36_500
     )
