@@ -1,8 +1,8 @@
 """The count of everything there is, and what is put right on the way: a walk over the index of users.
 
 Owns: the walk. Promises: on the way the expiry index gets back what it lost, deletions that were cut off are finished,
-users that are no more leave the index, idle devices and browsers go. All of it can be done twice, by two daemons at once, and be cut
-off anywhere, so it needs no lease; it is merely not worth doing twice (Index.take_turn).
+users that are no more leave the index, idle devices and browsers go. All of it can be done twice, by two daemons at
+once, and be cut off anywhere, so it needs no lease; it is merely not worth doing twice (Index.take_turn).
 Must not know: when it is time; how fast (pace.py).
 """
 
