@@ -223,6 +223,10 @@ class Limits:
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
+    receipt_waits_per_push_url: int = key(
+        20, "requests that wait for receipts of one push URL's messages, in one api process; more: 429", minimum=1
+    )
+    receipt_waits: int = key(2000, "the same of all push URLs; more: 503", minimum=1)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
     arrivals_per_second_per_address: float = key(
         10,

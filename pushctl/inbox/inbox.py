@@ -54,6 +54,8 @@ class Published(msgspec.Struct, frozen=True):
     ttl_seconds: int
     user: UserId
     seq: int
+    receipt: str | None = None
+    """The receipt's id, if the sender asked for one."""
 
 
 class MessageState(msgspec.Struct, frozen=True):
@@ -100,8 +102,8 @@ class Inbox:
     async def publish(self, token: str, push: Push) -> Published:
         """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
 
-        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), IdempotencyMismatch,
-        StoreUnavailable: not promised, though it may still arrive.
+        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), VapidMissing,
+        VapidForbidden, IdempotencyMismatch, StoreUnavailable: not promised, though it may still arrive.
         """
         address = self._sealer.open_push_url(token)
         content = Content(push.notification, push.data, push.encoding, push.headers)
@@ -116,6 +118,8 @@ class Inbox:
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            plain=push.notification is not None,
+            signed_by=push.signed_by,
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message)
@@ -127,7 +131,8 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
+        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if push.receipt else None
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, receipt)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -157,6 +162,10 @@ class Inbox:
         if found is None:
             raise NotFound("nothing is known of this message any more")
         return MessageState(message_id, found[0], rfc3339(found[1]))
+
+    def open_receipt(self, receipt: str) -> tuple[UserId, PushUrlId, MessageRef]:
+        """Whose receipt it is, of a message to which push URL, and which. Raises NotFound."""
+        return self._sealer.open_receipt(receipt)
 
     async def cancel(self, message_id: str) -> None:
         """Take back an unread message; the devices are told. Raises NotFound for one that is read or dead."""

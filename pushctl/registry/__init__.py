@@ -27,6 +27,7 @@ from pushctl.registry.messages import Messages
 from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
 from pushctl.registry.push_urls import PushUrls
+from pushctl.registry.receipts import Receipts
 from pushctl.registry.servers import Servers
 from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
@@ -54,6 +55,7 @@ class Registry:
         self.inspection = Inspection(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.receipts = Receipts(store)
         self._keys = keys
 
     @property

@@ -23,6 +23,7 @@ touches one slot of a Cluster.
   P:{u:*}:topics             hash    append           volatile                     as messages: push URL and topic
   P:{u:*}:stubs              hash    its end          volatile                     MAX_STUBS: states of dead messages
   P:{u:*}:stub_expiry        zset    its end          volatile                     as stubs
+  P:{u:*}:waiters            zset    receipt          a minute after the last look api processes in which somebody waits
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
   P:identity:*               string  login            until the account goes       one per principal
@@ -125,6 +126,10 @@ class Keys:
         key, but in the slot of the partition's job stream: a Cluster of Redis 7 keeps it on that one master."""
         listener = "everyone" if server is None else f"server:{server}"
         return f"{self.route(partition, partitions)}:{listener}"
+
+    def receipts(self, api: str) -> str:
+        """The pub/sub channel on which an api process hears whose messages to look at again."""
+        return f"{self.prefix}:receipts:{api}"
 
 
 def slot_of(key: str | bytes) -> int:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import trio
 
 from pushctl import log
-from pushctl.config.model import Messages
 from pushctl.inbox import Inbox, Published
 from pushctl.metrics import Metrics
 from pushctl.stages import Stage
 from pushctl.webpush import request
-from pushctl.webpush.request import Headers
+from pushctl.webpush.request import Headers, Rules
 
 _log = log.get_logger(role="api")
 
@@ -24,18 +23,13 @@ _log = log.get_logger(role="api")
 @dataclass(frozen=True, slots=True)
 class Publisher:
     inbox: Inbox
-    limits: Messages
+    rules: Rules
     metrics: Metrics
 
     async def publish(self, token: str, headers: Headers, body: bytes) -> Published:
         """`token`: the last part of the push URL. `accept_seconds` runs from here: the request's last byte is in."""
         began = trio.current_time()
-        push = request.parse(
-            headers,
-            body,
-            max_lifetime_seconds=self.limits.max_lifetime_seconds,
-            max_body_bytes=self.limits.max_body_bytes,
-        )
+        push = request.parse(headers, body, self.rules)
         self.metrics.stage(Stage.RECEIVED)
         published = await self.inbox.publish(token, push)
         if published.seq:

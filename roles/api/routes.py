@@ -72,9 +72,9 @@ async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
     """One assertion opens one session. The same principal always gives the same `user`. With a `device.id` of this
     user that device logs in again."""
     name = checks.device_name(data.device.name)
-    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
+    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
     signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)
     return LoginOut(
         token=signed_in.token,

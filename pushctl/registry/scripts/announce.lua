@@ -1,10 +1,10 @@
 -- Accept one message with TTL 0: nothing is stored, but a stored unread message of its topic is replaced.
 -- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
---         {'again'} {'mismatch'} {'unsigned'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
+--         {'again'} {'mismatch'} {'unsigned', key} {'plain'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark.
 --!use base messages log heal_messages push_urls
---!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
---!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by fingerprint idem_ms mark
+--!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by plain fingerprint idem_ms mark
 --!lane sure
 local meta = read_meta()
 if not meta then return absent() end

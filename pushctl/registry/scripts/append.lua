@@ -2,13 +2,14 @@
 -- Result: {'stored', ref seq, ref tag, key id, expires ms, change}     see lib/log.lua
 --         {'again', ref, unread seq or '', change}                      this Idempotency-Key stored it before
 --         {'mismatch'}                                                  ... with another body
---         {'unsigned'}                                                  the push URL takes only what its key signed
+--         {'unsigned', key}                                             the push URL takes only what its key signed
+--         {'plain'}                                                     it takes only encrypted and empty messages
 --         {'gone'} {'unknown'}                                          proof that the push URL is gone; no proof of anything
 -- Invariant: a message is in messages and in all that finds it, or in none of them; quotas hold afterwards; a topic names
 -- at most one unread message of its push URL. O(log n) in the number of unread messages.
 --!use base messages log heal_messages push_urls
---!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
---!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url
+--!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by plain fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url
 --!lane sure
 local meta = read_meta()
 if not meta then return absent() end

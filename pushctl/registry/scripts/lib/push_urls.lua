@@ -10,14 +10,16 @@ local function site_field(site, vapid) return is_channel(site) and site or site 
 
 -- The push URL that a sender names (A.push_url, A.number), or nil and why it takes nothing. It is gone for certain only
 -- if its number was given out before; else its creation may have been lost. A.signed_by: '' = not signed at all.
+-- A browser reads nothing but encrypted messages (and empty ones): A.plain = '1' is neither.
 local function named_push_url()
   local record = redis.call('HGET', K.push_urls, A.push_url)
   if not record then
     local given = tonumber(redis.call('HGET', K.meta, 'push_url_count')) >= tonumber(A.number)
     return nil, {given and 'gone' or 'unknown'}
   end
-  local vapid = string.match(record, '^%S+ %S+ %S+ %S+ (%S+)')
-  if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned'} end
+  local site, vapid = string.match(record, '^%S+ %S+ %S+ (%S+) (%S+)')
+  if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned', vapid} end
+  if A.plain == '1' and is_channel(site) then return nil, {'plain'} end
   return record
 end
 
