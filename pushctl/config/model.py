@@ -144,6 +144,9 @@ class Socket:
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
     pong_seconds: float = key(20, "for a pong to come before the connection is closed with 4004", minimum=0.1)
+    browser_ping_seconds: float = key(
+        45, "least time between two pings of a browser (push-notification); closed with 1011 if sooner", minimum=0
+    )
     stall_seconds: float = key(30, "without progress in sending before a connection is closed with 4002", minimum=0.1)
     max_frame_bytes: int = key(65_536, "of a client's message; larger: closed with 4502 or 1009", minimum=1024)
     outbox_bytes: int = key(
@@ -172,6 +175,12 @@ class Gc:
     census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
     repair_seconds: float = key(
         86_400, "one slow round over all keys, which finds what the indexes lost; 0: none", minimum=0
+    )
+    idle_browser_days: float = key(
+        60,
+        "browsers (push-notification) not seen for so long go, with their push URLs; 0: none",
+        minimum=0,
+        maximum=36_500,
     )
     idle_device_days: float = key(
         0, "devices not seen for so long are removed, never a user's last; 0: none", minimum=0, maximum=36_500
