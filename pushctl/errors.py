@@ -217,7 +217,7 @@ class RateLimited(Problem):
     close_code = 4005
 
     def __init__(self, detail: str, *, limit: str = "", retry_after_seconds: float = 1) -> None:
-        super().__init__(detail, retry_after_seconds=ceil(retry_after_seconds))
+        super().__init__(detail, retry_after_seconds=max(1, ceil(retry_after_seconds)))
         self.limit = limit
 
 

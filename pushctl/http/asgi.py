@@ -57,12 +57,6 @@ async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
     raise ClientDisconnected("the peer went away within its request")
 
 
-def host_of(scope: Mapping[str, Any]) -> str:
-    """The client's address, behind proxies that are trusted; empty if nobody knows."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
 async def while_connected(receive: Receive, ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """What `ask` answers, given up once nobody waits for it any more (ClientDisconnected). For requests whose answer
     may take long; what comes of their body is thrown away. Raises what `ask` raises."""
@@ -86,6 +80,12 @@ async def while_connected(receive: Receive, ask: Callable[[], Awaitable[Answer]]
     if not outcome:
         raise ClientDisconnected("the peer went away before the answer")
     return outcome[0]
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The client's address, behind proxies that are trusted; empty if nobody knows."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

@@ -7,7 +7,7 @@ log (docs/architecture.md, "The way of a message").
 Owns: that way; opening of push URLs and message ids. Must not know: who asks, or through what.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -93,6 +93,11 @@ class Inbox:
         self._count = count
         self._ask_presence = ask_presence
         self.render = Renderer(sealer, public_url)
+
+    @property
+    def sealing_key_id(self) -> str:
+        """Of the key that seals what is new."""
+        return self._sealer.key_id
 
     # --- third parties -----------------------------------------------------------------------------------------------
 
@@ -187,11 +192,13 @@ class Inbox:
                 raise BodyInvalid("not a cursor of this service", field="$.upto") from None
             count, change = await self._registry.messages.read_upto(user, cursor)
         else:
-            count, change = await self._registry.messages.read(user, self._own(user, ids or []))
+            count, change = await self._registry.messages.read(user, self.own(user, ids or []))
         await self._tell(user, change)
         return count
 
-    def _own(self, user: UserId, ids: list[str]) -> list[MessageRef]:
+    def own(self, user: UserId, ids: Sequence[str]) -> list[MessageRef]:
+        """What these ids stand for. Those that do not open, are another user's or of messages that were never stored
+        (TTL 0) are passed over."""
         refs = []
         for message_id in ids:
             try:

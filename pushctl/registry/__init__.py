@@ -13,6 +13,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
 from pushctl.registry.info import parse_info
@@ -43,6 +44,7 @@ class Registry:
         self.link = link
         self.users = Users(store)
         self.push_urls = PushUrls(store)
+        self.browsers = Browsers(store)
         self.messages = Messages(store)
         self.presence = Presence(store)
         self.servers = Servers(store)

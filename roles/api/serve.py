@@ -88,7 +88,6 @@ class ApiRole:
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
-            limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             inbox = Inbox(
                 registry,
                 Sealer(self._keys),
@@ -97,7 +96,8 @@ class ApiRole:
                 ask_presence=config.routing.strategy != "broadcast",
             )
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
-            self._server = self._http_server(registry, inbox, receipts, limits, public_url, dev_idp)
+            limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
+            self._server = self._http_server(registry, inbox, receipts, public_url, dev_idp, limits)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
@@ -116,9 +116,9 @@ class ApiRole:
         registry: Registry,
         inbox: Inbox,
         receipts: Receipts,
-        limits: Limits,
         public_url: str,
         dev_idp: "DevIdp | None",
+        limits: Limits,
     ) -> HttpServer:
         config = self._config
         services = Services(

@@ -1,7 +1,6 @@
 -- Accept one message with TTL 0: nothing is stored, but a stored unread message of its topic is replaced.
 -- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
---         {'again'} {'mismatch'} {'unsigned', key} {'plain'} {'limited'} {'gone'} {'unknown'}    as append.lua; 'again' is
---         never announced twice
+--         {'again'} {'mismatch'} {'unsigned', key} {'plain'} {'limited'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark and the rates.
 --!use base messages log heal_messages push_urls rates
 --!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem rates
