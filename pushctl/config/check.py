@@ -5,6 +5,7 @@ Must not know: files, flags; whether files named in the configuration hold what 
 """
 
 from pushctl.config.model import Config, RoleName
+from pushctl.config.oidc_rules import check_providers
 from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
 
@@ -29,6 +30,8 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
             "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
             "asks over HTTP is not seen between two log-ins"
         )
+    if role == "api":
+        mistakes += check_providers(config)
     return mistakes + _check_tls(config, role) + _check_rpc(config, role) + _check_dev_idp(config, role)
 
 

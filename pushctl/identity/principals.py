@@ -13,6 +13,10 @@ BROWSERID_DEV = "browserid-dev"
 """The same by the embedded development provider: a kind of its own, so never the same user as a real account."""
 
 
+OIDC = "oidc"
+"""Issuer and subject: as the provider writes them, byte for byte. Its e-mail address is an attribute, never the key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     kind: str

@@ -16,7 +16,8 @@ from pushctl.config.model import Config
 from pushctl.errors import BodyInvalid, ConfigError, Unauthenticated
 from pushctl.identity.browserid import Verified, Verifier
 from pushctl.identity.issuers import DEV_IDP_DOMAIN, IssuerKeys, load_issuers
-from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, Principal
+from pushctl.identity.oidc_logins import OidcLogins
+from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, OIDC, Principal
 from pushctl.identity.syntax import Origin
 
 if TYPE_CHECKING:  # a production process never imports the development provider
@@ -54,6 +55,7 @@ class IdentityVerifier:
         settings = config.identity.browserid
         self._clock = clock
         self._skew_ms = settings.skew_seconds * 1000
+        self._oidc = OidcLogins(config)
         audience, issuers = _checked(config.api.public_url if public_url is None else public_url, settings.issuers)
         if dev_idp is not None:
             issuers[DEV_IDP_DOMAIN] = dev_idp.issuer_keys
@@ -70,13 +72,30 @@ class IdentityVerifier:
         await trio.lowlevel.checkpoint()
         scheme, _, credentials = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
-            raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field="Authorization")
+            return await self._by_token(credentials.strip(" "), provider)
         if scheme.lower() != "browserid":
             raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field="Authorization")
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
         return self._login(self._browserid.verify(credentials.strip(" "), now_ms), now_ms)
+
+    async def warm(self) -> None:
+        """Gets ready what a first login would wait for. Nothing of it needs to succeed."""
+        await self._oidc.warm()
+
+    async def _by_token(self, token: str, provider: str | None) -> Login:
+        now_ms = self._clock()
+        settings, verified = await self._oidc.verify(token, provider, now_ms)
+        return Login(
+            Principal(OIDC, settings.issuer, verified.subject),
+            verified.expires_at_ms,
+            verified.replay_digest,
+            # As below: an access token, too, opens one session only.
+            max(1, verified.expires_at_ms + 2 * self._oidc.leeway_ms - now_ms),
+            settings.name,
+            verified.generation,
+        )
 
     def _login(self, verified: Verified, now_ms: int) -> Login:
         kind = BROWSERID_DEV if verified.issuer == DEV_IDP_DOMAIN else BROWSERID

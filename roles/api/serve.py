@@ -79,16 +79,20 @@ class ApiRole:
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
-            self._server = self._http_server(registry, public_url, dev_idp)
+            verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
+            self._server = self._http_server(registry, public_url, verifier, dev_idp)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._server.serve, listeners)
+                nursery.start_soon(verifier.warm)
                 if dev_idp is not None:
                     nursery.start_soon(_warn_every_hour)
                 task_status.started(Ready("api", "api", address, public_url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
 
-    def _http_server(self, registry: Registry, public_url: str, dev_idp: "DevIdp | None") -> HttpServer:
+    def _http_server(
+        self, registry: Registry, public_url: str, verifier: IdentityVerifier, dev_idp: "DevIdp | None"
+    ) -> HttpServer:
         config = self._config
         inbox = Inbox(
             registry,
@@ -102,7 +106,7 @@ class ApiRole:
             inbox=inbox,
             accounts=Accounts(registry, config, self._clock),
             keys=self._keys,
-            verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
+            verifier=verifier,
             metrics=self.metrics,
             clock=self._clock,
             dev_idp=dev_idp,
