@@ -234,15 +234,47 @@ class DevIdp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BrowseridIssuer:
+    """Who signs for some domains."""
+
+    issuer: str = key(None, "the name that its certificates give as iss, such as idp.example")
+    domains: tuple[str, ...] = key(None, "of the e-mail addresses it may speak for")
+    keys_file: str = key(None, 'JSON file: its support document, {"keys": [...]} or one public key')
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowseridDiscover:
+    """How domains without an issuer of their own are asked who speaks for them."""
+
+    allow_domains: tuple[str, ...] = key((), "e-mail domains that may be asked; empty: any domain of the Internet")
+    fallback: str = key("", "the issuer that speaks for domains without BrowserID; empty: none")
+    max_delegations: int = key(5, "from one domain to the next until one has keys", minimum=0, maximum=20)
+    timeout_seconds: float = key(5, "for all that one login has to ask", minimum=0.05, maximum=60)
+    max_document_bytes: int = key(65_536, "of a support document", minimum=1024, maximum=1_048_576)
+    max_concurrent: int = key(16, "fetches at a time; logins that need one more wait for their turn", minimum=1)
+    cache_positive_seconds: int = key(
+        3600, "a support document is kept at most; less if its max-age says so, but never less than 300", minimum=300
+    )
+    cache_negative_seconds: int = key(60, "it is remembered that a domain has none", minimum=1)
+    ca_file: str = key("", "PEM file with the authorities that are believed; empty: the system's")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Browserid:
     """BrowserID: which issuers are believed, and for how long."""
 
-    issuers: dict[str, str] = key(
-        factory=dict, doc="domain -> file with its support document or public key (JSON); static, nothing is fetched"
+    enabled: bool = key(False, "let users log in with BrowserID; the development provider needs it not")
+    audiences: tuple[str, ...] = key((), "origins that assertions may be for; empty: api.public_url")
+    algorithms: tuple[str, ...] = key(("RS256",), "of signatures; may add DS256, which old clients used")
+    mode: Literal["static", "discover"] = key(
+        "static", "static: only the issuers below, nothing is fetched; discover: other domains are asked"
     )
-    skew_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
-    max_assertion_seconds: int = key(600, "an assertion may live", minimum=1)
-    max_certificate_seconds: int = key(86_400, "a certificate may live", minimum=1)
+    clock_skew_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
+    max_assertion_lifetime_seconds: int = key(600, "an assertion may live", minimum=1)
+    max_certificate_lifetime_seconds: int = key(86_400, "a certificate may live", minimum=1)
+    max_bundle_bytes: int = key(16_384, "of a certificate and its assertion; 413 above", minimum=2048, maximum=65_536)
+    issuers: tuple[BrowseridIssuer, ...] = key((), "who signs for which domains, each a [[identity.browserid.issuers]]")
+    discover: BrowseridDiscover = key(factory=BrowseridDiscover)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +283,7 @@ class OidcProvider:
 
     name: str = key(None, "what a login calls it; also in logs and session records")
     kind: Literal["id_token", "access_token"] = key(
-        None, "id_token: our own clients log in there; access_token: a JWT for our API (RFC 9068)"
+        None, "id_token: of a log-in at one of our clients; access_token: a JWT for our API"
     )
     issuer: str = key(None, "its tokens' iss, byte for byte")
     jwks_uri: str = key("", "https URL of its keys; empty: discovery says it")
@@ -261,7 +293,7 @@ class OidcProvider:
     check_audience: bool = key(True, "false: aud is not looked at, required_scope alone says that a token is for us")
     required_scope: str = key("", "access_token: a word that scope must hold")
     client_ids: tuple[str, ...] = key((), "access_token: whose tokens are taken; empty: any client's")
-    generation_claim: str = key("", "a number that rises with each sign-out at the provider, such as fxa-generation")
+    generation_claim: str = key("", "of a number that rises with each sign-out at the provider; fxa-generation")
     max_age_seconds: int = key(0, "a token may be traded so long after its iat; 0: until its end", minimum=0)
     disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
 

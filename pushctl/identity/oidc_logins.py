@@ -11,7 +11,7 @@ import trio
 
 from pushctl.config.model import Config, OidcProvider
 from pushctl.config.oidc_rules import active_providers
-from pushctl.errors import BodyInvalid, Unauthenticated
+from pushctl.errors import BodyInvalid
 from pushctl.identity import oidc
 from pushctl.identity.fetch import Fetcher
 from pushctl.identity.jwks import Fetches, ProviderKeys, fetch_rules
@@ -28,11 +28,10 @@ class OidcLogins:
 
     def __init__(self, config: Config, fetcher: Fetches | None = None) -> None:
         self._leeway_ms = config.identity.oidc.leeway_seconds * 1000
-        providers = active_providers(config)
-        if providers and fetcher is None:
+        if fetcher is None:
             development = config.identity.environment == "development"
             fetcher = Fetcher(fetch_rules(allow_http_loopback=development))
-        self._entries = {each.name: _Entry(each, ProviderKeys(each, fetcher)) for each in providers if fetcher}
+        self._entries = {each.name: _Entry(each, ProviderKeys(each, fetcher)) for each in active_providers(config)}
 
     @property
     def leeway_ms(self) -> int:
@@ -45,15 +44,13 @@ class OidcLogins:
                 nursery.start_soon(entry.keys.warm)
 
     async def verify(self, text: str, name: str | None, now_ms: int) -> tuple[OidcProvider, oidc.VerifiedToken]:
-        """Who logs in, and by which provider. Raises LoginRefused, Unauthenticated, or BodyInvalid for `name`."""
+        """Who logs in, and by which provider. Raises LoginRefused, or BodyInvalid for `name`."""
         entry = self._entry(name)
         token = oidc.examine(text, entry.provider)
         key = await entry.keys.key(token.alg, token.kid)
         return entry.provider, oidc.conclude(token, key, entry.provider, now_ms=now_ms, leeway_ms=self._leeway_ms)
 
     def _entry(self, name: str | None) -> _Entry:
-        if not self._entries:
-            raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field="Authorization")
         names = ", ".join(self._entries)
         if name is None and len(self._entries) > 1:
             raise BodyInvalid(f"say which provider the token is from: {names}", field="$.provider")

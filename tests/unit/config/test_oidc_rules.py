@@ -1,13 +1,18 @@
 """What an operator is told about a list of OpenID providers, before anybody logs in."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pushctl.config.check import check_role
+from pushctl.config.load import load
 from pushctl.config.model import Config, DevIdp, Identity, Oidc, OidcProvider
 from pushctl.config.oidc_rules import active_providers, check_providers
+from tests.house.markdown import Document
+
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 ID = OidcProvider(
     name="accounts",
@@ -113,3 +118,12 @@ def test_only_enabled_providers_are_active() -> None:
     off = replace(ACCESS, disabled=True)
     assert active_providers(with_providers(ID, off)) == (ID,)
     assert active_providers(with_providers(ID, enabled=False)) == ()
+
+
+def test_the_documented_providers_are_taken_as_they_stand(tmp_path: Path) -> None:
+    block = next(block for block in Document(OPERATIONS).blocks("toml") if "identity.oidc.providers" in block)
+    (tmp_path / "providers.toml").write_text(block)
+    config = load([tmp_path], [], {}).config
+
+    assert [provider.name for provider in active_providers(config)] == ["accounts", "accounts-api", "mozilla"]
+    assert check_providers(config) == []

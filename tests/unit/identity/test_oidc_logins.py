@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from pushctl.config.model import Config, Identity, Oidc, OidcProvider
-from pushctl.errors import BodyInvalid, Problem, Unauthenticated
+from pushctl.errors import BodyInvalid, Problem
 from pushctl.identity.fetch import Document, FetchFailed
 from pushctl.identity.oidc_logins import OidcLogins
 from pushctl.identity.refusal import LoginRefused
@@ -30,8 +30,8 @@ class OneDocument:
         return self._document
 
 
-def logins(signer: Signer, *providers: OidcProvider, enabled: bool = True) -> OidcLogins:
-    config = replace(Config(), identity=Identity(oidc=Oidc(enabled=enabled, providers=providers)))
+def logins(signer: Signer, *providers: OidcProvider) -> OidcLogins:
+    config = replace(Config(), identity=Identity(oidc=Oidc(enabled=True, providers=providers)))
     return OidcLogins(config, OneDocument(signer))
 
 
@@ -63,15 +63,12 @@ async def test_one_of_several_is_what_the_login_names_and_never_what_the_token_s
     assert "accounts, api, other" in unnamed.detail
 
 
-async def test_a_disabled_provider_or_none_at_all_takes_nobody(signer: Signer) -> None:
-    text = Draft(signer).token()
-    for nobody in (
-        logins(signer),
-        logins(signer, ID_TOKENS, enabled=False),
-        logins(signer, replace(ID_TOKENS, disabled=True)),
-    ):
-        assert isinstance(await problem(nobody, text, None), Unauthenticated)
-        assert isinstance(await problem(nobody, text, "accounts"), Unauthenticated)
+async def test_a_disabled_provider_takes_nobody(signer: Signer) -> None:
+    other = replace(ID_TOKENS, name="other", issuer="https://other.example", disabled=True)
+    one = logins(signer, ID_TOKENS, other)
+
+    assert isinstance(await problem(one, Draft(signer).token(), "other"), BodyInvalid)
+    assert (await one.verify(Draft(signer).token(), None, NOW * 1000))[0] is ID_TOKENS
 
 
 async def test_a_bad_token_is_refused_before_anybody_is_asked(signer: Signer) -> None:
