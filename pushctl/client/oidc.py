@@ -152,10 +152,8 @@ class ProviderLogin:
         answer = await request(self._http, "GET", discovery_url(self._wanted.issuer))
         metadata: _Metadata = decoded(answer, _Metadata)
         if metadata.issuer != self._wanted.issuer:
-            said = printable(metadata.issuer)
-            raise Failed(
-                f"{origin_of(self._wanted.issuer)} calls itself {said}: give that as the issuer, if it is right"
-            )
+            asked, said = origin_of(self._wanted.issuer), printable(metadata.issuer)
+            raise Failed(f"{asked} calls itself {said}: give that as the issuer, if it is right")
         return metadata
 
     def _endpoint(self, name: str, url: str | None) -> str:

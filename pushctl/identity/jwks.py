@@ -69,14 +69,16 @@ class ProviderKeys:
         self._keys: tuple[ProviderKey, ...] = ()
         self._fetched = False
         self._jwks_uri = provider.jwks_uri
-        self._fresh_until = self._tried_at = float("-inf")
+        self._fresh_until = self._tried_at = self._asked_for_kid_at = float("-inf")
 
     async def key(self, alg: str, kid: str | None) -> ProviderKey:
         """The key that a token with this header is checked with. Raises LoginRefused."""
-        await self._refresh_if(self._is_old)
+        await self._refresh_if(self._is_old, join=not self._fetched)
         found = self._choose(alg, kid)
         if found is None:
-            await self._refresh_if(lambda: self._choose(alg, kid) is None and self._may_ask(UNKNOWN_KID_SECONDS))
+            await self._refresh_if(
+                lambda: self._choose(alg, kid) is None and self._may_ask_for_kid(), for_kid=True, join=True
+            )
             found = self._choose(alg, kid)
         if found is None:
             raise LoginRefused("unknown_key")
@@ -92,22 +94,26 @@ class ProviderKeys:
         return choose_key(self._keys, alg, kid)
 
     def _is_old(self) -> bool:
-        return self._now() >= self._fresh_until and self._may_ask(RETRY_SECONDS)
+        return self._now() >= max(self._fresh_until, self._tried_at + RETRY_SECONDS)
 
-    def _may_ask(self, seconds: float) -> bool:
-        return self._now() >= self._tried_at + seconds
+    def _may_ask_for_kid(self) -> bool:
+        return self._now() >= self._asked_for_kid_at + UNKNOWN_KID_SECONDS
 
-    async def _refresh_if(self, due: Callable[[], bool]) -> None:
-        if not due():
+    async def _refresh_if(self, due: Callable[[], bool], *, for_kid: bool = False, join: bool = False) -> None:
+        """`join`: a fetch that is under way is waited for, whatever it is for; it may bring what is missing."""
+        if not due() and not (join and self._lock.locked()):
             await trio.lowlevel.checkpoint()
             return
         async with self._lock:
-            if due():  # nobody else has done it meanwhile
-                await self._refresh()
+            if not due():  # somebody else has done it meanwhile
+                return
+            # Before the fetch: one that is cut off counts, so that hanging up early buys nobody a fetch more.
+            self._tried_at = self._now()
+            if for_kid:
+                self._asked_for_kid_at = self._tried_at
+            await self._refresh()
 
     async def _refresh(self) -> None:
-        # Before the fetch: one that is cut off counts, so that hanging up early buys nobody a fetch more.
-        self._tried_at = self._now()
         try:
             document = await self._fetcher.get(await self._uri())
             keys = parse_keys(document.body, self._provider.algorithms)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from pushctl.identity import jwks
 from pushctl.identity.fetch import Document, FetchFailed
@@ -20,11 +21,12 @@ DISCOVERED = replace(ID_TOKENS, jwks_uri="", discovery=True)
 
 @dataclass
 class Provider:
-    """What a provider serves by URL, as the fetcher hands it over; `away`: no connection; `silent`: no answer."""
+    """What a provider serves by URL, as the fetcher hands it over; `away`: no connection; `silent`: no answer until it `speaks`."""
 
     documents: dict[str, Document]
     away: bool = False
     silent: bool = False
+    speaks: trio.Event = field(default_factory=trio.Event)
     asked: list[str] = field(default_factory=list)
     now: float = 1000.0
 
@@ -32,7 +34,7 @@ class Provider:
         self.asked.append(url)
         await trio.lowlevel.checkpoint()
         if self.silent:
-            await trio.sleep_forever()
+            await self.speaks.wait()
         if self.away or url not in self.documents:
             raise FetchFailed("unavailable", "no connection")
         return self.documents[url]
@@ -88,7 +90,6 @@ async def test_a_new_key_is_found_at_once_and_a_withdrawn_one_goes_with_the_age(
     keys = provider.keys()
     assert await code(keys) == "found"
     provider.serve(signer.document("other RSA"))
-    provider.now += jwks.UNKNOWN_KID_SECONDS
     assert await code(keys, "rsa-2") == "found"  # the document is fresh, but has no such key
     assert await code(keys) == "unknown_key"
 
@@ -112,12 +113,34 @@ async def test_fifty_logins_at_once_cause_one_fetch(provider: Provider) -> None:
     assert len(provider.asked) == 1
 
 
+@pytest.mark.parametrize("kid", ["rsa", "rsa-2"])
+async def test_logins_that_come_while_a_fetch_is_under_way_wait_for_what_it_brings(
+    kid: str, provider: Provider, signer: Signer
+) -> None:
+    """The very first one; and, after the provider changed its keys, the one that somebody else's login caused."""
+    keys = provider.keys()
+    if kid == "rsa-2":
+        await code(keys)
+        provider.serve(signer.document("other RSA"))
+    provider.silent = True
+    found: list[str] = []
+
+    async def login() -> None:
+        found.append(await code(keys, kid))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(login)
+            await trio.testing.wait_all_tasks_blocked()
+        provider.speaks.set()
+    assert found == ["found"] * 3
+
+
 async def test_fifty_made_up_key_ids_at_once_cause_one_fetch_and_more_cause_none_for_half_a_minute(
     provider: Provider,
 ) -> None:
     keys = provider.keys()
     await code(keys)
-    provider.now += jwks.UNKNOWN_KID_SECONDS
     found: list[str] = []
 
     async def login(number: int) -> None:
@@ -140,7 +163,6 @@ async def test_fifty_made_up_key_ids_at_once_cause_one_fetch_and_more_cause_none
 async def test_whoever_hangs_up_early_buys_no_fetch_more(provider: Provider) -> None:
     keys = provider.keys()
     await code(keys)
-    provider.now += jwks.UNKNOWN_KID_SECONDS
     provider.silent = True
     for _ in range(10):
         with trio.move_on_after(0.01), suppress(LoginRefused):
