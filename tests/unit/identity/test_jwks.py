@@ -21,7 +21,10 @@ DISCOVERED = replace(ID_TOKENS, jwks_uri="", discovery=True)
 
 @dataclass
 class Provider:
-    """What a provider serves by URL, as the fetcher hands it over; `away`: no connection; `silent`: no answer until it `speaks`."""
+    """What a provider serves by URL, as the fetcher hands it over.
+
+    `away`: no connection; `silent`: no answer until it `speaks`.
+    """
 
     documents: dict[str, Document]
     away: bool = False
