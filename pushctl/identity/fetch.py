@@ -112,7 +112,10 @@ class Fetcher:
         schemes = ("https", "http") if self._rules.allow_http_loopback else ("https",)
         if parsed.scheme not in schemes or not parsed.host or parsed.userinfo or parsed.fragment:
             raise FetchFailed("invalid", f"not an {' or '.join(schemes)} URL of a document")
-        return _Target(parsed, parsed.port or (443 if parsed.scheme == "https" else 80))
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        if port > 65_535:
+            raise FetchFailed("invalid", "no such port")
+        return _Target(parsed, port)
 
     async def _addresses(self, target: _Target) -> Sequence[Address]:
         """Those that may be connected to: all of the name's, or none if one is where it must not be."""
@@ -150,12 +153,19 @@ class Fetcher:
         pinned = url.copy_with(host=str(address))
         async with client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": _host(url)}) as answer:
             self._check(answer)
-            body = bytearray()
+            return Document(await self._body(answer), _max_age(answer.headers))
+
+    async def _body(self, answer: httpx.Response) -> bytes:
+        body = bytearray()
+        # Cancelled from within: what reads the connection would be left to the garbage collector if we just went away.
+        with trio.CancelScope() as scope:
             async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > self._rules.max_bytes:
-                    raise self._too_large()
-            return Document(bytes(body), _max_age(answer.headers))
+                    scope.cancel()
+        if len(body) > self._rules.max_bytes:
+            raise self._too_large()
+        return bytes(body)
 
     def _check(self, answer: httpx.Response) -> None:
         status = answer.status_code
@@ -216,5 +226,7 @@ def _max_age(headers: httpx.Headers) -> int | None:
     return int(found[1]) if found else None
 
 
-def _cause(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _cause(error: BaseException) -> str:
+    """The words of whatever was first: what is around it often has none."""
+    inner = error.__cause__ or error.__context__
+    return (_cause(inner) if inner is not None else "") or str(error) or type(error).__name__

@@ -20,6 +20,7 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")
 _CLOSED = tuple(
     ipaddress.ip_network(network)
     for network in (
+        "192.0.0.0/24",  # protocol assignments (RFC 6890), and the metadata of a cloud among them
         "192.88.99.0/24",  # relays of 6to4, given up (RFC 7526)
         "168.63.129.16/32",  # what Azure tells its machines, at an address that looks public
         "2001::/23",  # Teredo and other protocol assignments, which lead elsewhere

@@ -1,24 +1,27 @@
-"""Packages from npm that tests run as processes: each folder has a package.json and a lock of its own.
-
-Promises: what the lock says is installed before a test needs it, by one of several test runs at a time; without Node.js
-such a test fails, it is never skipped. Must not know: what the packages are for.
-"""
+"""Packages from npm that tests compare with: each folder has its package.json and lock, and installs itself once."""
 
 import fcntl
 import shutil
 import subprocess
 from pathlib import Path
 
-INSTALL_SECONDS = 300
+
+def installed(folder: Path, *build: str) -> Path:
+    """The folder, with what its lock names; `build`: a script that a package needs to be run once (no package's own
+    install script is). Fails, and does not skip, without node and npm: `make ci` installs them."""
+    stamp, lock = folder / "node_modules" / ".installed", folder / "package-lock.json"
+    assert shutil.which("node"), "these tests need node: apt-get install nodejs npm"
+    assert shutil.which("npm"), "these tests need npm: apt-get install npm"
+    with (folder / "package.json").open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # other processes run other tests of this folder
+        if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
+            _run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+            for script in build:
+                _run(folder, "node", script)
+            stamp.touch()
+    return folder
 
 
-def install(folder: Path) -> None:
-    """`npm ci` in `folder`, unless what its lock says is there already."""
-    npm = shutil.which("npm")
-    assert npm is not None, "these tests need Node.js 20 or newer, with npm"
-    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    with lock.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+def _run(folder: Path, *command: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:]}"

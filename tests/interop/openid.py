@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from tests.interop.npm import install
+from tests.interop.npm import installed
 from tests.processes import dying_with_us, free_port
 
 FOLDER: Final = Path(__file__).parent / "oidc"
@@ -27,7 +27,7 @@ class OpenIdProvider:
     """Ours until `kill`. Each start has new keys, at the same address."""
 
     def __init__(self, **settings: Any) -> None:
-        install(FOLDER)
+        installed(FOLDER)
         self._settings = {"port": free_port(), **settings}
         self.issuer = f"http://127.0.0.1:{self._settings['port']}"
         self._process: subprocess.Popen[str] | None = None
