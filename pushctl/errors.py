@@ -76,6 +76,8 @@ class Problem(PushctlError):
     close_code: ClassVar[int] = 4502
     errno: ClassVar[int | None] = None
     """Mozilla's number for it, where autopush has one."""
+    challenge: str | None = None
+    """WWW-Authenticate of a 401, where it says more than what the route takes."""
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)

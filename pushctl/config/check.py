@@ -7,6 +7,7 @@ Must not know: files, flags; whether files named in the configuration hold what 
 from urllib.parse import urlsplit
 
 from pushctl.config.model import Config, RoleName
+from pushctl.config.oidc_rules import check_providers
 from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
 
@@ -37,6 +38,7 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
         *_check_rpc(config, role),
         *_check_dev_idp(config, role),
         *_check_browserid(config, role),
+        *(check_providers(config) if role == "api" else ()),
     ]
 
 

@@ -88,6 +88,7 @@ class ApiRole:
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
+            verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
             inbox = Inbox(
                 registry,
                 Sealer(self._keys),
@@ -97,11 +98,12 @@ class ApiRole:
             )
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
-            self._server = self._http_server(registry, inbox, receipts, public_url, dev_idp, limits)
+            self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
                 nursery.start_soon(receipts.run)
+                nursery.start_soon(verifier.warm)
                 if dev_idp is not None:
                     nursery.start_soon(_warn_every_hour)
                 task_status.started(Ready("api", "api", address, public_url))
@@ -117,6 +119,7 @@ class ApiRole:
         inbox: Inbox,
         receipts: Receipts,
         public_url: str,
+        verifier: IdentityVerifier,
         dev_idp: "DevIdp | None",
         limits: Limits,
     ) -> HttpServer:
@@ -126,7 +129,7 @@ class ApiRole:
             inbox=inbox,
             accounts=Accounts(registry, config, self._clock),
             keys=self._keys,
-            verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
+            verifier=verifier,
             metrics=self.metrics,
             clock=self._clock,
             limits=limits,
