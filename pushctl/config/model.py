@@ -250,7 +250,12 @@ class Identity:
     """Who users are."""
 
     environment: Literal["production", "development"] = key("production", "development allows the embedded provider")
-    keys_file: str = key("", "file made by `pushctl keys new` (required by api and socket)")
+    keys_file: str = key("", "file made by `pushctl keys new` (api and socket need this or keys_toml)")
+    keys_toml: str = key(
+        "",
+        "the text of such a file instead, from the environment or a mounted secret; never shown",
+        secret=True,
+    )
     session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)

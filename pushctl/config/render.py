@@ -15,7 +15,7 @@ import tomli_w
 
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES
-from pushctl.config.schema import Key, keys, tables, value_at
+from pushctl.config.schema import UNSAID, Key, keys, tables, value_at
 
 HIDDEN = "(hidden)"
 
@@ -70,6 +70,8 @@ def toml_value(value: Any) -> str:
 
 def _shown(loaded: Loaded, key: Key) -> Any:
     value = value_at(loaded.config, key.path)
+    if key.path in UNSAID:
+        return HIDDEN if value else value
     return _CREDENTIALS.sub(HIDDEN, value) if key.secret else value
 
 

@@ -98,6 +98,10 @@ class Key:
         return f"got {str(value).lower() if isinstance(value, bool) else repr(value)}"
 
 
+UNSAID = frozenset({"identity.keys_toml"})
+"""Keys whose whole value is a secret: it is never shown, nor taken from a command line, which others can see."""
+
+
 def variable_of(path: str) -> str:
     """`socket.ping_seconds` -> `PUSHCTL_SOCKET__PING_SECONDS`."""
     return "PUSHCTL_" + path.upper().replace(".", "__")

@@ -47,7 +47,7 @@ def mistakes_of(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    keys = replace(Keys.generate(), sealing_keys=(Key.generate(), Key.generate()))
+    keys = replace(Keys.generate(), sealing_keys=(Key.generate("opens"), Key.generate("seals")))
 
     keys.write(tmp_path / "keys.toml")
 
