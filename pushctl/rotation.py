@@ -176,7 +176,7 @@ async def retire_sealing(registry: Registry, config: Config, key_id: str, *, for
         raise NotGood(f"{key_id} seals: {', '.join(retired.used_by)} use it; `pushctl keys rotate sealing` first")
     if not retired.done:
         raise NotGood(
-            f"messages may be sealed with {key_id} for another {retired.early_ms / 3_600_000:.1f} hours: they, and what "
+            f"messages may be sealed with {key_id} for {retired.early_ms / 3_600_000:.1f} hours more: they, and what "
             f"is left of them, live for {quiet_ms(config) / 3_600_000:g} hours from when it last sealed"
         )
     left = (await count_push_urls(registry, on_share))[key_id]

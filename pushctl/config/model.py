@@ -25,8 +25,8 @@ def key(
     """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
     metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
     if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=factory, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)

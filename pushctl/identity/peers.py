@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pushctl.errors import Unauthenticated
 from pushctl.identity.keys import Keys
-from pushctl.ids import b64url, new_id
+from pushctl.ids import ID_PATTERN, b64url, new_id
 
 FRESH_MS = 10_000
 """A signature that is older, or from further in the future, is refused; nonces are remembered for as long."""
@@ -77,6 +77,9 @@ class Gate:
         if len(parts) != 4 or not signature.isascii() or not parts[1].isdigit() or len(parts[1]) > 16:
             raise Unauthenticated("expected a signature: <key id>.<moment>.<nonce>.<mac>", field="Authorization")
         key_id, moment, nonce, mac = parts
+        if ID_PATTERN.fullmatch(nonce) is None:
+            # With a line break in it, it could stand for a part of the body as well.
+            raise Unauthenticated("expected a nonce of A-Z a-z 0-9 _ -", field="Authorization")
         now_ms = self.now_ms()
         if abs(now_ms - int(moment)) > FRESH_MS:
             raise Stale("signed for another moment", field="Authorization")
