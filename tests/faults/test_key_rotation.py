@@ -100,7 +100,7 @@ class Drill:
         while not self.over:
             count += 1
             await self.make_push_url(ada, "api1" if count % 2 else "api2", count)
-            if count % 4 == 0:
+            if count % 2 == 0:
                 await self.log_in_twice(f"person{count}")
             for url in self.chance.sample(self.push_urls, min(6, len(self.push_urls))):
                 await self.send(url)
