@@ -25,8 +25,8 @@ def key(
     """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
     metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
     if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=factory, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +351,12 @@ class Identity:
     """Who users are."""
 
     environment: Literal["production", "development"] = key("production", "development allows the embedded provider")
-    keys_file: str = key("", "file made by `pushctl keys new` (required by api and socket)")
+    keys_file: str = key("", "file made by `pushctl keys new` (api and socket need this or keys_toml)")
+    keys_toml: str = key(
+        "",
+        "the text of such a file instead, from the environment or a mounted secret; never shown",
+        secret=True,
+    )
     session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)

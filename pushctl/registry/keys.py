@@ -36,6 +36,8 @@ touches one slot of a Cluster.
   P:{servers}:wishes         hash    pushctl drain    until the server goes        as seen
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
+  P:{servers}:key_holders    hash    who seals        for good                     roles that reported in the last 15 s
+  P:{servers}:key_uses       hash    who seals        for good                     keys ever used, by name
   P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
   P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires

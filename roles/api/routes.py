@@ -76,7 +76,7 @@ async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
     known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
-    signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)
+    signed_in = await services.accounts.sign_in(verified, services.ring.keys, device_name=name, device_id=known)
     return LoginOut(
         token=signed_in.token,
         user=signed_in.user,

@@ -16,6 +16,7 @@ from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, Serv
 from pushctl.inbox.accounts import Accounts
 from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
@@ -150,6 +151,8 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.rates.charge("kind", 0, RATE, [("somebody", 1_000_000)])
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
+    report = Report(known=["AAAA", "index:"], seals=["AAAA"], opens=[], claims=["index:"])
+    await registry.key_holders.report("api-1", report, About("api", "api", "host", 1, "0"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
