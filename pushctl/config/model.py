@@ -144,6 +144,9 @@ class Socket:
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
     pong_seconds: float = key(20, "for a pong to come before the connection is closed with 4004", minimum=0.1)
+    browser_ping_seconds: float = key(
+        45, "least time between two pings of a browser (push-notification); closed with 1011 if sooner", minimum=0
+    )
     stall_seconds: float = key(30, "without progress in sending before a connection is closed with 4002", minimum=0.1)
     max_frame_bytes: int = key(65_536, "of a client's message; larger: closed with 4502 or 1009", minimum=1024)
     outbox_bytes: int = key(
@@ -172,6 +175,12 @@ class Gc:
     census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
     repair_seconds: float = key(
         86_400, "one slow round over all keys, which finds what the indexes lost; 0: none", minimum=0
+    )
+    idle_browser_days: float = key(
+        60,
+        "browsers (push-notification) not seen for so long go, with their push URLs; 0: none",
+        minimum=0,
+        maximum=36_500,
     )
     idle_device_days: float = key(
         0, "devices not seen for so long are removed, never a user's last; 0: none", minimum=0, maximum=36_500
@@ -214,7 +223,37 @@ class Limits:
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
+    receipt_waits_per_push_url: int = key(
+        20, "requests that wait for receipts of one push URL's messages, in one api process; more: 429", minimum=1
+    )
+    receipt_waits: int = key(2000, "the same of all push URLs; more: 503", minimum=1)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    push_url_per_second: float = key(
+        100, "messages that a push URL takes in the long run; 429 above; 0: any", minimum=0
+    )
+    push_url_burst: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    user_per_second: float = key(
+        1000, "messages to one user, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    user_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    vapid_key_per_second: float = key(
+        1000, "messages signed by one VAPID key, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    vapid_key_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    push_per_second_per_address: float = key(
+        0, "messages from one address (IPv6: one /64) in the long run; 429 above; 0: any", minimum=0
+    )
+    push_burst_per_address: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    total_per_second: float = key(0, "messages of all senders in the long run; 429 above; 0: any", minimum=0)
+    total_burst: int = key(100_000, "the same, at once", minimum=1, maximum=1_000_000)
+    login_per_second_per_address: float = key(
+        10, "log-ins from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: any", minimum=0
+    )
+    login_burst_per_address: int = key(100, "the same, at once", minimum=1, maximum=1_000_000)
+    client_per_second_per_user: float = key(
+        50, "requests of one user to the client API in the long run; 429 above; 0: any", minimum=0
+    )
+    client_burst_per_user: int = key(500, "the same, at once", minimum=1, maximum=1_000_000)
     arrivals_per_second_per_address: float = key(
         10,
         "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "

@@ -175,5 +175,14 @@ class Accounts:
         with suppress(StoreUnavailable):
             await self._registry.users.finish_deletion(user, deleted)
 
+    async def forget_browser(self, user: UserId, idle_ms: int) -> bool:
+        """A browser that was not seen for so long goes like a deleted account; nobody else, and none that is connected.
+        Whether it went."""
+        deleted = await self._registry.browsers.forget_idle(user, idle_ms)
+        if deleted is not None:
+            with suppress(StoreUnavailable):
+                await self._registry.users.finish_deletion(user, deleted)
+        return deleted is not None
+
     def _tell(self, user: UserId, device: DeviceId | None, session: SessionHash | None, in_ms: int = 0) -> None:
         self._registry.jobs.put(user, jobs.encode(jobs.SessionEnds(user, device, session, in_ms)))

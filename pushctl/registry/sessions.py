@@ -64,6 +64,14 @@ class Sessions:
         reply = await self._store.run_on(IDENTITY, [self._store.keys.identity(entry)], user=offered)
         return UserId(reply.decode())
 
+    async def find_user(self, entry: str) -> UserId | None:
+        """The user of a principal's index entry; None: proved to have none. Raises StoreUnavailable otherwise."""
+        raw = await self._store.link.ask("GET", self._store.keys.identity(entry))
+        if raw is not None:
+            return UserId(raw.decode())
+        await self._store.link.prove_ours(self._store.keys.identity(entry))
+        return None
+
     async def first_use(self, digest: str, keep_ms: int) -> bool:
         """True once per assertion: a second use is a replay."""
         key = self._store.keys.replay(digest)

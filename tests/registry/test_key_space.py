@@ -12,7 +12,7 @@ import pytest
 from pushctl import registry as registry_package
 from pushctl.config.model import Config
 from pushctl.errors import Problem
-from pushctl.ids import START, ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId
+from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
 from pushctl.registry import Registry, keys, open_registry
 from pushctl.registry.keys import MAX_STUBS, shard_of
@@ -232,6 +232,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "allow": lambda: inbox.allow("https://new.example"),
         "announce": lambda: messages.announce(ADA, message),
         "append": lambda: messages.append(ADA, message),
+        "browser": lambda: registry.browsers.find(ADA),
         "cancel": lambda: messages.cancel(ADA, ref),
         "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),
@@ -239,6 +240,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "device_remove": lambda: users.remove_device(ADA, device),
         "devices": lambda: users.devices(ADA),
         "fade": lambda: registry.keyspace.fade([ADA]),
+        "forget_browser": lambda: registry.browsers.forget_idle(ADA, 0),
         "idle_devices": lambda: users.remove_idle_devices(ADA, 0),
         "inspect_message": lambda: registry.inspection.message(ADA, 1, 1, 2**50),
         "inspect_push_url": lambda: registry.inspection.push_url(ADA, inbox.url),
@@ -249,8 +251,14 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device)], server=SERVER, generation=1),
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
+        "settle": lambda: registry.browsers.settle(ADA, [ref]),
+        "subscribe": lambda: registry.browsers.subscribe(
+            ADA, "c", new_id=PushUrlId("new"), vapid_key=None, key_id="k1"
+        ),
         "sweep": lambda: users.sweep(ADA, 100),
         "sync": lambda: inbox.sync(cursor),
+        "undelivered": lambda: registry.browsers.undelivered(ADA, None, 0, limit=10, page_bytes=10_000),
+        "unsubscribe": lambda: registry.browsers.unsubscribe(ADA, "c"),
         "unread": lambda: messages.unread(ADA, 0, 100),
         "withdraw": lambda: presence.withdraw(ADA, device, CONNECTION),
     }
