@@ -62,6 +62,8 @@ class IdentityVerifier:
         self._discovery = _discovery(settings, self._authorities) if settings.enabled else None
         if dev_idp is not None:
             self._authorities[DEV_IDP_DOMAIN] = dev_idp.authority
+        self.audience = audiences[0]
+        """An origin that assertions may be for."""
         self._browserid = Verifier(
             self._authorities,
             audiences,
