@@ -21,10 +21,13 @@ from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, Principal
 from pushctl.identity.refusal import LoginRefused
 from pushctl.identity.support import Authority
 from pushctl.identity.syntax import Origin
+from pushctl.log import get_logger
 
 if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
     from pushctl.identity.discovery import Discovery
+
+log = get_logger(part="identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,12 @@ class IdentityVerifier:
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
-        return self._login(await self._verified(credentials.strip(" "), now_ms), now_ms)
+        try:
+            verified = await self._verified(credentials.strip(" "), now_ms)
+        except LoginRefused as refused:
+            log.info("login_refused", code=refused.code, reason=refused.reason)
+            raise
+        return self._login(verified, now_ms)
 
     async def _verified(self, bundle: str, now_ms: int) -> Verified:
         """All that costs nothing is checked before anybody is asked."""
@@ -151,6 +159,8 @@ def _discovery(settings: Browserid, known: Mapping[str, Authority]) -> "Discover
     from pushctl.identity.discovery import Discovery
 
     ca_file = settings.discover.ca_file
+    if not settings.discover.allow_domains:
+        log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
     try:
         return Discovery(settings.discover, known, settings.algorithms)
     except OSError as error:
