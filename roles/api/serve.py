@@ -106,7 +106,7 @@ class ApiRole:
                 nursery.start_soon(receipts.run)
                 nursery.start_soon(verifier.warm)
                 if dev_idp is not None:
-                    nursery.start_soon(_warn_every_hour)
+                    nursery.start_soon(_warn_every_hour, config)
                 task_status.started(Ready("api", "api", address, public_url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -182,7 +182,9 @@ async def _dev_idp() -> "DevIdp":
     return await trio.to_thread.run_sync(DevIdp.generate)
 
 
-async def _warn_every_hour() -> None:
+async def _warn_every_hour(config: Config) -> None:
     while True:
+        if config.identity.dev_idp.allow_bind_any:
+            _log.warning("dev_idp_beyond_loopback", listen=config.api.listen, detail="identity.dev_idp.allow_bind_any")
         _log.warning("dev_idp_on", detail="whoever reaches this listener logs in as anybody; never on a public host")
         await trio.sleep(WARN_SECONDS)
