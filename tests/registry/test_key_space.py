@@ -21,6 +21,7 @@ from pushctl.registry.presence import LEASE_MS
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
 from pushctl.registry.wishes import Wish
+from roles.api.receipts import LASTS_MS
 from roles.gc import sweeps
 from roles.gc.census import take_census
 from roles.gc.repair import repair_all
@@ -133,7 +134,8 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await inbox.prepare()
     await registry.sessions.begin(SessionHash("s1"), ADA, inbox.device, expires_at_ms=1, lasts_ms=60_000)
     await inbox.append(b"one", topic="t", idempotency_key="k")
-    await inbox.append(b"two", topic="t")
+    waited_for = await inbox.append(b"two", topic="t")
+    await registry.messages.awaited_state(ADA, waited_for.ref, registry.receipts.channel, LASTS_MS)
     await inbox.allow("https://b.example")
     revoked = inbox.url
     await inbox.allow("https://c.example")
@@ -233,6 +235,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "announce": lambda: messages.announce(ADA, message),
         "append": lambda: messages.append(ADA, message),
         "browser": lambda: registry.browsers.find(ADA),
+        "await_receipt": lambda: messages.awaited_state(ADA, ref, "channel", 1000),
         "cancel": lambda: messages.cancel(ADA, ref),
         "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),
