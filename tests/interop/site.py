@@ -25,11 +25,14 @@ PAGES = Path(__file__).with_name("pages")
 KINDS = {".html": b"text/html", ".js": b"text/javascript"}
 PATIENCE_SECONDS = 30
 
+NOTHING = "(no data)"
+"""What the worker says of a push without a body."""
+
 
 class Site:
     def __init__(self) -> None:
         self.url = ""
-        self.told: list[tuple[str, str | None]] = []
+        self.told: list[tuple[str, str]] = []
         self._told = trio.Event()
         self._key = ec.generate_private_key(ec.SECP256R1())
 
@@ -51,14 +54,15 @@ class Site:
             return
         await respond(send, 200, [(b"content-type", KINDS[page.suffix])], page.read_bytes())
 
-    async def until(self, truth: Callable[[list[tuple[str, str | None]]], bool]) -> None:
+    async def until(self, truth: Callable[[list[tuple[str, str]]], bool]) -> None:
         """Until this is true of what was told."""
         with trio.fail_after(PATIENCE_SECONDS):
             while not truth(self.told):
                 await self._told.wait()
 
-    async def pushes(self, count: int) -> list[str | None]:
-        """The texts of all pushes, once there are so many."""
+    async def pushes(self, count: int) -> list[str]:
+        """The texts of all pushes, once there are so many. Firefox decrypts several at a time: those that were sent
+        soon after one another may come in another order."""
         await self.until(lambda told: sum(what == "push" for what, _ in told) >= count)
         return [text for what, text in self.told if what == "push"]
 

@@ -3,5 +3,5 @@ const tell = (what, text) => fetch("/told", { method: "POST", body: JSON.stringi
 
 addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
-addEventListener("push", (event) => event.waitUntil(tell("push", event.data ? event.data.text() : null)));
-addEventListener("pushsubscriptionchange", (event) => event.waitUntil(tell("pushsubscriptionchange", null)));
+addEventListener("push", (event) => event.waitUntil(tell("push", event.data ? event.data.text() : "(no data)")));
+addEventListener("pushsubscriptionchange", (event) => event.waitUntil(tell("pushsubscriptionchange", "")));
