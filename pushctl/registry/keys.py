@@ -34,6 +34,7 @@ touches one slot of a Cluster.
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:wishes         hash    pushctl drain    until the server goes        as seen
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
+  P:{servers}:broadcasts     hash    operators        for good                     MAX_BROADCASTS, the count of changes
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
   P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
   P:{route:*}:bytes          string  api, socket      a day after the last job     one number

@@ -15,6 +15,7 @@ from pushctl.errors import Problem
 from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.broadcasts import MAX_BROADCASTS
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
@@ -76,6 +77,7 @@ def most(row: Row, config: Config) -> int | None:
         "gone": 3,
         "lease": 3,
         "repair": 3,
+        "broadcasts": MAX_BROADCASTS + 1,
         "devices": limits.devices_per_user,
         "ghosts": limits.log_events_per_user,
         "log": limits.log_events_per_user,
@@ -144,6 +146,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
+    await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
     registry.jobs.put(ADA, b"job")
