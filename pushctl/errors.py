@@ -30,6 +30,7 @@
 Owns: the tree and the mapping to codes. Must not know: how an answer is written (http/problem.py) or a frame sent.
 """
 
+from math import ceil
 from typing import ClassVar
 
 
@@ -210,8 +211,14 @@ class IdempotencyMismatch(Problem):
 
 
 class RateLimited(Problem):
+    """`limit`: which, in the word that metrics use. 1 s unless `wait_seconds` is longer."""
+
     status, code, title = 429, "rate_limited", "Too many requests"
     close_code = 4005
+
+    def __init__(self, detail: str, *, limit: str = "", wait_seconds: float = 0) -> None:
+        super().__init__(detail, retry_after_seconds=max(1, ceil(wait_seconds)))
+        self.limit = limit
 
 
 class HeadersTooLarge(Problem):

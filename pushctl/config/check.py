@@ -4,6 +4,8 @@ Owns: the rules between keys. Promises: `check_role` names every mistake, with t
 Must not know: files, flags; whether files named in the configuration hold what they should (a role's build finds out).
 """
 
+from urllib.parse import urlsplit
+
 from pushctl.config.model import Config, RoleName
 from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
@@ -29,7 +31,13 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
             "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
             "asks over HTTP is not seen between two log-ins"
         )
-    return mistakes + _check_tls(config, role) + _check_rpc(config, role) + _check_dev_idp(config, role)
+    return [
+        *mistakes,
+        *_check_tls(config, role),
+        *_check_rpc(config, role),
+        *_check_dev_idp(config, role),
+        *_check_browserid(config, role),
+    ]
 
 
 def dev_idp_on(config: Config) -> bool:
@@ -107,6 +115,24 @@ def _check_dev_idp(config: Config, role: RoleName) -> list[str]:
         "(or set identity.dev_idp.allow_bind_any: then whoever reaches it logs in as anybody)"
         for name in _LISTENERS
         if f"{role}.{name}" in keys() and not _is_local(value_at(config, f"{role}.{name}"))
+    ]
+
+
+def _check_browserid(config: Config, role: RoleName) -> list[str]:
+    """Whoever is believed is named; what an assertion is for travels encrypted."""
+    browserid, path = config.identity.browserid, "identity.browserid"
+    if role != "api" or not browserid.enabled:
+        return []
+    mistakes = []
+    if not browserid.algorithms:
+        mistakes.append(f'{path}.algorithms: name at least one, such as "RS256"')
+    if browserid.mode == "static" and not browserid.issuers:
+        mistakes.append(f'{path}.issuers: required with {path}.mode = "static": name who signs for which domains')
+    here = config.identity.environment == "development"
+    return mistakes + [
+        f"{path}.audiences: {audience!r}: https:// only (http:// on loopback, in development)"
+        for audience in browserid.audiences
+        if audience.startswith("http:") and not (here and is_loopback(urlsplit(audience).hostname or ""))
     ]
 
 

@@ -28,6 +28,7 @@ from pushctl.registry.messages import Messages
 from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
 from pushctl.registry.push_urls import PushUrls
+from pushctl.registry.rates import Rates
 from pushctl.registry.receipts import Receipts
 from pushctl.registry.servers import Servers
 from pushctl.registry.sessions import Sessions
@@ -54,6 +55,7 @@ class Registry:
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
+        self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
         self.broadcasts = Broadcasts(store, self.channels)

@@ -26,6 +26,7 @@ touches one slot of a Cluster.
   P:{u:*}:waiters            zset    receipt          a minute after the last look api processes in which somebody waits
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
+  P:{u:*}:rates              hash    append           until all are full again     as push_urls, and one
   P:identity:*               string  login            until the account goes       one per principal
   P:session:*                string  login            the session                  one per device (two while it renews)
   P:replay:*                 string  login            the assertion                one per assertion in the last minutes
@@ -46,6 +47,7 @@ touches one slot of a Cluster.
   P:census                   string  gc               for good                     one row
   P:{marker:*}               string  first start      for good                     64: whose registry this is
   P:lease:*                  string  gc               a turn                       gc tasks
+  P:{rates:*}:*              zset    api              until all are full again     MAX_BUCKETS: those that are not
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 
@@ -70,6 +72,9 @@ SHARDS = 16
 """Of the gc index and of the index of users."""
 
 MAX_STUBS = 1000
+
+MAX_BUCKETS = 4096
+"""Of one kind in one shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,10 @@ class Keys:
     def shard(self, shard: int, noun: str) -> str:
         """`noun`: due, idle, lease or users."""
         return f"{self.prefix}:{{{_tag_in_range('shard', shard, SHARDS)}}}:{noun}"
+
+    def rates(self, shard: int, kind: str) -> str:
+        """Token buckets that processes share."""
+        return f"{self.prefix}:{{{_tag_in_range('rates', shard, SHARDS)}}}:{kind}"
 
     @property
     def census(self) -> str:

@@ -17,6 +17,7 @@ from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError
+from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import Keys
 from pushctl.identity.sealing import Sealer
@@ -30,6 +31,7 @@ from pushctl.webpush.request import Rules
 from pushctl.webpush.vapid import Verifier
 from roles.api import checks
 from roles.api.app import build_app, own_origins
+from roles.api.limits import Limits
 from roles.api.publish import Publisher
 from roles.api.receipts import Receipts
 from roles.api.services import Services
@@ -57,8 +59,10 @@ class ApiRole:
         self._keys = Keys.load(Path(config.identity.keys_file))
         if config.api.public_url:
             self._check_public(config.api.public_url)
+        self._exempt = Networks(config.limits.exempt_networks, "limits.exempt_networks")
         self._tls = Tls.configured(config, "api")
         self._registry: Registry | None = None
+        self._limits: Limits | None = None
         self._server: HttpServer | None = None
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
@@ -92,8 +96,10 @@ class ApiRole:
                 ask_presence=config.routing.strategy != "broadcast",
             )
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
-            self._server = self._http_server(registry, inbox, receipts, public_url, dev_idp)
+            limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
+            self._server = self._http_server(registry, inbox, receipts, public_url, dev_idp, limits)
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
                 nursery.start_soon(receipts.run)
                 if dev_idp is not None:
@@ -102,8 +108,17 @@ class ApiRole:
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
 
+    def _refused(self, reason: str) -> None:
+        self.metrics.refusals.labels(reason).inc()
+
     def _http_server(
-        self, registry: Registry, inbox: Inbox, receipts: Receipts, public_url: str, dev_idp: "DevIdp | None"
+        self,
+        registry: Registry,
+        inbox: Inbox,
+        receipts: Receipts,
+        public_url: str,
+        dev_idp: "DevIdp | None",
+        limits: Limits,
     ) -> HttpServer:
         config = self._config
         services = Services(
@@ -114,18 +129,19 @@ class ApiRole:
             verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
             metrics=self.metrics,
             clock=self._clock,
+            limits=limits,
             dev_idp=dev_idp,
         )
         app = build_app(
             services,
-            Publisher(inbox, self._rules(public_url), self.metrics),
+            Publisher(inbox, self._rules(public_url), self.metrics, limits),
             receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
-        limits = replace(config.http, max_body_bytes=sys.maxsize)
-        return HttpServer(app, limits, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+        http = replace(config.http, max_body_bytes=sys.maxsize)
+        return HttpServer(app, http, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
 
     def _rules(self, public_url: str) -> Rules:
         messages = self._config.messages
@@ -138,10 +154,11 @@ class ApiRole:
             self._tls.reload()
 
     async def drain(self) -> None:
-        if self._server is not None and self._registry is not None:
+        if self._server is not None and self._registry is not None and self._limits is not None:
             if self._receipts is not None:
                 self._receipts.end()
             await self._server.drain()
+            await self._limits.settle()
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
         self._drained.set()

@@ -11,6 +11,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -39,7 +40,7 @@ class Held(ABC):
         self.id = ConnectionId(new_id())
         self._endings = endings
         self._woken = trio.Event()
-        self._patience = Patience(lambda: role.registry.wait_for(user))
+        self._patience = Patience(partial(role.registry.wait_for, user))
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self.has_lease = False
@@ -217,6 +218,7 @@ class Held(ABC):
             self.wake()
 
     async def _close(self) -> None:
+        self._wire.forget()
         how = self._ending or self._endings.stopped
         by = min(self._close_by, self._role.close_by())
         with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):

@@ -53,6 +53,8 @@ class Reception:
             if guest is None:
                 await trio.aclose_forcefully(stream)
             else:
+                if guest.refused is None:
+                    self._role.metrics.arrivals.inc()
                 await self._welcome(stream, guest)
 
     async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:

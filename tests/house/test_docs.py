@@ -253,7 +253,8 @@ def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_ex
 
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:
     listed = {tuple(row) for row in OPERATIONS.rows("Configuration keys")}
-    right = {(f"`{key.path}`", f"`{toml_value(key.default)}`", key.doc) for key in keys().values()}
+    there = [each for key in keys().values() for each in (key, *key.item_keys().values())]
+    right = {(f"`{key.path}`", f"`{toml_value(key.default)}`", key.doc) for key in there}
     assert listed == right, "docs/operations.md needs: " + "\n".join(f"| {' | '.join(row)} |" for row in right - listed)
 
 

@@ -1,7 +1,7 @@
 -- Revoke a push URL. Its unread messages stay until read or expired.
 -- Result: {'done', change} | {'none'} | {'gone'} | {'unknown'}
 --!use base push_urls log change_push_urls
---!keys meta gone push_urls push_url_order sites log ghosts presence
+--!keys meta gone push_urls push_url_order sites log ghosts presence rates
 --!args shift_ms tag keep_ms volatile_ms max_log id
 --!lane sure
 local meta = read_meta()

@@ -4,7 +4,7 @@
 -- Result: {'done', id, record} | {'limit'} | {'gone'} | {'unknown'}
 -- Invariant: one push URL per channel.
 --!use base push_urls log heal_push_urls change_push_urls
---!keys meta gone push_urls push_url_order sites log ghosts
+--!keys meta gone push_urls push_url_order sites log ghosts rates
 --!args shift_ms tag keep_ms volatile_ms max_log id site vapid icon key_id max_push_urls
 --!lane sure
 local meta = read_meta()

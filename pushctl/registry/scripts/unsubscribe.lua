@@ -2,7 +2,7 @@
 -- until they expire.
 -- Result: {'done', 1 | 0: it has none} | {'gone'} | {'unknown'}
 --!use base push_urls log heal_push_urls change_push_urls
---!keys meta gone push_urls push_url_order sites log ghosts
+--!keys meta gone push_urls push_url_order sites log ghosts rates
 --!args shift_ms tag keep_ms volatile_ms max_log site
 --!lane sure
 local meta = read_meta()

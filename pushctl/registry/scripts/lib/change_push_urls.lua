@@ -16,6 +16,7 @@ local function revoke_push_url(meta, now, id, record)
   redis.call('HDEL', K.push_urls, id)
   redis.call('ZREM', K.push_url_order, id)
   redis.call('HDEL', K.sites, site_field(site, vapid))
+  redis.call('HDEL', K.rates, id)
   write_log(meta, now, 'x', {'id', id}, {id})
   redis.call('HSET', K.ghosts, id, ghost(record)) -- after it: a log that begins anew forgets its ghosts
 end
