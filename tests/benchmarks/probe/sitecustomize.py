@@ -1,7 +1,8 @@
 """Python runs this at the start of every process that has this folder on its path: how long its garbage collector stops
 it, into the file that GC_PAUSES names.
 
-A line for each full collection: its milliseconds of CPU, so that others who use the machine make none longer. Promises: the process is otherwise as it would be.
+A line for each full collection: its milliseconds of CPU, so that others who use the machine make none longer.
+Promises: the process is otherwise as it would be.
 """
 
 import gc
