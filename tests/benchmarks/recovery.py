@@ -1,6 +1,6 @@
 """How clients come back when their socket server is killed, drained or told to stop: how fast, and without loss.
 
-    python -m tests.benchmarks.recovery [--killed 10000] [--restarted 3000] [--json FILE] [--quick]
+    python -m tests.benchmarks.recovery [--killed 10000] [--restarted 3000] [--over 30] [--json FILE] [--quick]
     python -m tests.benchmarks.recovery --killed 0                 # rolling restarts alone
     python -m tests.benchmarks.recovery --from FILE
 
@@ -99,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--killed", type=int, help="clients when a server is killed; 0: not at all; default: 10000")
     parser.add_argument("--restarted", type=int, help="clients of rolling restarts; 0: not at all; default: 3000")
+    parser.add_argument("--over", type=float, dest="over_seconds", help="seconds that a drain may take; default: 30")
     parser.add_argument("--quick", action="store_true", help="a few clients: does it still work?")
     parser.add_argument("--json", type=Path, help="write all that was measured into this file")
     parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing: tell what such a file holds")
@@ -108,7 +109,7 @@ def main() -> None:
     else:
         raise_open_file_limit()
         size = QUICK if options.quick else Size()
-        chosen = {name: getattr(options, name) for name in ("killed", "restarted")}
+        chosen = {name: getattr(options, name) for name in ("killed", "restarted", "over_seconds")}
         size = replace(size, **{name: value for name, value in chosen.items() if value is not None})
         measured = or_exit(lambda: trio.run(measure_all, size))
     print(measured.machine)
