@@ -53,6 +53,8 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation
+	$(BIN)/python -m tests.benchmarks.connections
+	$(BIN)/python -m tests.benchmarks.recovery
 
 ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
