@@ -5,7 +5,7 @@ Promises: they work with any ASGI server.
 Must not know: how bytes travel (exchange.py), or which routes there are.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 import trio
@@ -80,6 +80,12 @@ async def while_connected(receive: Receive, ask: Callable[[], Awaitable[Answer]]
     if not outcome:
         raise ClientDisconnected("the peer went away before the answer")
     return outcome[0]
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The client's address, behind proxies that are trusted; empty if nobody knows."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

@@ -20,6 +20,7 @@ from pushctl.errors import (
     VapidRefused,
 )
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
+from pushctl.registry.rates import MessageRates
 from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
@@ -57,6 +58,8 @@ class NewMessage:
     """Something is said, and everybody on the way can read it."""
     signed_by: str | None = None
     """The VAPID key whose signature was checked, as the push URL spells it."""
+    only_again: bool = False
+    """A limit refuses it, unless its idempotency key has stored it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ def _unsigned(expected: str, signed_by: str | None) -> VapidRefused:
 class Messages:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._rates = MessageRates(store.config.limits)
 
     def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
         """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
@@ -167,7 +171,8 @@ class Messages:
         )
 
     async def append(self, user: UserId, message: NewMessage) -> Stored:
-        """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, StoreUnavailable."""
+        """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, RateLimited (`limit` is
+        push_url or user; empty for `only_again`), StoreUnavailable."""
         limits = self._store.config.limits
         special, fingerprint = self._idempotency(user, message)
         reply = await self._store.run_uncertain(
@@ -189,7 +194,10 @@ class Messages:
             max_unread_url=limits.unread_per_push_url,
             max_bytes=limits.unread_bytes_per_user,
             max_bytes_url=limits.unread_bytes_per_push_url,
+            only_again="1" if message.only_again else "",
+            **self._rates.arguments,
         )
+        self._rates.check(reply)
         _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Stored(
@@ -214,7 +222,10 @@ class Messages:
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
+            only_again="1" if message.only_again else "",
+            **self._rates.arguments,
         )
+        self._rates.check(reply)
         _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Announced(MessageRef.parse(reply[1].decode()), "", 0, None, deliver=False)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from pushctl.errors import BodyTooLarge, MethodNotAllowed, NotFound, Problem
-from pushctl.http.asgi import Receive, Scope, Send, read_body, respond, while_connected
+from pushctl.http.asgi import Receive, Scope, Send, host_of, read_body, respond, while_connected
 from pushctl.http.observe import name_route
 from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
@@ -74,7 +74,7 @@ class PushRoutes:
         limit = self._publisher.rules.max_body_bytes
         _refuse_announced(scope, limit)
         body = await read_body(receive, limit)
-        published = await self._publisher.publish(token, scope["headers"], body)
+        published = await self._publisher.publish(token, scope["headers"], body, host_of(scope))
         location = f"{MESSAGE}{published.message_id}".encode()
         headers = [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)]
         if published.receipt is not None:

@@ -9,7 +9,6 @@ Promises: a wait costs one look and then nothing but memory; it ends at its dead
 Must not know: HTTP.
 """
 
-import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator
@@ -121,7 +120,8 @@ class Receipts:
             first = min(other.ends for other in others) - trio.current_time()
             raise RateLimited(
                 f"{len(others)} requests wait for receipts of this push URL already",
-                retry_after_seconds=max(1, math.ceil(first)),
+                limit="receipt_waits",
+                retry_after_seconds=first,
             )
         if self._count >= self._limits.receipt_waits:
             self._metrics.refusals.labels("receipt_waits").inc()

@@ -23,7 +23,8 @@ from pushctl.protocol.frames import SUBPROTOCOL, Notification
 from pushctl.registry import Registry
 from pushctl.webpush.request import Push
 from tests.benchmarks.rig import DAY_MS, allow
-from tests.benchmarks.routing_site import PUBLIC_URL, Unsound
+from tests.benchmarks.routing_site import PUBLIC_URL
+from tests.benchmarks.unsound import Unsound
 
 ARRIVAL_SECONDS = 30
 """How long after the last was sent a message may still come before it counts as lost."""

@@ -17,6 +17,7 @@ import trio
 
 from pushctl.identity.keys import Keys
 from tests.benchmarks.rig import folder, one_redis
+from tests.benchmarks.unsound import Unsound
 from tests.faults.processes import RoleProcess
 from tests.processes import free_port
 from tests.redises.process import RedisProcess
@@ -36,10 +37,6 @@ CONFIGURATION = """
     socket.reconcile_seconds = 3600
     router.drain_seconds = 10
     """
-
-
-class Unsound(Exception):
-    """What was measured is not what was to be measured."""
 
 
 class Cpu(NamedTuple):

@@ -178,7 +178,7 @@ async def test_every_bad_message_is_refused_with_its_field_and_mozillas_number(o
 async def test_the_openapi_document_knows_every_status_of_a_push(office: Town) -> None:
     document = (await office.http.get(f"{office.service.api}/openapi.json")).json()
     documented = set(document["paths"]["/push/{token}"]["post"]["responses"])
-    assert {str(row[2]) for row in REFUSED} | {"201", "202", "403", "404", "410", "422", "503"} == documented
+    assert {str(row[2]) for row in REFUSED} | {"201", "202", "403", "404", "410", "422", "429", "503"} == documented
 
 
 async def test_a_header_given_twice_is_refused(office: Town) -> None:

@@ -21,8 +21,8 @@ from pushctl.webpush.vapid import Verifier
 ORIGIN = "https://push.example"
 NOW_MS = 1_900_000_000_000
 NOW = NOW_MS // 1000
-KEY = VapidKey.generate()
-OTHER = VapidKey.generate()
+KEY = VapidKey(ec.derive_private_key(1 << 200, ec.SECP256R1()))
+OTHER = VapidKey(ec.derive_private_key(1 << 201, ec.SECP256R1()))
 CLAIMS: dict[str, object] = {"aud": ORIGIN, "exp": NOW + 3600, "sub": "mailto:ops@news.example"}
 
 
@@ -228,7 +228,9 @@ POINT = unb64url(KEY.public)
 
 
 @pytest.mark.parametrize(
-    "point", [b"", POINT[:33], b"\x02" + POINT[1:33], POINT[:-1] + bytes([POINT[-1] ^ 1])], ids=number
+    "point",
+    [b"", POINT[:33], b"\x02" + POINT[1:33], POINT[:-1] + bytes([POINT[-1] ^ 1])],
+    ids=["nothing", "half", "compressed", "beside"],
 )
 def test_a_key_is_an_uncompressed_point_of_the_curve(point: bytes) -> None:
     error = refusal(f"vapid t={TOKEN}, k={b64url(point)}")

@@ -5,6 +5,9 @@ local PUSH_URL = '^(%d+) (%d+) (%S+) (%S+) (%S+)\n(.*)$'
 -- stands in the site's place.
 local function is_channel(site) return string.sub(site, 1, 8) == 'channel:' end
 
+-- Where the index of sites keeps a push URL: one for each site and key; a channel has one, whatever its key.
+local function site_field(site, vapid) return is_channel(site) and site or site .. ' ' .. vapid end
+
 -- The push URL that a sender names (A.push_url, A.number), or nil and why it takes nothing. It is gone for certain only
 -- if its number was given out before; else its creation may have been lost. A.signed_by: '' = not signed at all.
 -- A browser reads nothing but encrypted messages (and empty ones): A.plain = '1' is neither.
