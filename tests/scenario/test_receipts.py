@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from pushctl.config.model import Config
+from pushctl.registry import open_registry
+from pushctl.registry.keys import Keys
 from pushctl.testing.service import running
 from roles.api import receipts
 from tests.scenario.bad_input import complaint
@@ -178,12 +180,13 @@ async def test_without_a_wait_that_is_one_the_answer_comes_at_once(office: Town,
 async def test_a_hint_that_got_lost_costs_a_while_and_not_the_receipt(
     office: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(receipts.Receipts, "_wake", lambda *_: None)
+    monkeypatch.setattr(receipts, "LOOK_SECONDS", 0.5)
     ada, answer, receipt = await sent(office)
-    async with trio.open_nursery() as nursery:
+    async with open_registry(office.service.config, name="test") as registry, trio.open_nursery() as nursery:
+        waiters = Keys(office.service.config.redis.prefix).user(ada.user, "waiters")
         waiting = Waiting(nursery, office, receipt)
-        await eventually(lambda: waits(office))
+        await eventually(lambda: registry.link.ask("EXISTS", waiters))
+        await registry.link.ask("DEL", waiters)
         await read(office, ada, answer)
         assert await waiting.state() == "read"
 
