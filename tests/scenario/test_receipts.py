@@ -191,6 +191,23 @@ async def test_a_hint_that_got_lost_costs_a_while_and_not_the_receipt(
         assert await waiting.state() == "read"
 
 
+async def test_a_channel_that_is_lost_is_built_anew_and_what_it_missed_is_looked_up(office: Town) -> None:
+    ada, answer, receipt = await sent(office)
+    async with open_registry(office.service.config, name="test") as registry, trio.open_nursery() as nursery:
+
+        async def listeners() -> list[bytes]:
+            lines: list[bytes] = (await registry.link.ask("CLIENT", "LIST", "TYPE", "pubsub")).splitlines()
+            return [line for line in lines if b" name=pushctl-receipts " in line]
+
+        waiting = Waiting(nursery, office, receipt)
+        await eventually(lambda: waits(office))
+        for line in await listeners():
+            await registry.link.ask("CLIENT", "KILL", "ID", line.split()[0].removeprefix(b"id="))
+        assert not await listeners()
+        await read(office, ada, answer)
+        assert await waiting.state() == "read"
+
+
 async def test_a_sender_that_hangs_up_waits_no_longer(office: Town) -> None:
     _, _, receipt = await sent(office)
     async with trio.open_nursery() as nursery:
