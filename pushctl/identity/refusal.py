@@ -37,6 +37,7 @@ LoginCode = Literal[
     "invalid_certificate_signature",
     "invalid_assertion_signature",
     "replayed_assertion",
+    "token_superseded",
 ]
 
 _SENTENCES: dict[LoginCode, str] = {
@@ -68,6 +69,8 @@ _SENTENCES: dict[LoginCode, str] = {
     "invalid_certificate_signature": "the signature of the certificate is not valid; get a new certificate",
     "invalid_assertion_signature": "the signature of the assertion is not valid",
     "replayed_assertion": "the assertion was used before; make a new one for each login",
+    "token_superseded": "the identity provider has signed this account out, or its password was changed, since it made "
+    "this token; log in there again",
 }
 
 _BAD_REQUEST = (

@@ -1,6 +1,6 @@
 """What can be done with one user's inbox and account, shared by the roles that face clients."""
 
-from pushctl.inbox.accounts import Accounts, DeviceView, Session, SignedIn
+from pushctl.inbox.accounts import Accounts, DeviceView, IdentityView, Session, SignedIn
 from pushctl.inbox.inbox import Inbox, MessageState, Published
 
-__all__ = ["Accounts", "DeviceView", "Inbox", "MessageState", "Published", "Session", "SignedIn"]
+__all__ = ["Accounts", "DeviceView", "IdentityView", "Inbox", "MessageState", "Published", "Session", "SignedIn"]

@@ -14,6 +14,7 @@ from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
 from pushctl.registry.channel import Channels
+from pushctl.registry.identities import Identities
 from pushctl.registry.index import Index
 from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
@@ -40,6 +41,7 @@ class Registry:
         store = Store(link, keys, config, shift_ms)
         self.link = link
         self.users = Users(store)
+        self.identities = Identities(store, self.users.listing)
         self.push_urls = PushUrls(store)
         self.messages = Messages(store)
         self.presence = Presence(store)

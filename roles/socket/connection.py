@@ -111,6 +111,7 @@ class Connection:
             self.user,
             self.device,
             self.id,
+            session=self.session.hash,
             server=role.id,
             generation=role.generation,
             rank=self.tail.min_rank,
@@ -205,7 +206,7 @@ class Connection:
             self.wake()
 
     def session_ends(self, job: SessionEnds) -> None:
-        if job.device not in (None, self.device) or job.session not in (None, self.session.hash):
+        if self.session.hash not in job.sessions:
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)
@@ -394,6 +395,8 @@ class Connection:
             raise Unauthenticated("this token is another device's", field="$.token")
         old, self.session = self.session, session
         self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
+        # If it ended since it was looked up, nobody told this connection, which did not use it yet.
+        await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
 
     def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:

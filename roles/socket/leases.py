@@ -1,7 +1,8 @@
 """What a socket server does beside its connections: reconcile, acknowledgements, pings.
 
-Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
-over that time, and all of them within SPREAD_SECONDS when hints may have been lost; one task pings everybody.
+Owns: the loops and their pace. Promises: every user's log, leases and sessions are looked at every `reconcile_seconds`,
+spread over that time, in another order each time (so no later than after two of them), and all of them within
+SPREAD_SECONDS when hints may have been lost; one task pings everybody.
 Must not know: how a connection sends.
 """
 
@@ -107,11 +108,11 @@ class Leases:
         try:
             found = await role.registry.presence.reconcile(
                 user,
-                [(connection.id, connection.device) for connection in connections],
+                [(connection.id, connection.device, connection.session.hash) for connection in connections],
                 server=role.id,
                 generation=role.generation,
             )
-            alive = await role.registry.sessions.live([connection.session.hash for connection in connections])
+            standing = await role.accounts.still_stand([connection.session for connection in connections])
         except AccountGone:
             for connection in connections:
                 connection.signed_out()
@@ -119,12 +120,12 @@ class Leases:
         except StoreUnavailable:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
-        for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
+        for connection, lease, may_go_on in zip(connections, found.leases, standing, strict=True):
             if lease != "displaced":
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease == "no_device" or not session_lives:
+            elif lease in ("no_device", "ended") or not may_go_on:
                 connection.signed_out()
             elif not connection.tail.is_at(found.last):
                 connection.tail.fall_behind()

@@ -289,7 +289,7 @@ class SocketRole:
         """From the accepted upgrade to the close."""
         try:
             hello = await read_hello(wire, self.config.socket.hello_seconds)
-            session = await self.accounts.session_of_token(hello.token)
+            session = await self.accounts.session_to_claim(hello.token)
             self._check_user(session)
         except Problem as problem:
             error = ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)

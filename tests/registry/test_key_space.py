@@ -15,6 +15,7 @@ from pushctl.errors import Problem
 from pushctl.ids import START, ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.identities import SETTLE_IDENTITY
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
@@ -55,7 +56,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "30 min": LEASE_MS,
         "a minute": 60_000,
         "5 min": 300_000,
-        "the session": config.identity.session_seconds * 1000,
+        "the session": config.identity.session_ttl_seconds * 1000,
         "the assertion": 3_600_000,
         "a turn": 3_600_000,
     }
@@ -71,8 +72,9 @@ def most(row: Row, config: Config) -> int | None:
     if row.kind == "string":
         return MAX_STRING
     return {
-        "meta": 10,
-        "gone": 3,
+        "meta": 9,
+        "gone": 4,
+        "identities": limits.identities_per_user,
         "lease": 3,
         "repair": 3,
         "devices": limits.devices_per_user,
@@ -112,7 +114,7 @@ async def walk(registry: Registry, config: Config) -> dict[str, Row]:
 async def may_wait(registry: Registry, row: Row, key: bytes) -> bool:
     """Whether the key's time has not begun: a deletion is not finished, a stream has never had a job."""
     if row.pattern.endswith(":gone"):
-        return bool(await registry.link.ask("HEXISTS", key, "identity"))
+        return bool(await registry.link.ask("HEXISTS", key, "epoch"))
     if row.pattern == "{route:*}":
         return not await registry.link.ask("XLEN", key)
     return False
@@ -131,7 +133,9 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.sessions.user_of("i", ADA)
     await registry.sessions.first_use("d", 60_000)
     await inbox.prepare()
-    await registry.sessions.begin(SessionHash("s1"), ADA, inbox.device, expires_at_ms=1, lasts_ms=60_000)
+    await registry.sessions.begin(
+        SessionHash("s1"), ADA, inbox.device, provider="browserid", expires_at_ms=1, lasts_ms=60_000
+    )
     await inbox.append(b"one", topic="t", idempotency_key="k")
     await inbox.append(b"two", topic="t")
     await inbox.allow("https://b.example")
@@ -143,7 +147,9 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
-    await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
+    await registry.presence.claim(
+        ADA, inbox.device, CONNECTION, session=SessionHash("s1"), server=SERVER, generation=generation, rank=0
+    )
     registry.jobs.put(ADA, b"job")
     await registry.jobs.join("router", registry.jobs.partition_of(ADA))
     registry.index.expires(ADA, 1)
@@ -204,7 +210,7 @@ async def test_what_is_at_its_limit_is_within_the_bound(config: Config) -> None:
         (("PEXPIRE", "{u:ada}:messages", 10**9), "not volatile"),
         (("PEXPIRE", "{u:ada}:devices", 10**9), "devices ends"),
         (("PERSIST", "{u:bob}:gone"), "not a day once finished"),
-        (("HSET", "{u:ada}:meta", "email", "a@b"), "11 elements"),
+        (("HSET", "{u:ada}:meta", "email", "a@b"), "10 elements"),
     ],
 )
 async def test_the_walk_notices_what_the_map_does_not_say(
@@ -225,32 +231,41 @@ async def test_the_walk_notices_what_the_map_does_not_say(
 def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
     """Every script that is given a user's meta, called through its method."""
     registry, message, ref = inbox.registry, inbox.message(b"x", idempotency_key="again"), MessageRef(1, 1, "k1", 2**50)
+    identities = registry.identities
     messages, presence, users, push_urls = registry.messages, registry.presence, registry.users, registry.push_urls
-    cursor, device = Cursor("0" * 16, START), inbox.device
+    cursor, device, session = Cursor("0" * 16, START), inbox.device, SessionHash("s1")
     return {
         "acknowledge": lambda: messages.acknowledge(ADA, [(device, cursor)]),
         "allow": lambda: inbox.allow("https://new.example"),
         "announce": lambda: messages.announce(ADA, message),
         "append": lambda: messages.append(ADA, message),
         "cancel": lambda: messages.cancel(ADA, ref),
-        "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
+        "claim": lambda: presence.claim(ADA, device, CONNECTION, session=session, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),
         "delete_user": lambda: users.delete(ADA),
         "device_remove": lambda: users.remove_device(ADA, device),
         "devices": lambda: users.devices(ADA),
+        "end_session": lambda: users.end_session(ADA, device, session),
+        "end_sessions": lambda: users.end_sessions(ADA),
         "fade": lambda: registry.keyspace.fade([ADA]),
+        "identities": lambda: identities.all(ADA, device),
         "idle_devices": lambda: users.remove_idle_devices(ADA, 0),
         "inspect_message": lambda: registry.inspection.message(ADA, 1, 1, 2**50),
         "inspect_push_url": lambda: registry.inspection.push_url(ADA, inbox.url),
         "inspect_user": lambda: registry.inspection.user(ADA),
+        "link_identity": lambda: identities.link(
+            ADA, "k", device=device, session=session, provider="browserid", generation=None
+        ),
         "message_state": lambda: messages.state(ADA, ref),
         "push_urls": lambda: push_urls.all(ADA),
         "read": lambda: messages.read(ADA, [ref]),
-        "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device)], server=SERVER, generation=1),
+        "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device, session)], server=SERVER, generation=1),
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
+        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, identity="k", ours=1),
         "sweep": lambda: users.sweep(ADA, 100),
         "sync": lambda: inbox.sync(cursor),
+        "unlink_identity": lambda: identities.unlink(ADA, "x"),
         "unread": lambda: messages.unread(ADA, 0, 100),
         "withdraw": lambda: presence.withdraw(ADA, device, CONNECTION),
     }
@@ -341,10 +356,12 @@ async def test_an_account_begins_only_when_the_one_before_it_has_ended(
     # Whoever was frozen in the middle of the deletion goes on with it now, and hurts nothing.
     for step in steps[done:]:
         await step()
-    await registry.sessions.begin(SessionHash("s4"), ADA, again.device, expires_at_ms=1, lasts_ms=60_000)
+    await registry.sessions.begin(
+        SessionHash("s4"), ADA, again.device, provider="browserid", expires_at_ms=1, lasts_ms=60_000
+    )
     await take_census(registry, Accounts(registry, config))
     left = {name.rpartition(":")[2] for name in but_leases(await of_ada(registry, config))}
-    assert left == {"meta", "devices", "s4", "listed", "identity"}
+    assert left == {"meta", "devices", "identities", "s4", "listed", "identity"}
     # And what it left is no trace of a deletion that a later one could be taken for.
     later = await registry.users.delete(ADA)
     await registry.users._bury(ADA, deleted)

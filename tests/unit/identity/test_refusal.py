@@ -38,6 +38,7 @@ STATUSES = {
         "delegation_too_deep",
         "untrusted_issuer",
         "replayed_assertion",
+        "token_superseded",
     },
 }
 
