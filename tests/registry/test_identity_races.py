@@ -16,11 +16,14 @@ from pushctl.registry.script import Script
 from roles.gc.census import take_census
 from roles.gc.repair import repair_all
 from tests.registry.identity_people import People
-from tests.registry.turns import Act, Actor, EveryOrder, let_questions_wait, play
+from tests.registry.turns import Act, Actor, Choose, EveryOrder, interrupted, let_questions_wait, play
 
 NAMES = ("ada", "bob", "work")
-ORDERS = 12
-"""Of each meeting, drawn."""
+ORDERS = 6
+"""Of each meeting, drawn. And those in which one is interrupted once."""
+
+TURNS = 10
+"""More than any of them takes."""
 
 LOST = IdentityTaken | LastIdentity | NotFound | Unauthenticated
 """How one may fail who came too late."""
@@ -70,7 +73,7 @@ async def test_a_sign_out_everywhere_that_is_cut_off_has_ended_all_sessions_or_n
     sessions = [await people.log_in("ada"), await people.log_in("ada")]
     user = sessions[0].user
     scripts.clear()
-    await play([lambda: people.accounts.sign_out_everywhere(user)], lambda _: 0, kill_first_after=turns)
+    await play([lambda: people.accounts.sign_out_everywhere(user)], lambda alive: alive[0], kill_first_after=turns)
     assert {await people.stands(each) for each in sessions} == {"end_sessions" not in scripts}
 
 
@@ -131,9 +134,11 @@ async def test_an_identity_is_one_accounts_at_most_and_the_index_leads_there_wha
     registry: Registry, config: Config, scripts: list[str], name: str
 ) -> None:
     linked, meeting = MEETINGS[name]
-    for seed in range(ORDERS):
+    orders: list[Choose] = [Random(seed).choice for seed in range(ORDERS)]
+    orders += [interrupted(first, turns) for first in (0, 1) for turns in range(1, TURNS)]
+    for order in orders:
         family = await Family.gather(registry, config, linked=linked)
-        actors = await play(meeting(family), Random(seed).randrange)
+        actors = await play(meeting(family), order)
         await check(family, actors)
 
 
@@ -143,9 +148,9 @@ async def test_an_identity_whose_link_or_log_in_or_deletion_is_cut_off_logs_in_a
     registry: Registry, config: Config, scripts: list[str], name: str
 ) -> None:
     linked, meeting = MEETINGS[name]
-    for turns in range(8):
+    for turns in range(TURNS):
         family = await Family.gather(registry, config, linked=linked)
-        actors = await play(meeting(family), Random(turns).randrange, kill_first_after=turns)
+        actors = await play(meeting(family), Random(turns).choice, kill_first_after=turns)
         await take_census(registry, family.people.accounts)
         await repair_all(registry)
         signed_in = [await family.people.log_in(each) for each in NAMES]
@@ -162,4 +167,21 @@ async def check(family: Family, actors: Sequence[Actor], users: Sequence[UserId]
     for each in signed_in:
         if await people.stands(each):
             assert await people.registry.users.count(each.user) is not None
-    await people.check(NAMES, [family.ada.user, family.bob.user, *(each.user for each in signed_in), *users])
+    users = [family.ada.user, family.bob.user, *(each.user for each in signed_in), *users]
+    for user in users:
+        if await people.registry.users.count(user) is not None:
+            assert [name for name in NAMES if user in await people.linked_to(name, [user])], "nobody can log in"
+    await people.check(NAMES, users)
+
+
+async def test_an_identity_whose_unlinking_was_cut_off_may_be_linked_elsewhere(
+    registry: Registry, config: Config, scripts: list[str]
+) -> None:
+    family = await Family.gather(registry, config, linked=True)
+    turns = 2  # its id is looked up, the script has run
+    await play([family.unlink("work")], lambda alive: alive[0], kill_first_after=turns)
+    assert scripts[-1] == "unlink_identity"
+    assert await family.people.owner("work") == family.ada.user
+    _, new = await family.people.link(family.bob, "work")
+    assert new
+    await family.people.check(NAMES, [family.ada.user, family.bob.user])

@@ -18,8 +18,8 @@ PATIENCE_SECONDS = 20
 """For one order."""
 
 Act = Callable[[], Awaitable[object]]
-Choose = Callable[[int], int]
-"""Which of so many comes next."""
+Choose = Callable[[Sequence[int]], int]
+"""Who of those that are not over is next, by number."""
 
 
 class Actor:
@@ -87,8 +87,8 @@ async def play(acts: Sequence[Act], choose: Choose, *, kill_first_after: int | N
             for actor in actors:
                 nursery.start_soon(actor.run)
                 await actor.at_rest()
-            while alive := [actor for actor in actors if not actor.over]:
-                actor = alive[choose(len(alive))]
+            while alive := [n for n, actor in enumerate(actors) if not actor.over]:
+                actor = actors[choose(alive)]
                 if actor is actors[0] and turns == kill_first_after:
                     actor.kill()
                     await trio.testing.wait_all_tasks_blocked()
@@ -117,10 +117,23 @@ class EveryOrder:
             choice, of = self._path[-1]
             self._path[-1] = (choice + 1, of)
 
-    def choose(self, of: int) -> int:
+    def choose(self, alive: Sequence[int]) -> int:
+        of = len(alive)
         if self._at == len(self._path):
             self._path.append((0, of))
         choice, expected = self._path[self._at]
         assert expected == of, "the same turns did not lead to the same place"
         self._at += 1
-        return choice
+        return alive[choice]
+
+
+def interrupted(first: int, turns: int) -> Choose:
+    """`first` takes so many turns; then all others go to their end, and it goes on."""
+    left = [turns]
+
+    def choose(alive: Sequence[int]) -> int:
+        left[0] -= 1
+        others = [n for n in alive if n != first]
+        return first if first in alive and (left[0] >= 0 or not others) else others[0]
+
+    return choose
