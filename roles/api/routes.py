@@ -18,7 +18,7 @@ from pushctl.errors import BodyInvalid, NotFound, QueryInvalid, Unauthenticated
 from pushctl.http.openapi import SESSION
 from pushctl.http.rest import QUERY, authorization, may_answer
 from pushctl.identity.refusal import LoginRefused
-from pushctl.identity.verifier import Login
+from pushctl.identity.verifier import IdentityVerifier, Login
 from pushctl.ids import ID_PATTERN, DeviceId, PushUrlId
 from pushctl.inbox import IdentityView
 from pushctl.protocol.frames import DeltaFrame, PushUrl
@@ -129,18 +129,19 @@ async def link_identity(request: ApiRequest, data: JSONBody[IdentityIn]) -> Resp
     """Needs two proofs: this session, and a fresh credential of the other identity, good for this once. Nothing is ever
     linked by itself, whatever addresses are equal. 409 `identity_taken`: it has an account of its own."""
     services = request.services
-    login = await _second_login(request, data)
-    identity, new = await services.accounts.link(request.caller, login, services.keys)
-    return Response(_identity(identity), status_code=201 if new else 200)
-
-
-async def _second_login(request: ApiRequest, data: IdentityIn) -> Login:
-    """What is wrong with it is wrong with the body: a 401 `unauthenticated` would speak of the session."""
     try:
-        return await request.services.verifier.verify(data.credential, data.provider)
+        login = await _second_login(services.verifier, data)
+        identity, new = await services.accounts.link(request.caller, login, services.keys)
     except LoginRefused as refused:
         refused.field = "$.credential"
         raise
+    return Response(_identity(identity), status_code=201 if new else 200)
+
+
+async def _second_login(verifier: IdentityVerifier, data: IdentityIn) -> Login:
+    """A scheme that is none is a mistake in the body: 401 `unauthenticated` would speak of the session."""
+    try:
+        return await verifier.verify(data.credential, data.provider)
     except Unauthenticated as problem:
         raise BodyInvalid(problem.detail, field="$.credential") from None
 
