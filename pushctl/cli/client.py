@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_swarm, examples
+from pushctl.cli import client_account, client_swarm, examples
 from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, shower, whole_id, with_phone
 from pushctl.cli.values import duration, first_line_of, icon, site, text
 from pushctl.client.foreign import printable
@@ -111,12 +111,21 @@ def login(
     )
 
 
-@app.command(epilog=examples("pushctl client logout", "pushctl client logout --profile phone"))
-def logout(profile: Profile = "default") -> None:
+@app.command(
+    epilog=examples(
+        "pushctl client logout",
+        "pushctl client logout --profile phone",
+        "pushctl client logout --everywhere              # also on a device that was lost",
+    )
+)
+def logout(
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="End the sessions of all devices.")] = False,
+    profile: Profile = "default",
+) -> None:
     """End the session and forget messages and push URLs on this device. Other devices keep theirs."""
 
     async def act(phone: "Phone") -> None:
-        await phone.logout()
+        await phone.logout(everywhere=everywhere)
 
     with_phone(profile, act)
     say("logged out")
@@ -333,4 +342,5 @@ def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> N
     with_phone(profile, act)
 
 
+client_account.add_commands(app)
 app.command(epilog=client_swarm.EXAMPLES)(client_swarm.swarm)
