@@ -5,15 +5,14 @@ Promises: with --json every line on stdout is one JSON object with the names of 
 Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 """
 
-import platform
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_account, client_swarm, examples
-from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, shower, whole_id, with_phone
-from pushctl.cli.values import duration, first_line_of, icon, site, text
+from pushctl.cli import client_account, client_login, client_swarm, examples
+from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
+from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
@@ -57,58 +56,7 @@ def client() -> None:
     """
 
 
-@app.command(
-    epilog=examples(
-        "pushctl client login alice",
-        "pushctl client login alice --profile phone --device-name 'My phone'",
-        "pushctl client login alice --api https://push.example --boxoffice https://where.push.example",
-        "get-assertion | pushctl client login --assertion -",
-    )
-)
-def login(
-    name: Annotated[
-        str | None, typer.Argument(parser=text, metavar="NAME", help="User of the development identity provider.")
-    ] = None,
-    device_name: Annotated[
-        str | None, typer.Option(parser=text, metavar="TEXT", help="What the device is called.", show_default=False)
-    ] = None,
-    api: ApiUrl = None,
-    boxoffice: BoxofficeUrl = None,
-    assertion: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),
-    ] = None,
-    profile: Profile = "default",
-    json: Json = False,
-) -> None:
-    """Log in and become a device of that user.
-
-    Makes a key, lets the service's development identity provider certify it for NAME@dev-idp.localhost, and signs a
-    real BrowserID assertion with it. With --assertion, one from elsewhere is used instead. Logging in again renews the
-    session of the same device; as another user, the profile forgets what it knew.
-    """
-    if (name is None) == (assertion is None):
-        raise typer.BadParameter("give either a NAME or --assertion FILE")
-    bundle = first_line_of(assertion) if assertion is not None else None
-    called = device_name or (profile if profile != "default" else platform.node() or "device")
-
-    async def act(phone: "Phone") -> "dict[str, str]":
-        if bundle is not None:
-            session = await phone.login_with(bundle, called)
-        else:
-            session = await phone.login(name or "", called)
-        phone.remember_urls()
-        return {
-            "user": session.user,
-            "device": session.device,
-            "device_name": session.device_name,
-            "expires_at": session.expires_at,
-        }
-
-    session = with_phone(profile, act, api=api, boxoffice=boxoffice)
-    print_one(
-        json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
-    )
+app.command(epilog=client_login.EXAMPLES)(client_login.login)
 
 
 @app.command(

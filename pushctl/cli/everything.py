@@ -18,6 +18,7 @@ import platformdirs
 import trio
 
 from pushctl import cli, embedded
+from pushctl.collector import Collector
 from pushctl.config.check import check_role, dev_idp_on, files_needed, tls_on
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES, Config, RoleName
@@ -173,7 +174,8 @@ async def serve_all(plan: Plan, build: Build) -> None:
         if redis is not None:
             if not plan.keys_file.exists() and plan.keys_file.parent == plan.options.data_dir:
                 Keys.generate().write(plan.keys_file)
-            await _serve_parts(plan, build, redis, stop)
+            with Collector() as collector:
+                await _serve_parts(plan, build, redis, stop, collector)
         nursery.cancel_scope.cancel()
 
 
@@ -192,7 +194,7 @@ async def _unless_stopped(stop: Until, wait: Callable[[], Awaitable[T]]) -> T | 
     return found
 
 
-async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Until) -> None:
+async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Until, collector: Collector) -> None:
     """All roles in one nursery, until each is over."""
     everyone = _Everyone(len(plan.parts))
     async with trio.open_nursery() as around:
@@ -211,7 +213,7 @@ async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Unt
             if any(tls_on(part.config, part.name) for part in plan.parts):  # else a terminal that goes ends us
                 await around.start(reload_on_hangup, started)
             roles = {part.name: start(part) for part in plan.parts if part.name != "socket"}
-            around.start_soon(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis)
+            around.start_soon(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis, collector)
             # A socket server tells devices their push URLs, which begin with the api's address.
             api = await _unless_stopped(stop, partial(everyone.ready_one, "api"))
             if api is not None:
@@ -245,8 +247,9 @@ class _Everyone:
         return self._ready
 
 
-async def _announce(everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis) -> None:
+async def _announce(everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis, collector: Collector) -> None:
     ready = await everyone.ready_all()
+    collector.begin()
     sockets = {label: each for label, each in ready.items() if each.role == "socket"}
     await boxoffice.wait_for_servers(set(sockets))
     addresses = {

@@ -19,6 +19,7 @@ import typer
 
 from pushctl import cli, log
 from pushctl.cli import everything
+from pushctl.collector import Collector
 from pushctl.config.check import check_role, dev_idp_on, files_needed
 from pushctl.config.load import Loaded, load
 from pushctl.config.model import Config, RoleName
@@ -113,12 +114,18 @@ async def _serve_one(role: Role, config: Config) -> None:
     dev_idp = role.name == "api" and dev_idp_on(config)
     async with stop_signal() as stop, trio.open_nursery() as nursery:
         await nursery.start(reload_on_hangup, [role])
-        await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=_Announce())
+        with Collector() as collector:
+            announce = _Announce(collector)
+            await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=announce)
         nursery.cancel_scope.cancel()
 
 
 class _Announce:
     """A task status that prints."""
 
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
     def started(self, ready: Ready, /) -> None:
+        self._collector.begin()
         print(cli.ready_line(ready.role, ready.listen, ready.admin), flush=True)

@@ -108,9 +108,11 @@ class Api:
         certificate: str = decoded(answer, _Certificate).certificate
         return certificate
 
-    async def login(self, authorization: str, device_name: str, device_id: str | None) -> LoggedIn:
-        """`authorization`: `BrowserID <assertion>` or `Bearer <OIDC token>`."""
-        body = {"device": {"name": device_name, "id": device_id}, "provider": None}
+    async def login(
+        self, authorization: str, device_name: str, device_id: str | None, provider: str | None = None
+    ) -> LoggedIn:
+        """`authorization`: `BrowserID <assertion>` or `Bearer <OIDC token>`, the latter of `provider`."""
+        body = {"device": {"name": device_name, "id": device_id}, "provider": provider}
         answer = await self._send("POST", "/v1/login", body, headers={"Authorization": authorization})
         logged_in: LoggedIn = decoded(answer, LoggedIn)
         return logged_in

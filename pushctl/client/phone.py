@@ -20,7 +20,7 @@ from pushctl.client.connection import LEAST_PING_SECONDS, NO_CODE, Connection, E
 from pushctl.client.dialing import NotConnected, dial
 from pushctl.client.http import LoginNeeded, Refused, open_client
 from pushctl.client.intake import Intake
-from pushctl.client.login import account_of, dev_assertion
+from pushctl.client.login import account_of, account_of_token, dev_assertion
 from pushctl.client.store import Session, Store
 from pushctl.clock import Clock, system_clock
 from pushctl.errors import Failed, PushctlError, Unreachable
@@ -82,8 +82,24 @@ class Phone:
 
     async def login_with(self, assertion: str, device_name: str) -> Session:
         """With a backed BrowserID assertion made elsewhere (or here)."""
-        account = account_of(assertion)
-        opened = await self._api.login(f"BrowserID {assertion}", device_name, self.store.known_device(account))
+        return await self._log_in(f"BrowserID {assertion}", account_of(assertion), device_name, None)
+
+    async def login_with_token(self, token: str, device_name: str, provider: str | None) -> Session:
+        """With an OIDC token; `provider`: its name there, needed where there are several.
+
+        Failed if the service no longer knows the device: the token is used up then, and the next login makes a new one.
+        """
+        account = account_of_token(token)
+        try:
+            return await self._log_in(f"Bearer {token}", account, device_name, provider)
+        except Refused as refused:
+            if refused.status != 404 or self.store.known_device(account) is None:
+                raise
+        self.store.forget_device()
+        raise Failed("the service does not know this device any more: log in once more, as a new one")
+
+    async def _log_in(self, authorization: str, account: str, device_name: str, provider: str | None) -> Session:
+        opened = await self._api.login(authorization, device_name, self.store.known_device(account), provider)
         session = Session(opened.token, opened.user, opened.device.id, opened.device.name, account, opened.expires_at)
         self.store.begin_session(session)
         if self._connection is not None:

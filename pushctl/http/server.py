@@ -9,6 +9,7 @@ One watch looks at all connections a few times a second: a deadline of its own f
 more than everything else together (wire.py).
 """
 
+import random
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -34,7 +35,10 @@ log = get_logger()
 
 MAX_REFUSALS = 64
 """Connections above the limit that are told so at a time; more are closed without a word."""
-RETRY_AFTER_SECONDS = 2
+REFUSAL_SECONDS = 2
+"""For a peer to take its refusal."""
+RETRY_AFTER_SECONDS = (2, 10)
+"""Those who were refused together come apart."""
 SLOWEST_WATCH_SECONDS = 0.5
 
 
@@ -181,8 +185,9 @@ class HttpServer:
         try:
             # A handshake costs more than the answer is worth.
             if self._tls is None and self._refusals <= MAX_REFUSALS:
-                with trio.move_on_after(RETRY_AFTER_SECONDS), suppress(trio.BrokenResourceError):
-                    busy = Overloaded("too many connections", retry_after_seconds=RETRY_AFTER_SECONDS)
+                with trio.move_on_after(REFUSAL_SECONDS), suppress(trio.BrokenResourceError):
+                    seconds = random.randint(*RETRY_AFTER_SECONDS)  # noqa: S311 - spread
+                    busy = Overloaded("too many connections", retry_after_seconds=seconds)
                     await refuse(self._service, peer, busy)
                     await peer.linger()
         finally:

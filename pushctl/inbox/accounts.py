@@ -130,10 +130,10 @@ class Accounts:
         self, login: Login, keys: Keys, session: SessionHash, device_name: str, device_id: str | None
     ) -> tuple[UserId, Registered]:
         """The account of a log-in, and what became of its device there."""
-        identity, offered = keys.index_entry(login.principal), keys.user_id(login.principal)
+        entries, offered = keys.index_entries(login.principal), keys.user_id(login.principal)
         device = DeviceId(device_id if device_id is not None else new_id())
         for _ in range(ATTEMPTS):
-            user = await self._registry.sessions.user_of(identity, offered)
+            user = await self._registry.sessions.user_of_any(entries, offered)
             # The session begins before the user's record names it, which is the moment from which it stands. Cut off in
             # between, it belongs to a token that nobody was given.
             await self._registry.sessions.begin(
@@ -151,14 +151,16 @@ class Accounts:
                     new_device=device,
                     name=device_name,
                     session=session,
-                    identity=identity,
+                    identity=entries[0],
+                    older_entries=entries[1:],
+                    maker=user in keys.user_ids(login.principal),
                     provider=login.provider,
                     generation=login.generation,
                 )
             except Superseded:
                 raise LoginRefused("token_superseded") from None
             except NotLinked:
-                await self._registry.users.listing.agree_on(user, identity)
+                await self._registry.users.listing.agree_on(user, entries)
                 if user == offered:
                     # The account that it made is another identity's by now: it may never lead there again.
                     offered = UserId(new_id(USER_ID_BYTES))
@@ -173,7 +175,7 @@ class Accounts:
         try:
             linked = await self._registry.identities.link(
                 session.user,
-                keys.index_entry(login.principal),
+                keys.index_entries(login.principal),
                 device=session.device,
                 session=session.hash,
                 provider=login.provider,
@@ -215,11 +217,11 @@ class Accounts:
         session = hash_session_token(token)
         return self._standing(session, await self._registry.sessions.find_row(session), "$.token")
 
-    async def still_stand(self, sessions: Sequence[Session]) -> list[bool]:
+    async def still_stand(self, sessions: Sequence[SessionHash]) -> list[bool]:
         """Which sessions of open connections have not expired and may go on; being used, they are put off. Whether
         their devices name them, reconcile says."""
-        found = await self._registry.sessions.look([session.hash for session in sessions])
-        return [self._may_go_on(session.hash, each) for session, each in zip(sessions, found, strict=True)]
+        found = await self._registry.sessions.look(sessions)
+        return [self._may_go_on(session, each) for session, each in zip(sessions, found, strict=True)]
 
     def _standing(self, session: SessionHash, found: Found | None, field: str) -> Session:
         if found is None or not self._may_go_on(session, found):
@@ -302,6 +304,15 @@ class Accounts:
         self._tell(user, deleted.sessions)
         with suppress(StoreUnavailable):
             await self._registry.users.finish_deletion(user, deleted)
+
+    async def forget_browser(self, user: UserId, idle_ms: int) -> bool:
+        """A browser that was not seen for so long goes like a deleted account; nobody else, and none that is connected.
+        Whether it went."""
+        deleted = await self._registry.browsers.forget_idle(user, idle_ms)
+        if deleted is not None:
+            with suppress(StoreUnavailable):
+                await self._registry.users.finish_deletion(user, deleted)
+        return deleted is not None
 
     def _tell(self, user: UserId, sessions: Sequence[SessionHash], in_ms: int = 0) -> None:
         """Connections that use these sessions, wherever they are."""

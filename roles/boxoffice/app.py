@@ -71,7 +71,9 @@ async def servers(request: JsonRequest) -> ServersOut:
     answer is 503 with the members `servers` (empty) and `retry_after_seconds`: the client connects to nothing until
     then."""
     services = cast(Services, request.app.state.services)
-    return ServersOut(services.desk.servers_for(request.auth, trio.current_time()), EXPIRES_IN_SECONDS)
+    found = services.desk.servers_for(request.auth, trio.current_time())
+    services.metrics.arrivals.inc()
+    return ServersOut(found, EXPIRES_IN_SECONDS)
 
 
 def _no_capacity_members(problem: Problem) -> Mapping[str, Any] | None:

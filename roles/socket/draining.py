@@ -24,7 +24,7 @@ from pushctl.registry.wishes import Wish
 from roles.socket.wire import CLOSE_SECONDS
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
     from roles.socket.serve import SocketRole
 
 SLICE_SECONDS = 1.0
@@ -37,7 +37,8 @@ GRACE_SECONDS = 2.0
 """For a device to go by itself when its moment has come."""
 
 RETURNS_PER_SECOND = 100
-"""Devices of one server that was told to stop come back to the Box Office at this rate, at most."""
+"""Devices of one server come back to the Box Office at this rate, at most, however little time there is to send them
+away."""
 
 
 class Draining:
@@ -78,7 +79,7 @@ class Draining:
             return
         over = wish.over_ms / 1000
         await self._begin(Drain(wish.by, wish.at_ms, wish.over_ms, self._role.hub.connections))
-        await self._send_away(over, spread_seconds=0)
+        await self._send_away(over)
         await self._until(lambda: not self._role.hub.connections)
         self._role.log.info("drained", asked_by=wish.by)
         await self._announce()
@@ -98,13 +99,13 @@ class Draining:
         connections = self._role.hub.connections
         await self._begin(Drain("a signal to its process", at_ms, int(seconds * 1000), connections))
         stop_accepting()
-        await self._send_away(seconds / 2, spread_seconds=connections / RETURNS_PER_SECOND)
+        await self._send_away(seconds / 2)
         for connection in self._role.hub:
             connection.leave_now()
         await self._until(lambda: not self._role.hub.connections)
         with trio.move_on_at(self.close_by()):
             # Those who have not said hello yet, too; who has not even shaken hands is not waited for.
-            await self._until(lambda: not self._role.streams)
+            await self._until(lambda: not self._role.reception.streams)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -120,9 +121,8 @@ class Draining:
         except StoreUnavailable as error:
             self._role.log.warning("draining_unannounced", detail=error.detail)
 
-    async def _send_away(self, seconds: float, *, spread_seconds: float) -> None:
-        """Ask everybody to go, within `seconds`; `spread_seconds`: how long the moments they are given may be apart,
-        if longer than a slice. Sooner when nobody is left."""
+    async def _send_away(self, seconds: float) -> None:
+        """Ask everybody to go, within `seconds`. Sooner when nobody is left."""
         role = self._role
         settle, grace = min(SETTLE_SECONDS, seconds / 10), min(GRACE_SECONDS, seconds / 4)
         await self._wait(settle)
@@ -130,10 +130,10 @@ class Draining:
         random.shuffle(everybody)
         window = seconds - settle - grace
         sizes = slices(len(everybody), window)
-        for size in sizes:
+        for number, size in enumerate(sizes):
             part = window / len(sizes)
             for connection in everybody[:size]:
-                _ask(connection, part, max(part, spread_seconds), grace)
+                _ask(connection, back_after(number, len(sizes), window, len(everybody)), part, grace)
             del everybody[:size]
             await self._wait(part)
         await self._wait(grace)
@@ -158,9 +158,8 @@ class Draining:
         return min(now + CLOSE_SECONDS, max(now, self._gone_by))
 
 
-def _ask(connection: "Connection", seconds: float, spread_seconds: float, grace: float) -> None:
+def _ask(connection: "Held", after: float, seconds: float, grace: float) -> None:
     """It is closed within `seconds` and `grace`, even if its moment is later: it may come back only then."""
-    after = random.uniform(0, spread_seconds)  # noqa: S311 - spread
     connection.ask_to_leave(after, closed_after=min(after, seconds) + grace)
 
 
@@ -168,3 +167,12 @@ def slices(count: int, seconds: float) -> list[int]:
     """How many to send away together, slice by slice: as evenly as can be."""
     parts = max(1, min(count, int(seconds / SLICE_SECONDS)))
     return [count * (part + 1) // parts - count * part // parts for part in range(parts)]
+
+
+def back_after(slice_: int, slices: int, seconds: float, count: int) -> float:
+    """When, from the moment at which its slice is asked, one of `count` devices is to be back at the Box Office: at
+    random among its slice, which come back one after the other: over `seconds`, in which all are asked, or over longer
+    when there are more of them than may return in that time."""
+    returning = max(seconds, count / RETURNS_PER_SECOND)
+    moment = (slice_ + random.random()) * returning / slices  # noqa: S311 - spread
+    return moment - slice_ * seconds / slices

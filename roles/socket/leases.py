@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
+from pushctl.registry.browsers import NO_SESSION
 from pushctl.registry.store import AccountGone
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
     from roles.socket.serve import SocketRole
 
 SPREAD_SECONDS = 10.0
@@ -102,17 +103,17 @@ class Leases:
 
     async def _look(self, user: UserId) -> None:
         role = self._role
-        connections = role.hub.of(user)
+        connections = [connection for connection in role.hub.of(user) if connection.is_stored]
         if not connections:
             return
         try:
             found = await role.registry.presence.reconcile(
                 user,
-                [(connection.id, connection.device, connection.session.hash) for connection in connections],
+                [(connection.id, connection.device, connection.session or NO_SESSION) for connection in connections],
                 server=role.id,
                 generation=role.generation,
             )
-            standing = await role.accounts.still_stand([connection.session for connection in connections])
+            standing = await self._standing(connections)
         except AccountGone:
             for connection in connections:
                 connection.signed_out()
@@ -120,18 +121,23 @@ class Leases:
         except StoreUnavailable:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
-        for connection, lease, may_go_on in zip(connections, found.leases, standing, strict=True):
+        for connection, lease in zip(connections, found.leases, strict=True):
             if lease != "displaced":
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease in ("no_device", "ended") or not may_go_on:
+            elif lease in ("no_device", "ended") or connection.session not in standing:
                 connection.signed_out()
-            elif not connection.tail.is_at(found.last):
-                connection.tail.fall_behind()
-                connection.wake()
+            elif not connection.is_at(found.last):
+                connection.fall_behind()
 
-    def _doubt(self, connection: "Connection") -> None:
+    async def _standing(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
+        """And None: who never logged in has nothing that could end."""
+        sessions = [connection.session for connection in connections if connection.session is not None]
+        stand = await self._role.accounts.still_stand(sessions)
+        return {None, *(session for session, stands in zip(sessions, stand, strict=True) if stands)}
+
+    def _doubt(self, connection: "Held") -> None:
         """Another one holds its device; believed at the second look."""
         now = trio.current_time()
         _, again_at = self._doubts.setdefault(connection.id, (connection.user, now + DOUBT_SECONDS))
@@ -150,7 +156,7 @@ class Leases:
 
     # --- acknowledgements --------------------------------------------------------------------------------------------
 
-    def acknowledge(self, connection: "Connection", cursor: Cursor) -> None:
+    def acknowledge(self, connection: "Held", cursor: Cursor) -> None:
         """Remember how far a device has come; the newest per device, written in batches."""
         self._acknowledged[connection.user, connection.device] = cursor
 

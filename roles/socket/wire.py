@@ -204,6 +204,11 @@ class Wire:
                     pass
         await trio.aclose_forcefully(self._stream)
 
+    def forget(self) -> None:
+        """Whoever is called from here. So a connection that is over is freed at once, and not left to the garbage
+        collector, which would look through all others to find it."""
+        self.on_pong_owed = self.on_pong = _nothing
+
 
 def _nothing() -> None:
     pass

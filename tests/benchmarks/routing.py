@@ -17,8 +17,6 @@ measures nothing worth quoting. docs/benchmarks.md quotes what it prints.
 """
 
 import argparse
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -32,9 +30,7 @@ from tests.benchmarks.rig import print_table, us
 from tests.benchmarks.routing_chart import chart
 from tests.benchmarks.routing_report import DENSITIES, HEAD, append_us, curves, points, rows, sentences
 from tests.benchmarks.routing_run import QUICK, USERS, Measured, Size, measure_all
-from tests.benchmarks.routing_site import Unsound
-
-UNSOUND_EXIT = 3
+from tests.benchmarks.unsound import or_exit
 
 
 def tell(measured: Measured) -> None:
@@ -74,25 +70,6 @@ def servers_of(text: str) -> list[int]:
     return found
 
 
-def leaves(group: BaseExceptionGroup[Unsound]) -> Iterator[Unsound]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from leaves(error)
-        else:
-            yield error
-
-
-def measure_or_exit(size: Size) -> Measured:
-    measured: Measured | None = None
-    try:
-        measured = trio.run(measure_all, size)
-    except* Unsound as group:
-        print("".join(f"\nunsound: {problem}" for problem in leaves(group)), file=sys.stderr)
-    if measured is None:
-        sys.exit(UNSOUND_EXIT)
-    return measured
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", type=servers_of, help="how many; default: 1,2,4,8,16")
@@ -108,7 +85,7 @@ def main() -> None:
         raise_open_file_limit(0)
         size = QUICK if options.quick else Size()
         size = replace(size, servers=options.servers or size.servers, rounds=options.rounds or size.rounds)
-        measured = measure_or_exit(size)
+        measured = or_exit(lambda: trio.run(measure_all, size))
     print(measured.machine)
     tell(measured)
     if options.json:

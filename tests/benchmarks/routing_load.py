@@ -23,7 +23,8 @@ from pushctl.protocol.frames import SUBPROTOCOL, Notification
 from pushctl.registry import Registry
 from pushctl.webpush.request import Push
 from tests.benchmarks.rig import DAY_MS, allow
-from tests.benchmarks.routing_site import PUBLIC_URL, Unsound
+from tests.benchmarks.routing_site import PUBLIC_URL
+from tests.benchmarks.unsound import Unsound
 
 ARRIVAL_SECONDS = 30
 """How long after the last was sent a message may still come before it counts as lost."""
@@ -142,7 +143,7 @@ class Crowd:
         )
         expires_at_ms = system_clock() + DAY_MS
         await self._registry.sessions.begin(
-            session, user, registered.device, provider="browserid", expires_at_ms=expires_at_ms, lasts_ms=DAY_MS
+            session, user, registered.device, provider="browserid-dev", expires_at_ms=expires_at_ms, lasts_ms=DAY_MS
         )
         return token
 

@@ -17,6 +17,7 @@ import trio
 
 from pushctl.identity.keys import Keys
 from tests.benchmarks.rig import folder, one_redis
+from tests.benchmarks.unsound import Unsound
 from tests.faults.processes import RoleProcess
 from tests.processes import free_port
 from tests.redises.process import RedisProcess
@@ -31,15 +32,11 @@ STARTED_TOGETHER = 4
 CONFIGURATION = """
     redis = {{ url = "{redis}", timeout_seconds = 30 }}
     api.public_url = "{public_url}"
-    identity.keys_file = "{keys}"
+    identity = {{ environment = "development", keys_file = "{keys}", dev_idp.enabled = true }}
     log = {{ level = "warning", format = "json" }}
-    socket.reconcile_seconds = 3600
+    socket.reconcile_seconds = 150
     router.drain_seconds = 10
     """
-
-
-class Unsound(Exception):
-    """What was measured is not what was to be measured."""
 
 
 class Cpu(NamedTuple):

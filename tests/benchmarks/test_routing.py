@@ -29,7 +29,8 @@ from tests.benchmarks.routing_report import (
     sentences,
 )
 from tests.benchmarks.routing_run import Measured, Size, order
-from tests.benchmarks.routing_site import Cpu, Unsound, cpu_seconds
+from tests.benchmarks.routing_site import Cpu, cpu_seconds
+from tests.benchmarks.unsound import Unsound
 from tests.house.markdown import Document
 
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -52,6 +52,8 @@ class RoleProcess:
         self._config = config
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self.admin = ""
+        """http:// URL of its admin listener, as its ready line says; empty: it has none."""
 
     @property
     def pid(self) -> int:
@@ -65,7 +67,7 @@ class RoleProcess:
         files = ["--config", str(self._config)] if self._config else []
         command = [PUSHCTL, "serve", self.role, *files, *settings]
         stdout, its_stdout = os.pipe()
-        async with trio.lowlevel.FdStream(stdout) as said:
+        async with trio.lowlevel.FdStream(stdout) as pipe:
             with self.log.open("ab") as log:
                 # At once, not in a thread: tests/processes.py says why.
                 self._process = subprocess.Popen(  # noqa: ASYNC220
@@ -79,10 +81,12 @@ class RoleProcess:
             with trio.fail_after(READY_SECONDS):
                 line = b""
                 while b"\n" not in line:
-                    chunk = await said.receive_some(1000)
+                    chunk = await pipe.receive_some(1000)
                     assert chunk, f"{self.label} ended instead of starting: {self.tail()}"
                     line += chunk
         assert b"ready role=" in line
+        said = dict(part.split("=", 1) for part in line.decode().split() if "=" in part)
+        self.admin = f"http://{said['admin']}" if "admin" in said else ""
 
     def tail(self) -> str:
         """What it said last."""
@@ -101,6 +105,10 @@ class RoleProcess:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def reload(self) -> None:
+        """SIGHUP: it reads its files again."""
+        self._signal(signal.SIGHUP)
 
     async def drain(self) -> None:
         """SIGTERM, and wait until it has ended by itself, which it must do with 0."""
@@ -150,3 +158,12 @@ class RoleProcess:
         """What it logged that no fault of a harness excuses: our own code failing, or not understanding itself."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return [f"{self.label}: {line}" for line in lines if any(word in line for word in _INEXCUSABLE)]
+
+
+async def drained_by_command(server: str, *, over_seconds: float, redis_url: str, prefix: str) -> None:
+    """`pushctl drain`, until the server is empty."""
+    sets = [f"--set=redis.url={redis_url}", f"--set=redis.prefix={prefix}"]
+    command = [PUSHCTL, "drain", server, "--over", f"{over_seconds:g}s", *sets]
+    with trio.fail_after(over_seconds + 30):
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,5 +1,6 @@
 """Faults that were found and fixed; each test is named for what must not come back."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -263,3 +265,34 @@ async def test_a_client_that_closes_is_let_go(town: Town, code: int) -> None:
             return not answer.json()["devices"][0]["connected"]
 
         await eventually(gone)
+
+
+async def test_a_connection_that_is_over_leaves_nothing_to_the_garbage_collector(town: Town) -> None:
+    """It would walk through all the others to find it, and those that were put aside it does not look at for long."""
+    phone = await town.login("ada")
+    gc.collect()
+    gc.disable()
+    try:
+        for hello in ({}, {"min_urgency": "high"}):
+            async with phone.connected("s1", hello=hello) as socket:
+                await socket.synced()
+                await socket.send({"type": "ping"})
+                await socket.until("pong")
+        async with phone.connected("s1") as socket:
+            await socket.synced()
+            await socket.send({"type": "nonsense"})
+            assert await socket.close_code() == 4502
+        role: Any = town.service.roles["s1"]
+        await eventually(lambda: is_empty(role))
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = [each for each in gc.garbage if type(each).__module__.startswith("roles.")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
+
+
+async def is_empty(role: Any) -> bool:
+    return bool(role.streams == 0)

@@ -134,7 +134,15 @@ REFUSED: tuple[tuple[dict[str, str], bytes, int, str, str | None, int | None], .
     ({"Urgency": "very"}, b"", 400, "urgency_invalid", "Urgency", None),
     ({"Idempotency-Key": "x" * 256}, b"", 400, "body_invalid", "Idempotency-Key", None),
     ({"Content-Encoding": "aes128gcm"}, b"x", 400, "ttl_missing", "TTL", 111),
-    ({"Content-Encoding": "aes128gcm", "TTL": "5"}, b"x", 400, "encoding_invalid", "Content-Encoding", 110),
+    ({"Content-Encoding": "aesgcm", "TTL": "5"}, b"x", 400, "encoding_invalid", "Encryption", 110),
+    (
+        {"Content-Encoding": "aes128gcm", "TTL": "5", "Encryption": "salt=x"},
+        b"x",
+        400,
+        "encoding_invalid",
+        "Encryption",
+        110,
+    ),
     ({"Content-Encoding": "gzip", "TTL": "5"}, b"x", 400, "encoding_invalid", "Content-Encoding", 110),
     ({"Authorization": "Basic abc"}, b"", 401, "vapid_invalid", "Authorization", 109),
     ({"Authorization": "vapid t=a,k=b"}, b"", 401, "vapid_invalid", "Authorization", 109),
@@ -171,7 +179,7 @@ async def test_every_bad_message_is_refused_with_its_field_and_mozillas_number(o
 async def test_the_openapi_document_knows_every_status_of_a_push(office: Town) -> None:
     document = (await office.http.get(f"{office.service.api}/openapi.json")).json()
     documented = set(document["paths"]["/push/{token}"]["post"]["responses"])
-    assert {str(row[2]) for row in REFUSED} | {"201", "404", "410", "422", "503"} == documented
+    assert {str(row[2]) for row in REFUSED} | {"201", "202", "403", "404", "410", "422", "429", "503"} == documented
 
 
 async def test_a_header_given_twice_is_refused(office: Town) -> None:

@@ -1,19 +1,8 @@
--- Delete an account: in this one step everything goes but a tombstone, which says what is left to do elsewhere
--- (sessions, the identity index). It has no end until that is done: bury_user then leaves a bare one for a day. Presence
--- stays until the socket servers have closed the connections it leads to; it is a lease and goes by itself.
--- Result: {'done', epoch, {identities}, {sessions}} | {'gone'} | {'unknown'}
---!use base sessions
---!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
+-- Delete an account: see lib/tombstone.lua.
+-- Result: {'done', epoch, {entries of the identity index}, {sessions}} | {'gone'} | {'unknown'}
+--!use base sessions tombstone
+--!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters rates
 --!args shift_ms
 --!lane sure
-local meta = read_meta()
-if not meta then return absent() end
-local identities = redis.call('HKEYS', K.identities)
-identities[#identities + 1] = redis.call('HGET', K.meta, 'identity') or nil
-local sessions = {}
-for _, raw in ipairs(redis.call('HVALS', K.devices)) do strike(cmsgpack.unpack(raw), sessions) end
-local count = redis.call('HGET', K.meta, 'push_url_count')
-redis.call('DEL', unpack(KEYS))
-redis.call('HSET', K.gone, 'push_url_count', count, 'epoch', meta.epoch, 'identities', table.concat(identities, ' '),
-           'sessions', table.concat(sessions, ' '))
-return {'done', meta.epoch, identities, sessions}
+if not read_meta() then return absent() end
+return leave_tombstone()

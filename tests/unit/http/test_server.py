@@ -96,9 +96,13 @@ async def test_of_a_flood_of_connections_only_some_are_told_and_the_others_are_c
     async with serving(max_connections=1) as running, running.peer() as first, AsyncExitStack() as flood:
         await first.send(get())
         await first.answer()
+        pauses = set()
         for _ in range(MAX_REFUSALS):
             surplus = await flood.enter_async_context(running.peer())
-            assert (await surplus.answer()).status == 503
+            answer = await surplus.answer()
+            assert answer.status == 503
+            pauses.add(int(answer.headers["retry-after"]))
+        assert len(pauses) > 3, "they do not come again all at once"
         async with running.peer() as surplus:
             await surplus.nothing_more()
         assert running.server.statistics().refused == MAX_REFUSALS + 1

@@ -1,10 +1,10 @@
-"""The pace of a drain: even slices."""
+"""The pace of a drain: even slices, and when devices are back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roles.socket.draining import SLICE_SECONDS, slices
+from roles.socket.draining import RETURNS_PER_SECOND, SLICE_SECONDS, back_after, slices
 
 
 @given(count=st.integers(0, 100_000), seconds=st.floats(0, 3600))
@@ -21,3 +21,41 @@ def test_everybody_is_in_one_slice_and_slices_differ_by_one_at_most(count: int, 
 )
 def test_a_slice_takes_about_a_second_longer_when_there_are_few(count: int, seconds: float, sizes: list[int]) -> None:
     assert slices(count, seconds) == sizes
+
+
+def moments(count: int, seconds: float) -> list[tuple[float, float]]:
+    """When each is asked, and when it is to be back, from the first that is asked."""
+    sizes = slices(count, seconds)
+    asked = [seconds * number / len(sizes) for number, size in enumerate(sizes) for _ in range(size)]
+    numbers = [number for number, size in enumerate(sizes) for _ in range(size)]
+    return [
+        (at, at + back_after(number, len(sizes), seconds, count)) for number, at in zip(numbers, asked, strict=True)
+    ]
+
+
+@given(count=st.integers(1, 3000), seconds=st.floats(0, 300))
+def test_nobody_is_back_before_it_was_asked_nor_all_of_them_later_than_the_pace_needs(
+    count: int, seconds: float
+) -> None:
+    found = moments(count, seconds)
+    assert all(back >= asked - 1e-6 for asked, back in found)
+    assert max(back for _, back in found) <= max(seconds, count / RETURNS_PER_SECOND) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pace"),
+    [(0.0, RETURNS_PER_SECOND), (0.5, RETURNS_PER_SECOND), (11.0, RETURNS_PER_SECOND), (200.0, 3000 / 200)],
+    ids=["no time", "little time", "a stop", "a long drain"],
+)
+def test_devices_come_back_evenly_at_the_pace_of_the_drain_but_never_faster_than_they_may(
+    seconds: float, pace: float
+) -> None:
+    backs = sorted(back for _, back in moments(3000, seconds))
+    for begin in range(int(backs[-1]) - 5):
+        in_five_seconds = sum(begin <= back < begin + 5 for back in backs)
+        assert in_five_seconds == pytest.approx(5 * pace, rel=0.5)
+
+
+def test_with_time_enough_nobody_is_away_while_it_waits_for_its_moment() -> None:
+    """Its moment is in the slice in which it is asked; it stays where it is until then."""
+    assert all(back - asked <= 2 * SLICE_SECONDS for asked, back in moments(3000, 200.0))

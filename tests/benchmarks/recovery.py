@@ -1,0 +1,109 @@
+"""How clients come back when their socket server is killed, drained or told to stop: how fast, and without loss.
+
+    python -m tests.benchmarks.recovery [--killed 10000] [--restarted 3000] [--json FILE] [--quick]
+    python -m tests.benchmarks.recovery --killed 0                 # rolling restarts alone
+    python -m tests.benchmarks.recovery --from FILE
+
+Real processes: Redis, api, Box Office, router, socket servers; `pushctl client swarm` in a process of its own; messages
+flow all the time.
+
+- kill -9: one of two servers, which has half of the clients.
+- drain, then SIGTERM and a start: three servers, one after the other (a rolling restart).
+- SIGTERM and a start, without draining first: the same.
+
+Arrivals are what socket servers and Box Office count themselves (`pushctl_arrivals_total`), looked at five times a
+second. Ends with 3 when a message was lost, when a client did not come back, or when anywhere, in any span of time,
+more came than the configured rate and burst let in. `--quick` takes a minute or two. docs/benchmarks.md quotes what it
+prints.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import trio
+
+from pushctl.runtime import raise_open_file_limit
+from tests.benchmarks.recovery_run import DEVICES, Life, Measured, Size, measure_all
+from tests.benchmarks.rig import print_table, us
+from tests.benchmarks.unsound import or_exit
+
+QUICK = Size(killed=200, restarted=210, arrivals=(40, 20), accepts=(30, 40), over_seconds=6, drain_seconds=6)
+"""The Box Office's rate is lower than that at which clients of a server that was killed or stopped come to it."""
+
+HEAD = (
+    "server is",
+    "server",
+    "clients it had",
+    "all back after, s",
+    "arrivals",
+    "per second",
+    "at most",
+    "Box Office/s, at most",
+    "put off",
+)
+
+
+def rows(lives: Sequence[Life]) -> list[tuple[str, ...]]:
+    return [
+        (
+            each.way,
+            each.server,
+            f"{each.held:,}",
+            f"{each.seconds:.1f}",
+            f"{each.came:,}",
+            us(each.came / each.seconds),
+            us(each.peak),
+            us(each.office_peak),
+            f"{each.put_off:,}",
+        )
+        for life in lives
+        for each in life.returns
+    ]
+
+
+def tell(measured: Measured) -> None:
+    size = measured.size
+    (arrivals, arrivals_burst), (accepts, accepts_burst) = size.arrivals, size.accepts
+    clients = ", then ".join(f"{life.clients:,}" for life in measured.lives)
+    sent, received = (
+        sum(figures) for figures in zip(*((life.sent, life.report.received) for life in measured.lives), strict=True)
+    )
+    print_table(
+        "Servers that go, and clients that come back",
+        HEAD,
+        rows(measured.lives),
+        f"{clients} clients. Box Office: {arrivals:g} arrivals/s, burst {arrivals_burst}; each socket server: "
+        f"{accepts:g}/s, burst {accepts_burst}; these were never exceeded. Drained over {size.over_seconds:g} s; "
+        f"drain_seconds {size.drain_seconds:g}. "
+        f"{sent:,} messages sent meanwhile, each to {DEVICES} devices: {received:,} received; lost 0, skipped 0, "
+        "duplicate 0, reordered 0.",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--killed", type=int, help="clients when a server is killed; 0: not at all; default: 10000")
+    parser.add_argument("--restarted", type=int, help="clients of rolling restarts; 0: not at all; default: 3000")
+    parser.add_argument("--quick", action="store_true", help="a few clients: does it still work?")
+    parser.add_argument("--json", type=Path, help="write all that was measured into this file")
+    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing: tell what such a file holds")
+    options = parser.parse_args()
+    if options.earlier:
+        measured = msgspec.json.decode(options.earlier.read_bytes(), type=Measured)
+    else:
+        raise_open_file_limit()
+        size = QUICK if options.quick else Size()
+        chosen = {name: getattr(options, name) for name in ("killed", "restarted")}
+        size = replace(size, **{name: value for name, value in chosen.items() if value is not None})
+        measured = or_exit(lambda: trio.run(measure_all, size))
+    print(measured.machine)
+    tell(measured)
+    if options.json:
+        options.json.write_bytes(msgspec.json.encode(measured))
+
+
+if __name__ == "__main__":
+    main()
