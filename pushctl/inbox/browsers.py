@@ -63,7 +63,7 @@ class Browsers:
         """Who it may be: whom the identity index names under any of its keys, whose own key may not be known any more,
         and the ids that each known key would have made."""
         keys = self._keys()
-        known = [replace(keys, user_id_keys=(key,)).user_id(principal) for key in keys.user_id_keys]
+        known = keys.user_ids(principal)
         named = [await self._registry.sessions.find_user(entry) for entry in entries]
         return list(dict.fromkeys([*(user for user in named if user is not None), *known]))
 
@@ -82,19 +82,19 @@ class Browsers:
 
     async def store(self, browser: Browser) -> Browser:
         """Before its first subscription: make its user and device. May be repeated."""
-        await self._register(browser, None)
-        return replace(browser, stored=True)
-
-    async def _register(self, browser: Browser, device: DeviceId | None) -> None:
+        entries = self._keys().index_entries(Principal(UAID, "", browser.uaid))
         await self._registry.users.register(
             browser.user,
             device=device,
             name=DEVICE_NAME,
             session=NO_SESSION,
-            identity=browser.entries[0],
-            aliases=browser.entries[1:],
+            identity=entries[0],
+            older_entries=entries[1:],
             new_device=browser.device,
         )
+        if entries[1:]:  # servers that have only the older key of the index must find it, too
+            await self._registry.sessions.user_of_any(entries, browser.user)
+        return replace(browser, stored=True)
 
     async def subscribe(self, browser: Browser, channel: str, vapid_key: str | None) -> str:
         """The push URL, absolute, of a channel of a stored browser. Raises LimitReached."""

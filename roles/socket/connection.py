@@ -90,7 +90,7 @@ class Connection(Held):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
-        if self._session.hash not in job.sessions:
+        if self.session not in job.sessions:
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)

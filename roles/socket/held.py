@@ -121,6 +121,8 @@ class Held(ABC):
     @abstractmethod
     def session_ends(self, job: jobs.SessionEnds) -> None:
         """Sessions of the user end. Waits for nothing."""
+        if self.session in job.sessions:
+            self.signed_out()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -157,7 +159,7 @@ class Held(ABC):
             self.user,
             self.device,
             self.id,
-            session=self.session_hash,
+            session=self.session or NO_SESSION,
             server=role.id,
             generation=role.generation,
             rank=self.min_rank,

@@ -16,7 +16,6 @@ from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, Serv
 from pushctl.inbox.accounts import Accounts
 from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
-from pushctl.registry.broadcasts import MAX_BROADCASTS
 from pushctl.registry.identities import SETTLE_IDENTITY
 from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
@@ -281,7 +280,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
         "settle": lambda: registry.browsers.settle(ADA, [ref]),
-        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, identity="k", ours=1),
+        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, rest=["k"], ours=1),
         "subscribe": lambda: registry.browsers.subscribe(
             ADA, "c", new_id=PushUrlId("new"), vapid_key=None, key_id="k1"
         ),
