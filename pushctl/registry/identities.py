@@ -43,7 +43,6 @@ class Linked:
 class Identities:
     def __init__(self, store: Store, listing: Listing, sessions: Sessions) -> None:
         self._store = store
-        self._sessions = sessions
         self._listing = listing
         self._sessions = sessions
 

@@ -151,7 +151,6 @@ class Users:
             return await self._store.run_uncertain(
                 REGISTER,
                 user,
-                rest=aliases,
                 device=device or "",
                 new_device=new_device,
                 name=name,

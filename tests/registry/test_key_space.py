@@ -16,6 +16,7 @@ from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, Serv
 from pushctl.inbox.accounts import Accounts
 from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.broadcasts import MAX_BROADCASTS
 from pushctl.registry.identities import SETTLE_IDENTITY
 from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
