@@ -37,7 +37,8 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install ## a real Firefox, and the senders that sites use
+interop: install ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	firefox-esr --version
 	$(BIN)/pytest tests/interop
