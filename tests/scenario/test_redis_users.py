@@ -26,13 +26,9 @@ EVERYBODY = (*ROLE_NAMES, "operator")
 ADMIN, PASSWORD = "admin", "secret"
 
 Kind = Literal["wheel", "debian", "tls"]
-
-KINDS = [
-    "wheel",
-    pytest.param("debian", marks=pytest.mark.debian),
-    pytest.param("tls", marks=pytest.mark.debian),
-]
 """6.2; 7; 7 that speaks nothing but TLS, to clients with a certificate."""
+
+DEBIAN = pytest.mark.debian
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +62,8 @@ def guarded(folder: Path, kind: Kind) -> Iterator[GuardedRedis]:
     options = ""
     if kind == "tls":
         authority = write_certificates(folder / "certificates")
-        of = {
-            f"{who}_{what}": authority.parent / f"{who}.{what}"
-            for who in ("server", "client")
-            for what in ("pem", "key")
-        }
+        names = [f"{who}.{what}" for who in ("server", "client") for what in ("pem", "key")]
+        of = {name: authority.parent / name for name in names}
         lines += [
             f"tls-cert-file {of['server.pem']}",
             f"tls-key-file {of['server.key']}",
@@ -93,12 +86,6 @@ def guarded(folder: Path, kind: Kind) -> Iterator[GuardedRedis]:
         process.kill()
 
 
-@pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[GuardedRedis]:
-    with guarded(folder, request.param) as running_redis:
-        yield running_redis
-
-
 def config_of(server: GuardedRedis, user: str, strategy: str) -> Config:
     """As the documented user, under the documented prefix, with little patience: everything happens within the test."""
     base = Config()
@@ -112,11 +99,18 @@ def config_of(server: GuardedRedis, user: str, strategy: str) -> Config:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["channel", "rpc", "broadcast"])
-async def test_the_rights_of_each_role_are_enough_for_all_that_it_does(server: GuardedRedis, strategy: str) -> None:
-    config = config_of(server, "api", strategy)
-    urls = {role: server.url(role) for role in ROLE_NAMES}
-    with trio.fail_after(90):
+@pytest.mark.parametrize(
+    ("kind", "strategy"),
+    [
+        *(("wheel", strategy) for strategy in ("channel", "rpc", "broadcast")),
+        *(pytest.param("debian", strategy, marks=DEBIAN) for strategy in ("channel", "rpc", "broadcast")),
+        pytest.param("tls", "channel", marks=DEBIAN),
+    ],
+)
+async def test_the_rights_of_each_role_are_enough_for_all_that_it_does(kind: Kind, strategy: str, folder: Path) -> None:
+    with guarded(folder, kind) as server, trio.fail_after(90):
+        config = config_of(server, "api", strategy)
+        urls = {role: server.url(role) for role in ROLE_NAMES}
         async with running(config, redis_urls=urls) as service, httpx.AsyncClient() as http:
             town = Town(service, http)
             await clients_and_sites(town)
@@ -125,7 +119,7 @@ async def test_the_rights_of_each_role_are_enough_for_all_that_it_does(server: G
                 assert (await http.get(f"{admin}/readyz")).status_code == 200
             findings = await operator(as_user(service.config, server, "operator"), town)
             await run_once(as_user(service.config, server, "gc"))
-    assert server.denied() == []
+        assert server.denied() == []
     unsure = {finding.check for finding in findings if finding.verdict in ("bad", "unknown")}
     assert unsure <= {"persistence"}, "doctor could ask everything"
 
@@ -183,7 +177,7 @@ ALSO_FORBIDDEN: Mapping[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("kind", ["wheel", pytest.param("debian", marks=DEBIAN)])
 def test_and_for_nothing_else(kind: Kind, folder: Path) -> None:
     with guarded(folder, kind) as server:
         for user in EVERYBODY:
