@@ -23,6 +23,7 @@ from pushctl.clock import Clock, rfc3339
 from pushctl.errors import VapidInvalid
 from pushctl.identity.jws import parse_object
 from pushctl.ids import unb64url
+from pushctl.webpush import public_key
 
 MAX_AHEAD_SECONDS: Final = 86_400
 """A token says `exp` at most so far ahead (RFC 8292, section 2)."""
@@ -173,10 +174,7 @@ def _open(token: str) -> tuple[bytes, dict[str, object], bytes]:
 
 def _public_key(key: str) -> ec.EllipticCurvePublicKey:
     try:
-        point = unb64url(key)
-        if len(point) != 65:
-            raise ValueError("length")
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        return public_key.parse(key)
     except ValueError:
         raise VapidInvalid(
             "the public key is an uncompressed P-256 point (65 bytes) in base64url (RFC 8292, section 3.2)"

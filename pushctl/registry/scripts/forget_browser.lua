@@ -2,7 +2,7 @@
 -- Never one that is connected, nor a user who logged in.
 -- Result: {'done', identity, session, ...} | {'kept'} | {'gone'} | {'unknown'}
 --!use base tombstone
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence rates
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters presence rates
 --!args shift_ms idle_ms
 --!lane sure
 if not read_meta() then return absent() end

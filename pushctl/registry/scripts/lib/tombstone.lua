@@ -2,7 +2,7 @@
 -- index). It has no end until that is done: bury_user then leaves a bare one for a day. Presence stays until the socket
 -- servers have closed the connections it leads to; it is a lease and goes by itself.
 local LEFT = {'meta', 'devices', 'push_urls', 'push_url_order', 'sites', 'ghosts', 'log', 'messages', 'unread',
-              'unread_by_url', 'bytes_by_url', 'expiry', 'topics', 'stubs', 'stub_expiry', 'rates'}
+              'unread_by_url', 'bytes_by_url', 'expiry', 'topics', 'stubs', 'stub_expiry', 'waiters', 'rates'}
 
 -- Result: {'done', identity, session, ...}
 local function leave_tombstone()
