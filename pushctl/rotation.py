@@ -244,7 +244,7 @@ async def retire_index(registry: Registry, keys: Keys, key_id: str, *, force: bo
         )
     await registry.key_holders.retire(named(key_id, "identity_index"), quiet_ms=0, force=True)
     for at in range(0, len(entries), COUNT):
-        await registry.sessions.forget_entries(entries[at : at + COUNT])
+        await registry.identities.forget_entries(entries[at : at + COUNT])
     return left
 
 

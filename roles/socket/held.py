@@ -18,8 +18,10 @@ import trio
 
 from pushctl.errors import Problem
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId, new_id
+from pushctl.inbox import Session
 from pushctl.points import Point, passed
 from pushctl.protocol import jobs
+from pushctl.registry.browsers import NO_SESSION
 from pushctl.stages import Stage
 from roles.socket.ending import Ending, Endings
 from roles.socket.leaving import Leaving
@@ -62,9 +64,14 @@ class Held(ABC):
     """Of messages that it wants."""
 
     @property
-    def session(self) -> SessionHash | None:
+    def session(self) -> Session | None:
         """None: it never logged in."""
         return None
+
+    @property
+    def session_hash(self) -> SessionHash:
+        """As the registry asks for it."""
+        return self.session.hash if self.session else NO_SESSION
 
     @property
     def is_stored(self) -> bool:
@@ -111,10 +118,9 @@ class Held(ABC):
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         """A message in no log, good for so long. Waits for nothing."""
 
+    @abstractmethod
     def session_ends(self, job: jobs.SessionEnds) -> None:
-        """A session of the user ends. Waits for nothing."""
-        if job.device is None and job.session is None:
-            self.signed_out()
+        """Sessions of the user end. Waits for nothing."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -151,6 +157,7 @@ class Held(ABC):
             self.user,
             self.device,
             self.id,
+            session=self.session_hash,
             server=role.id,
             generation=role.generation,
             rank=self.min_rank,

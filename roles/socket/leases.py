@@ -1,7 +1,8 @@
 """What a socket server does beside its connections: reconcile, acknowledgements, pings.
 
-Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
-over that time, and all of them within SPREAD_SECONDS when hints may have been lost; one task pings everybody.
+Owns: the loops and their pace. Promises: every user's log, leases and sessions are looked at every `reconcile_seconds`,
+spread over that time, in another order each time (so no later than after two of them), and all of them within
+SPREAD_SECONDS when hints may have been lost; one task pings everybody.
 Must not know: how a connection sends.
 """
 
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
+from pushctl.registry.browsers import NO_SESSION
 from pushctl.registry.store import AccountGone
 
 if TYPE_CHECKING:
@@ -107,11 +109,11 @@ class Leases:
         try:
             found = await role.registry.presence.reconcile(
                 user,
-                [(connection.id, connection.device) for connection in connections],
+                [(connection.id, connection.device, connection.session_hash) for connection in connections],
                 server=role.id,
                 generation=role.generation,
             )
-            live = await self._live_sessions(connections)
+            standing = await self._standing(connections)
         except AccountGone:
             for connection in connections:
                 connection.signed_out()
@@ -119,21 +121,23 @@ class Leases:
         except StoreUnavailable:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
-        for connection, lease in zip(connections, found.leases, strict=True):
+        for connection, lease, may_go_on in zip(connections, found.leases, standing, strict=True):
             if lease != "displaced":
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease == "no_device" or connection.session not in live:
+            elif lease in ("no_device", "ended") or not may_go_on:
                 connection.signed_out()
             elif not connection.is_at(found.last):
                 connection.fall_behind()
 
-    async def _live_sessions(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
-        """And None: who never logged in has nothing that could end."""
+    async def _standing(self, connections: Sequence["Held"]) -> list[bool]:
+        """Whose session stands. Who never logged in has nothing that could end."""
+        stands = {NO_SESSION: True}
         sessions = [connection.session for connection in connections if connection.session is not None]
-        there = await self._role.registry.sessions.live(sessions)
-        return {None, *(session for session, lives in zip(sessions, there, strict=True) if lives)}
+        for session, stand in zip(sessions, await self._role.accounts.still_stand(sessions), strict=True):
+            stands[session.hash] = stand
+        return [stands[connection.session_hash] for connection in connections]
 
     def _doubt(self, connection: "Held") -> None:
         """Another one holds its device; believed at the second look."""

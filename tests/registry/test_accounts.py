@@ -125,7 +125,9 @@ async def test_a_device_is_connected_while_the_start_of_the_server_lives_that_it
         await registry.servers.heartbeat(s1, row)
 
     assert not await connected()
-    await registry.presence.claim(USER, session.device, ConnectionId("c"), server=s1, generation=2, rank=0)
+    await registry.presence.claim(
+        USER, session.device, ConnectionId("c"), session=session.hash, server=s1, generation=2, rank=0
+    )
     assert await connected()  # nothing is known of the server
     await beat(1)
     assert await connected()  # nor of this start of it

@@ -14,7 +14,7 @@ import trio
 
 from pushctl.config.model import Boxoffice, Config, Limits
 from pushctl.identity.sealing import hash_session_token
-from pushctl.ids import DeviceId, ServerId, UserId, new_id
+from pushctl.ids import ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.servers import HEARTBEAT_SECONDS, Row
 from pushctl.runtime import Ready, run_role
@@ -61,17 +61,14 @@ class Offices:
         tokens = [new_id(32) for _ in range(how_many)]
         async with trio.open_nursery() as nursery:
             for n, token in enumerate(tokens):
-                nursery.start_soon(
-                    partial(
-                        self._registry.sessions.begin,
-                        hash_session_token(token),
-                        UserId(f"user-{n}"),
-                        DeviceId(f"device-{n}"),
-                        expires_at_ms=2**50,
-                        lasts_ms=600_000,
-                    )
-                )
+                nursery.start_soon(self._log_in, UserId(f"user-{n}"), hash_session_token(token))
         return tokens
+
+    async def _log_in(self, user: UserId, session: SessionHash) -> None:
+        made = await self._registry.users.register(user, device=None, name="", session=session, identity=user)
+        await self._registry.sessions.begin(
+            session, user, made.device, provider="browserid", expires_at_ms=2**50, lasts_ms=600_000
+        )
 
     async def ask(self, token: str, office: int = 0, headers: Mapping[str, str] | None = None) -> httpx.Response:
         credential = {"Authorization": f"Bearer {token}"}

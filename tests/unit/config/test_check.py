@@ -65,7 +65,7 @@ def test_certificate_and_key_belong_together_and_clients_are_told_that_it_is_tls
     assert mistake.startswith(f"{role}.public_url: must begin with {scheme}s://")
 
 
-@pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (29, 1), (30, 0)])
+@pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (364, 1), (365, 0)])
 def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int) -> None:
     config = changed(complete(), {"gc.idle_device_days": days})
     found = check_role(config, "gc")

@@ -40,6 +40,7 @@ STATUSES = {
         "untrusted_issuer",
         "replayed_assertion",
         *(set(get_args(TokenCode)) - {"malformed_token"}),
+        "token_superseded",
     },
 }
 
