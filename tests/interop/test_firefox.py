@@ -1,14 +1,21 @@
 """A real Firefox whose push service is ours: from a page's subscribe() to the plaintext in its service worker."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
 from tests.interop.firefox import Firefox
 from tests.interop.installation import Installation, installed
 from tests.interop.site import NOTHING, Site, site
+from tests.processes import dying_with_us
+
+SITE = Path(__file__).parents[2] / "examples" / "web_push" / "site.py"
 
 pytestmark = pytest.mark.debian
 
@@ -23,6 +30,24 @@ async def ours() -> AsyncIterator[Installation]:
 async def news() -> AsyncIterator[Site]:
     async with site() as running:
         yield running
+
+
+@asynccontextmanager
+async def example(folder: Path) -> AsyncIterator[str]:
+    """examples/web_push/site.py as a person starts it; its address."""
+    command = dying_with_us([sys.executable, str(SITE), "0"])
+    with (folder / "site.log").open("ab") as log:
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert process.stdout is not None
+        with trio.fail_after(30):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await process.stdout.receive_some()
+        yield line.decode().strip()
+    finally:
+        process.kill()
+        await process.wait()
 
 
 @pytest.fixture
@@ -95,3 +120,19 @@ async def test_a_hundred_messages_in_a_row_come_once_each_also_when_the_socket_s
         assert await news.send(subscription, "and after", signed=True) == 201
         assert (await news.pushes(106))[105] == "and after"
         assert len(news.told) == 106
+
+
+async def test_the_example_site_works_as_its_page_says(firefox: Firefox, folder: Path) -> None:
+    async with example(folder) as url, firefox.running() as browser:
+        await browser.open(url)
+        await browser.evaluate("document.querySelector('#allow').click()")
+        await browser.until_page_says("from now on")
+        await browser.evaluate("document.querySelector('#send button').click()")
+        await browser.until_page_says("sent to 1: 201")
+        await browser.until_page_says("came: Rain at noon")
+        await browser.evaluate("document.querySelector('#revoke').click()")
+        await browser.until_page_says("taken back")
+        await browser.evaluate("document.querySelector('#send button').click()")
+        await browser.until_page_says("sent to 1: 410")
+        await browser.evaluate("document.querySelector('#send button').click()")
+        await browser.until_page_says("nobody has allowed it")
