@@ -37,7 +37,8 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install ## a real Firefox, and the senders that sites use
+interop: install ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	firefox-esr --version
 	$(BIN)/pytest tests/interop
@@ -53,9 +54,12 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation
+	$(BIN)/python -m tests.benchmarks.connections
+	$(BIN)/python -m tests.benchmarks.recovery
 
 ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
+	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	redis-server --version
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
 		--ignore tests/interop

@@ -76,6 +76,8 @@ class Problem(PushctlError):
     close_code: ClassVar[int] = 4502
     errno: ClassVar[int | None] = None
     """Mozilla's number for it, where autopush has one."""
+    challenge: str | None = None
+    """WWW-Authenticate of a 401, where it says more than what the route takes."""
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)
@@ -211,13 +213,13 @@ class IdempotencyMismatch(Problem):
 
 
 class RateLimited(Problem):
-    """`limit`: which, in the word that metrics use. 1 s unless `wait_seconds` is longer."""
+    """`limit`: which, in the word that metrics use. Carries a Retry-After always, in whole seconds, rounded up."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
     close_code = 4005
 
-    def __init__(self, detail: str, *, limit: str = "", wait_seconds: float = 0) -> None:
-        super().__init__(detail, retry_after_seconds=max(1, ceil(wait_seconds)))
+    def __init__(self, detail: str, *, limit: str = "", retry_after_seconds: float = 1) -> None:
+        super().__init__(detail, retry_after_seconds=max(1, ceil(retry_after_seconds)))
         self.limit = limit
 
 

@@ -47,6 +47,11 @@ class Rate:
         earned, _, full = self.in_microseconds
         return -(-full // earned)
 
+    @property
+    def most_us(self) -> int:
+        """From as far below empty as a hundred processes can bring it that share it, to full."""
+        return self.span_us + max(self.span_us, -(-100_000_000 // self._fraction))
+
     def __str__(self) -> str:
         return f"{self.per_second:g} a second, {self.burst} at once"
 

@@ -30,4 +30,4 @@ class AddressRates:
             return
         wait_seconds = self._buckets.take(neighbourhood(host), now)
         if wait_seconds:
-            raise RateLimited("this address asks too often", limit="address", wait_seconds=wait_seconds)
+            raise RateLimited("this address asks too often", limit="address", retry_after_seconds=wait_seconds)

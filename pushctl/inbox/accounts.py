@@ -65,8 +65,9 @@ class Accounts:
         """
         if not await self._registry.sessions.first_use(login.replay_digest, login.keep_replay_ms):
             raise LoginRefused("replayed_assertion")
-        identity = keys.index_entry(login.principal)
-        user = await self._registry.sessions.user_of(identity, keys.user_id(login.principal))
+        entries = keys.index_entries(login.principal)
+        identity = entries[0]
+        user = await self._registry.sessions.user_of_any(entries, keys.user_id(login.principal))
         token = new_session_token()
         session = hash_session_token(token)
         device = DeviceId(device_id if device_id is not None else new_id())

@@ -21,6 +21,7 @@ from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
+from pushctl.registry.key_holders import KeyHolders
 from pushctl.registry.keys import Keys
 from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
@@ -51,6 +52,7 @@ class Registry:
         self.servers = Servers(store)
         self.offices = Offices(store)
         self.wishes = Wishes(store)
+        self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)

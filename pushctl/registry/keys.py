@@ -26,7 +26,7 @@ touches one slot of a Cluster.
   P:{u:*}:waiters            zset    receipt          a minute after the last look api processes in which somebody waits
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
-  P:{u:*}:rates              hash    append           until all are full again     as push_urls, and one
+  P:{u:*}:rates              hash    append           while one is not full        as push_urls, and one
   P:identity:*               string  login            until the account goes       one per principal
   P:session:*                string  login            the session                  one per device (two while it renews)
   P:replay:*                 string  login            the assertion                one per assertion in the last minutes
@@ -37,6 +37,8 @@ touches one slot of a Cluster.
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
   P:{servers}:broadcasts     hash    operators        for good                     MAX_BROADCASTS, the count of changes
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
+  P:{servers}:key_holders    hash    who seals        for good                     roles that reported in the last 15 s
+  P:{servers}:key_uses       hash    who seals        for good                     keys ever used, by name
   P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
   P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
@@ -47,7 +49,7 @@ touches one slot of a Cluster.
   P:census                   string  gc               for good                     one row
   P:{marker:*}               string  first start      for good                     64: whose registry this is
   P:lease:*                  string  gc               a turn                       gc tasks
-  P:{rates:*}:*              zset    api              until all are full again     MAX_BUCKETS: those that are not
+  P:{rates:*}:*              zset    api              while one is not full        MAX_BUCKETS: those that are not
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 

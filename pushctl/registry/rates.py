@@ -52,7 +52,7 @@ class MessageRates:
         limit = reply[1].decode()
         whose = {"push_url": "this push URL", "user": "the user behind this push URL"}.get(limit, "it")
         rate, wait_seconds = self._rates.get(limit), int(reply[2]) / 1_000_000
-        raise RateLimited(f"{whose} takes {rate}: send more slowly", limit=limit, wait_seconds=wait_seconds)
+        raise RateLimited(f"{whose} takes {rate}: send more slowly", limit=limit, retry_after_seconds=wait_seconds)
 
 
 def _bucket(whose: str, rate: Rate | None) -> dict[str, Argument]:
@@ -69,5 +69,5 @@ class Rates:
         given back). Microseconds until each is full again. Raises StoreUnavailable."""
         rest = [part for key, cost_us in costs for part in (b64url(_digest(key)), cost_us)]
         keys = [self._store.keys.rates(shard, kind)]
-        reply = await self._store.run_on(CHARGE, keys, rest=rest, span_us=rate.span_us, max_buckets=MAX_BUCKETS)
+        reply = await self._store.run_on(CHARGE, keys, rest=rest, most_us=rate.most_us, max_buckets=MAX_BUCKETS)
         return [int(behind) for behind in reply]

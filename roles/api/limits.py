@@ -113,4 +113,4 @@ class Limits:
         Taken(taken, None).give_back()
         wait_seconds, kind = max(refusals)
         detail = f"{_WORDS[kind].format(self._quotas[kind].rate)}: more slowly"
-        return Taken((), RateLimited(detail, limit=kind, wait_seconds=wait_seconds))
+        return Taken((), RateLimited(detail, limit=kind, retry_after_seconds=wait_seconds))

@@ -121,7 +121,7 @@ class Receipts:
             raise RateLimited(
                 f"{len(others)} requests wait for receipts of this push URL already",
                 limit="receipt_waits",
-                wait_seconds=first,
+                retry_after_seconds=first,
             )
         if self._count >= self._limits.receipt_waits:
             self._metrics.refusals.labels("receipt_waits").inc()

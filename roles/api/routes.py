@@ -66,17 +66,17 @@ def _id(text: str, what: str, field: str | None = None) -> str:
     summary="Log in and register a device",
     tags=["session"],
     guards=[counts_log_ins],
-    security=[{"browserid": []}],
+    security=[{"browserid": []}, {"oidc": []}],
     responses=may_answer(400, 401, 404, 409, 413, 415, 429),
 )
 async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
-    """One assertion opens one session. The same principal always gives the same `user`. With a `device.id` of this
-    user that device logs in again."""
+    """One assertion or token opens one session. The same principal always gives the same `user`. With a `device.id` of
+    this user that device logs in again."""
     name = checks.device_name(data.device.name)
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
     known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
-    signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)
+    signed_in = await services.accounts.sign_in(verified, services.ring.keys, device_name=name, device_id=known)
     return LoginOut(
         token=signed_in.token,
         user=signed_in.user,

@@ -36,7 +36,7 @@ class Firefox:
     def service(self, keys: Keys) -> Browsers:
         """Another role's view, with its keys file."""
         inbox = Inbox(self.registry, Sealer(keys), "https://push.example", count=lambda _stage, _count: None)
-        return Browsers(self.registry, inbox, keys)
+        return Browsers(self.registry, inbox, lambda: keys)
 
     async def prepare(self) -> None:
         self.browser = await self.browsers.store(await self.browsers.recognise(None))

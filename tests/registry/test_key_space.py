@@ -14,8 +14,10 @@ from pushctl.config.model import Config
 from pushctl.errors import Problem
 from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
+from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
 from pushctl.registry.broadcasts import MAX_BROADCASTS
+from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
@@ -60,6 +62,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "the session": config.identity.session_seconds * 1000,
         "the assertion": 3_600_000,
         "a turn": 3_600_000,
+        "while one": max(RATE.most_us // 1000, 60_000),
     }
     if row.lives.startswith(("until", "for good")):
         return None
@@ -72,7 +75,10 @@ def most(row: Row, config: Config) -> int | None:
     limits, noun = config.limits, row.pattern.rpartition(":")[2]
     if row.kind == "string":
         return MAX_STRING
+    if row.pattern.startswith("{rates:"):
+        return keys.MAX_BUCKETS
     return {
+        "rates": limits.push_urls_per_user + 1,
         "meta": 10,
         "gone": 3,
         "lease": 3,
@@ -123,6 +129,7 @@ async def may_wait(registry: Registry, row: Row, key: bytes) -> bool:
 
 # --- a registry with everything in it --------------------------------------------------------------------------------
 
+RATE = Rate(1, 10)
 SERVER, CONNECTION = ServerId("s1"), ConnectionId("c1")
 
 
@@ -143,8 +150,11 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await inbox.allow("https://c.example")
     await inbox.append(b"three")
     await registry.push_urls.revoke(ADA, revoked)
+    await registry.rates.charge("kind", 0, RATE, [("somebody", 1_000_000)])
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
+    report = Report(known=["AAAA", "index:"], seals=["AAAA"], opens=[], claims=["index:"])
+    await registry.key_holders.report("api-1", report, About("api", "api", "host", 1, "0"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
@@ -237,8 +247,8 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "allow": lambda: inbox.allow("https://new.example"),
         "announce": lambda: messages.announce(ADA, message),
         "append": lambda: messages.append(ADA, message),
-        "browser": lambda: registry.browsers.find(ADA),
         "await_receipt": lambda: messages.awaited_state(ADA, ref, "channel", 1000),
+        "browser": lambda: registry.browsers.find(ADA),
         "cancel": lambda: messages.cancel(ADA, ref),
         "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),

@@ -38,7 +38,7 @@ def test_errno_is_there_on_demand_and_null_where_there_is_none() -> None:
 
 
 def test_extra_members_stand_beside_the_others() -> None:
-    said = json.loads(problem_body(NoCapacity("full"), extra={"servers": [], "wait_seconds": 1}))
+    said = json.loads(problem_body(NoCapacity("full"), extra={"servers": [], "retry_after_seconds": 1}))
     assert (said["code"], said["servers"], said["retry_after_seconds"]) == ("no_capacity", [], 1)
 
 
@@ -46,7 +46,7 @@ def test_extra_members_stand_beside_the_others() -> None:
     ("problem", "header"),
     [
         (StoreUnavailable("?"), (b"retry-after", b"1")),
-        (RateLimited("?", wait_seconds=7), (b"retry-after", b"7")),
+        (RateLimited("?", retry_after_seconds=7), (b"retry-after", b"7")),
         (Unauthenticated("?"), (b"www-authenticate", b"Bearer")),
         (VapidInvalid("?"), (b"www-authenticate", b"vapid")),
         (PushUrlGone("?"), (b"cache-control", b"max-age=86400")),
