@@ -41,7 +41,7 @@ interop: install ## a real Firefox, other people's senders and identity provider
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	firefox-esr --version
-	$(BIN)/pytest tests/interop
+	$(BIN)/pytest tests/interop -o faulthandler_timeout=0
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
