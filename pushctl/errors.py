@@ -9,7 +9,10 @@
   └── Problem                a peer asked for something we answer with an error (docs/protocol.md, section 0)
       ├── BodyInvalid QueryInvalid TtlMissing TtlInvalid TopicInvalid UrgencyInvalid
       │   EncodingInvalid NotificationInvalid                                                    400
-      ├── Unauthenticated VapidMissing VapidInvalid                                              401
+      ├── Unauthenticated                                                                        401
+      ├── VapidRefused
+      │   ├── VapidMissing VapidInvalid                                                          401
+      │   └── VapidForbidden                                                                     403
       ├── LoginRefused (identity/refusal.py): a login code and its status per instance           400 401 413 503
       ├── Forbidden                                                                              403
       ├── NotFound PushUrlUnknown                                                                404
@@ -27,6 +30,7 @@
 Owns: the tree and the mapping to codes. Must not know: how an answer is written (http/problem.py) or a frame sent.
 """
 
+from math import ceil
 from typing import ClassVar
 
 
@@ -72,6 +76,8 @@ class Problem(PushctlError):
     close_code: ClassVar[int] = 4502
     errno: ClassVar[int | None] = None
     """Mozilla's number for it, where autopush has one."""
+    challenge: str | None = None
+    """WWW-Authenticate of a 401, where it says more than what the route takes."""
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)
@@ -117,14 +123,39 @@ class Unauthenticated(Problem):
     close_code, errno = 4501, 109
 
 
-class VapidMissing(Problem):
-    status, code, title = 401, "vapid_missing", "The sender's signature is missing"
-    errno = 109
+class VapidRefused(Problem):
+    """A sender's signature (RFC 8292) is not what it must be. `claim`: what of it failed, with what was expected of it
+    and what was there; all None when it is nothing that has a name."""
+
+    status, errno = 401, 109
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str = "Authorization",
+        claim: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+    ) -> None:
+        super().__init__(detail, field=field)
+        self.claim = claim
+        self.expected = expected
+        self.got = got
 
 
-class VapidInvalid(Problem):
-    status, code, title = 401, "vapid_invalid", "The sender's signature is not valid"
-    errno = 109
+class VapidMissing(VapidRefused):
+    code, title = "vapid_missing", "The sender's signature is missing"
+
+
+class VapidInvalid(VapidRefused):
+    code, title = "vapid_invalid", "The sender's signature is not valid"
+
+
+class VapidForbidden(VapidRefused):
+    """A good signature, by a key that this push URL does not take."""
+
+    status, code, title = 403, "vapid_forbidden", "The sender's key is not the one of this push URL"
 
 
 class Forbidden(Problem):
@@ -182,8 +213,14 @@ class IdempotencyMismatch(Problem):
 
 
 class RateLimited(Problem):
+    """`limit`: which, in the word that metrics use. Carries a Retry-After always, in whole seconds, rounded up."""
+
     status, code, title = 429, "rate_limited", "Too many requests"
     close_code = 4005
+
+    def __init__(self, detail: str, *, limit: str = "", retry_after_seconds: float = 1) -> None:
+        super().__init__(detail, retry_after_seconds=max(1, ceil(retry_after_seconds)))
+        self.limit = limit
 
 
 class HeadersTooLarge(Problem):

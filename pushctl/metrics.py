@@ -35,6 +35,9 @@ class Metrics:
             "pushctl_http_requests", "requests answered, by route and status", ["route", "status"], registry=registry
         )
         self.connections = Gauge("pushctl_connections", "open client connections", registry=registry)
+        self.receipt_waits = Gauge(
+            "pushctl_receipt_waits", "requests that wait for a delivery receipt", registry=registry
+        )
         self.arrivals = Counter(
             "pushctl_arrivals",
             "clients that were let in: connections taken by a socket server, lists given by a Box Office",

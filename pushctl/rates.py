@@ -34,6 +34,28 @@ class Rate:
         return self._fraction.denominator * _NS
 
     @cached_property
+    def in_microseconds(self) -> tuple[int, int, int]:
+        """(earned in a µs, price, of a full bucket) in whole numbers below 2^53 for a burst of up to a million, as
+        scripts count: the rate in steps of a thousandth."""
+        rate = self._fraction.limit_denominator(1000) or Fraction(1, 1000)
+        price = rate.denominator * 1_000_000
+        return rate.numerator, price, self.burst * price
+
+    @property
+    def span_us(self) -> int:
+        """From empty to full."""
+        earned, _, full = self.in_microseconds
+        return -(-full // earned)
+
+    @property
+    def most_us(self) -> int:
+        """From as far below empty as a hundred processes can bring it that share it, to full."""
+        return self.span_us + max(self.span_us, -(-100_000_000 // self._fraction))
+
+    def __str__(self) -> str:
+        return f"{self.per_second:g} a second, {self.burst} at once"
+
+    @cached_property
     def _fraction(self) -> Fraction:
         return Fraction(str(self.per_second))  # what was written: 0.1 is a tenth
 
@@ -61,6 +83,16 @@ class TokenBucket:
             return -(-lacking // self._rate.credit_per_ns) / _NS
         self._credit -= self._rate.price
         return 0.0
+
+    def give_back(self) -> None:
+        """One that was taken was not needed."""
+        self._credit = min(self._rate.burst * self._rate.price, self._credit + self._rate.price)
+
+    def correct(self, behind_us: int, taken: int, now: float) -> None:
+        """Somebody knows better: `taken` ago it was so many microseconds from full; less than empty is possible."""
+        self._at_ns = max(self._at_ns, _ns(now))
+        owed = behind_us * 1000 * self._rate.credit_per_ns + taken * self._rate.price
+        self._credit = self._rate.burst * self._rate.price - max(0, owed)
 
     def is_full(self, now: float) -> bool:
         """It can be forgotten: a new one would be the same."""

@@ -131,7 +131,7 @@ class FakeService:
     def _login(self, authorization: str, asked: Any) -> Answer:
         provider = identity_provider()
         try:
-            verified = Verifier({provider.domain: provider.issuer_keys}, [self.api_url]).verify(
+            verified = Verifier({provider.domain: provider.authority}, [self.api_url]).verify(
                 authorization.removeprefix("BrowserID "), system_clock()
             )
         except LoginRefused as refused:

@@ -14,7 +14,7 @@ from pushctl.checkup.masters import ROUND_TRIPS, SECONDS, Master
 SLOW_MS, FAR_TOO_SLOW_MS = 5, 100
 
 SKEW_WARN_MS, SKEW_BAD_MS = 500, 30_000
-"""Between this host and Redis. BrowserID assertions are forgiven 60 s (identity.browserid.skew_seconds)."""
+"""Between this host and Redis. BrowserID assertions are forgiven 60 s (identity.browserid.clock_skew_seconds)."""
 
 MASTERS_WARN_MS, MASTERS_BAD_MS = 250, 1000
 """Between masters. A message with TTL 0 is judged by two of them, and lives 2 s."""

@@ -4,7 +4,10 @@ Owns: the rules between keys. Promises: `check_role` names every mistake, with t
 Must not know: files, flags; whether files named in the configuration hold what they should (a role's build finds out).
 """
 
+from urllib.parse import urlsplit
+
 from pushctl.config.model import Config, RoleName
+from pushctl.config.oidc_rules import check_providers
 from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
 
@@ -21,15 +24,30 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
     `alone`: a process of its own. The roles of one `serve all` know each other's addresses and need not be told.
     """
     mistakes = _check_public(config, role) if alone else []
-    if role in ("api", "socket") and not config.identity.keys_file:
-        mistakes.append("identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it")
+    mistakes += _check_keys(config, role)
     idle_seconds = config.gc.idle_device_days * 86_400
     if role == "gc" and 0 < idle_seconds < config.identity.session_seconds:
         mistakes.append(
             "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
             "asks over HTTP is not seen between two log-ins"
         )
-    return mistakes + _check_tls(config, role) + _check_rpc(config, role) + _check_dev_idp(config, role)
+    return [
+        *mistakes,
+        *_check_tls(config, role),
+        *_check_rpc(config, role),
+        *_check_dev_idp(config, role),
+        *_check_browserid(config, role),
+        *(check_providers(config) if role == "api" else ()),
+    ]
+
+
+def _check_keys(config: Config, role: RoleName) -> list[str]:
+    identity = config.identity
+    if identity.keys_file and identity.keys_toml:
+        return ["identity.keys_toml: identity.keys_file is set as well; use one of them"]
+    if role in ("api", "socket") and not (identity.keys_file or identity.keys_toml):
+        return ["identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it"]
+    return []
 
 
 def dev_idp_on(config: Config) -> bool:
@@ -84,7 +102,8 @@ def _check_tls(config: Config, role: RoleName) -> list[str]:
 def _check_rpc(config: Config, role: RoleName) -> list[str]:
     """Routers must know how to sign, and where to call."""
     listen, url = config.socket.rpc_listen, config.socket.rpc_url
-    if role == "router" and config.routing.strategy == "rpc" and not config.identity.keys_file:
+    has_keys = config.identity.keys_file or config.identity.keys_toml
+    if role == "router" and config.routing.strategy == "rpc" and not has_keys:
         return ["identity.keys_file: required by routing.strategy = rpc: calls are signed with what all roles share"]
     if role == "socket" and url and not listen:
         return ["socket.rpc_url: means nothing without socket.rpc_listen"]
@@ -107,6 +126,24 @@ def _check_dev_idp(config: Config, role: RoleName) -> list[str]:
         "(or set identity.dev_idp.allow_bind_any: then whoever reaches it logs in as anybody)"
         for name in _LISTENERS
         if f"{role}.{name}" in keys() and not _is_local(value_at(config, f"{role}.{name}"))
+    ]
+
+
+def _check_browserid(config: Config, role: RoleName) -> list[str]:
+    """Whoever is believed is named; what an assertion is for travels encrypted."""
+    browserid, path = config.identity.browserid, "identity.browserid"
+    if role != "api" or not browserid.enabled:
+        return []
+    mistakes = []
+    if not browserid.algorithms:
+        mistakes.append(f'{path}.algorithms: name at least one, such as "RS256"')
+    if browserid.mode == "static" and not browserid.issuers:
+        mistakes.append(f'{path}.issuers: required with {path}.mode = "static": name who signs for which domains')
+    here = config.identity.environment == "development"
+    return mistakes + [
+        f"{path}.audiences: {audience!r}: https:// only (http:// on loopback, in development)"
+        for audience in browserid.audiences
+        if audience.startswith("http:") and not (here and is_loopback(urlsplit(audience).hostname or ""))
     ]
 
 

@@ -6,7 +6,6 @@ flag), its key, what was expected and, for a name nobody knows, what was probabl
 Must not know: what a role needs (check.py).
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pushctl.config.model import Config
-from pushctl.config.schema import Key, build, keys, tables
+from pushctl.config.schema import UNSAID, Key, TablesWrong, build, close, keys, tables
 from pushctl.errors import ConfigError
 
 DEFAULT_DIRECTORY = Path("/etc/pushctl/conf.d")
@@ -65,12 +64,17 @@ class _Gatherer:
     def value(self, source: str, key: Key, value: Any, *, text: bool = False) -> None:
         try:
             checked = key.read_text(value) if text else key.read(value)
+        except TablesWrong as wrong:
+            for line in wrong.lines:
+                self.mistake(source, line)
+            return
         except ValueError as error:
             self.mistake(source, f"{key.path}: expected {error}")
             return
         before = self.values.get(key.path)
-        if isinstance(checked, dict) and before:
-            checked = before | checked
+        if key.item is not None and before and not text:
+            # A file may add one more; a variable or a flag says all there are.
+            checked = before + checked
             source = f"{self.sources[key.path]}, {source}"
         self.values[key.path] = checked
         self.sources[key.path] = source
@@ -170,6 +174,8 @@ def _read_set(gathered: _Gatherer, assignment: str) -> None:
         gathered.mistake("--set", f"{path}: expected KEY=VALUE, such as socket.id=s1")
     elif path in tables():
         gathered.mistake("--set", f"{path}: is a table; set one of its keys, such as {_some_key(path)}")
+    elif path in UNSAID:
+        gathered.mistake("--set", f"{path}: others can see a command line; use {keys()[path].variable} or its _FILE")
     elif path in keys():
         gathered.value("--set", keys()[path], value, text=True)
     else:
@@ -192,14 +198,10 @@ def _meant(path: str) -> str:
 def _guesses(path: str) -> Iterator[str]:
     table, _, name = path.rpartition(".")
     siblings = [known for known in (*keys(), *tables()) if known.rpartition(".")[0] == table]
-    yield from _close(path, siblings)
+    yield from close(path, siblings)
     yield from (known for known in keys() if known.rpartition(".")[2] == name)
-    yield from _close(path, keys())
-
-
-def _close(name: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    yield from close(path, keys())
 
 
 def _closest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(_close(name, known)), None)
+    return next(iter(close(name, known)), None)

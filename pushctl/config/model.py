@@ -25,8 +25,8 @@ def key(
     """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
     metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
     if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=factory, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,9 @@ class Socket:
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
     pong_seconds: float = key(20, "for a pong to come before the connection is closed with 4004", minimum=0.1)
+    browser_ping_seconds: float = key(
+        45, "least time between two pings of a browser (push-notification); closed with 1011 if sooner", minimum=0
+    )
     stall_seconds: float = key(30, "without progress in sending before a connection is closed with 4002", minimum=0.1)
     max_frame_bytes: int = key(65_536, "of a client's message; larger: closed with 4502 or 1009", minimum=1024)
     outbox_bytes: int = key(
@@ -172,6 +175,12 @@ class Gc:
     census_seconds: float = key(60, "between two counts of users, devices, push URLs and unread messages", minimum=0.1)
     repair_seconds: float = key(
         86_400, "one slow round over all keys, which finds what the indexes lost; 0: none", minimum=0
+    )
+    idle_browser_days: float = key(
+        60,
+        "browsers (push-notification) not seen for so long go, with their push URLs; 0: none",
+        minimum=0,
+        maximum=36_500,
     )
     idle_device_days: float = key(
         0, "devices not seen for so long are removed, never a user's last; 0: none", minimum=0, maximum=36_500
@@ -214,7 +223,37 @@ class Limits:
     unread_per_push_url: int = key(200, "unread messages; its own oldest goes", minimum=1)
     unread_bytes_per_user: int = key(4 * 1024 * 1024, "bytes of unread messages", minimum=4096)
     unread_bytes_per_push_url: int = key(1024 * 1024, "bytes of unread messages", minimum=4096)
+    receipt_waits_per_push_url: int = key(
+        20, "requests that wait for receipts of one push URL's messages, in one api process; more: 429", minimum=1
+    )
+    receipt_waits: int = key(2000, "the same of all push URLs; more: 503", minimum=1)
     log_events_per_user: int = key(10_000, "events kept for devices that are away; then a snapshot", minimum=100)
+    push_url_per_second: float = key(
+        100, "messages that a push URL takes in the long run; 429 above; 0: any", minimum=0
+    )
+    push_url_burst: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    user_per_second: float = key(
+        1000, "messages to one user, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    user_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    vapid_key_per_second: float = key(
+        1000, "messages signed by one VAPID key, whatever the push URL, in the long run; 429 above; 0: any", minimum=0
+    )
+    vapid_key_burst: int = key(10_000, "the same, at once", minimum=1, maximum=1_000_000)
+    push_per_second_per_address: float = key(
+        0, "messages from one address (IPv6: one /64) in the long run; 429 above; 0: any", minimum=0
+    )
+    push_burst_per_address: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    total_per_second: float = key(0, "messages of all senders in the long run; 429 above; 0: any", minimum=0)
+    total_burst: int = key(100_000, "the same, at once", minimum=1, maximum=1_000_000)
+    login_per_second_per_address: float = key(
+        10, "log-ins from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: any", minimum=0
+    )
+    login_burst_per_address: int = key(100, "the same, at once", minimum=1, maximum=1_000_000)
+    client_per_second_per_user: float = key(
+        50, "requests of one user to the client API in the long run; 429 above; 0: any", minimum=0
+    )
+    client_burst_per_user: int = key(500, "the same, at once", minimum=1, maximum=1_000_000)
     arrivals_per_second_per_address: float = key(
         10,
         "requests to a Box Office, and connections to a socket server, from one address (IPv6: one /64), in the long "
@@ -234,15 +273,77 @@ class DevIdp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BrowseridIssuer:
+    """Who signs for some domains."""
+
+    issuer: str = key(None, "the name that its certificates give as iss, such as idp.example")
+    domains: tuple[str, ...] = key(None, "of the e-mail addresses it may speak for")
+    keys_file: str = key(None, 'JSON file: its support document, {"keys": [...]} or one public key')
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowseridDiscover:
+    """How domains without an issuer of their own are asked who speaks for them."""
+
+    allow_domains: tuple[str, ...] = key((), "e-mail domains that may be asked; empty: any domain of the Internet")
+    fallback: str = key("", "the issuer that speaks for domains without BrowserID; empty: none")
+    max_delegations: int = key(5, "from one domain to the next until one has keys", minimum=0, maximum=20)
+    timeout_seconds: float = key(5, "for all that one login has to ask", minimum=0.05, maximum=60)
+    max_document_bytes: int = key(65_536, "of a support document", minimum=1024, maximum=1_048_576)
+    max_concurrent: int = key(16, "fetches at a time; logins that need one more wait for their turn", minimum=1)
+    cache_positive_seconds: int = key(
+        3600, "a support document is kept at most; less if its max-age says so, but never less than 300", minimum=300
+    )
+    cache_negative_seconds: int = key(60, "it is remembered that a domain has none", minimum=1)
+    ca_file: str = key("", "PEM file with the authorities that are believed; empty: the system's")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Browserid:
     """BrowserID: which issuers are believed, and for how long."""
 
-    issuers: dict[str, str] = key(
-        factory=dict, doc="domain -> file with its support document or public key (JSON); static, nothing is fetched"
+    enabled: bool = key(False, "let users log in with BrowserID; the development provider needs it not")
+    audiences: tuple[str, ...] = key((), "origins that assertions may be for; empty: api.public_url")
+    algorithms: tuple[str, ...] = key(("RS256",), "of signatures; may add DS256, which old clients used")
+    mode: Literal["static", "discover"] = key(
+        "static", "static: only the issuers below, nothing is fetched; discover: other domains are asked"
     )
-    skew_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
-    max_assertion_seconds: int = key(600, "an assertion may live", minimum=1)
-    max_certificate_seconds: int = key(86_400, "a certificate may live", minimum=1)
+    clock_skew_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
+    max_assertion_lifetime_seconds: int = key(600, "an assertion may live", minimum=1)
+    max_certificate_lifetime_seconds: int = key(86_400, "a certificate may live", minimum=1)
+    max_bundle_bytes: int = key(16_384, "of a certificate and its assertion; 413 above", minimum=2048, maximum=65_536)
+    issuers: tuple[BrowseridIssuer, ...] = key((), "who signs for which domains, each a [[identity.browserid.issuers]]")
+    discover: BrowseridDiscover = key(factory=BrowseridDiscover)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcProvider:
+    """An OpenID provider, and one kind of its tokens."""
+
+    name: str = key(None, "what a login calls it; also in logs and session records")
+    kind: Literal["id_token", "access_token"] = key(
+        None, "id_token: of a log-in at one of our clients; access_token: a JWT for our API"
+    )
+    issuer: str = key(None, "its tokens' iss, byte for byte")
+    jwks_uri: str = key("", "https URL of its keys; empty: discovery says it")
+    discovery: bool = key(False, "ask <issuer>/.well-known/openid-configuration for jwks_uri")
+    audiences: tuple[str, ...] = key((), "one must be in aud: our client ids (id_token), our resource (access_token)")
+    algorithms: tuple[str, ...] = key(("RS256",), "of signatures: RS256, ES256, EdDSA, PS256")
+    check_audience: bool = key(True, "false: aud is not looked at, required_scope alone says that a token is for us")
+    required_scope: str = key("", "access_token: a word that scope must hold")
+    client_ids: tuple[str, ...] = key((), "access_token: whose tokens are taken; empty: any client's")
+    generation_claim: str = key("", "of a number that rises with each sign-out at the provider; fxa-generation")
+    max_age_seconds: int = key(0, "a token may be traded so long after its iat; 0: until its end", minimum=0)
+    disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oidc:
+    """OpenID Connect: ID tokens and JWT access tokens."""
+
+    enabled: bool = key(False, "let users log in by the providers below")
+    leeway_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
+    providers: tuple[OidcProvider, ...] = key((), "which providers are believed, each a [[identity.oidc.providers]]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,10 +351,16 @@ class Identity:
     """Who users are."""
 
     environment: Literal["production", "development"] = key("production", "development allows the embedded provider")
-    keys_file: str = key("", "file made by `pushctl keys new` (required by api and socket)")
+    keys_file: str = key("", "file made by `pushctl keys new` (api and socket need this or keys_toml)")
+    keys_toml: str = key(
+        "",
+        "the text of such a file instead, from the environment or a mounted secret; never shown",
+        secret=True,
+    )
     session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)
+    oidc: Oidc = key(factory=Oidc)
 
 
 @dataclass(frozen=True, kw_only=True)

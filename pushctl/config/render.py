@@ -9,13 +9,14 @@ Must not know: where files are written.
 import re
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import tomli_w
 
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES
-from pushctl.config.schema import Key, keys, tables, value_at
+from pushctl.config.schema import UNSAID, Key, keys, tables, value_at
 
 HIDDEN = "(hidden)"
 
@@ -59,7 +60,9 @@ def effective_values(loaded: Loaded) -> dict[str, dict[str, Any]]:
 
 
 def toml_value(value: Any) -> str:
-    """One value on one line."""
+    """One value on one line. None, of a key that must be set, is `required`."""
+    if value is None:
+        return "required"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
@@ -70,6 +73,10 @@ def toml_value(value: Any) -> str:
 
 def _shown(loaded: Loaded, key: Key) -> Any:
     value = value_at(loaded.config, key.path)
+    if key.path in UNSAID:
+        return HIDDEN if value else value
+    if key.item is not None:
+        return [asdict(table) for table in value]
     return _CREDENTIALS.sub(HIDDEN, value) if key.secret else value
 
 
@@ -91,11 +98,13 @@ def _default_table(table: str) -> Iterator[str]:
     yield f"[{table}]"
     for key in _keys_of(table):
         yield from _comment(key.doc + _bounds(key))
+        for each in key.item_keys().values():
+            yield from _comment(f"{each.name} ({toml_value(each.default)}): {each.doc}{_bounds(each)}", "  ")
         yield f"#{key.name} = {toml_value(key.default)}"
 
 
-def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]
+def _comment(text: str, indent: str = "") -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent * 2)]
 
 
 def _bounds(key: Key) -> str:

@@ -2,15 +2,18 @@
 
 Owns: walking config/model.py once, reading a value from TOML or from text, and saying what was expected instead.
 Promises: `Key.read` and `Key.read_text` return a value of the key's type or raise ValueError with one phrase that
-completes "expected ...". Secret values never stand in that phrase.
+completes "expected ...", or TablesWrong with a line for each mistake inside a list of tables. Secret values never stand
+in any of them.
 Must not know: files, variables, flags (load.py), or how keys are shown (render.py).
 """
 
 import dataclasses
+import difflib
 import ipaddress
 import math
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -19,9 +22,20 @@ from urllib.parse import urlsplit
 from pushctl.config.model import Config
 
 
+class TablesWrong(ValueError):
+    """Mistakes inside a list of tables: whole lines, each with its path (`routes[0].name: expected ...`)."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `path` is dotted (`socket.ping_seconds`), `kind` its type as written in the model."""
+    """One key: `path` is dotted (`socket.ping_seconds`), `kind` its type as written in the model.
+
+    A key of a list of tables has a path such as `identity.browserid.issuers[0].issuer`; `default` None: required.
+    """
 
     path: str
     kind: Any
@@ -49,25 +63,48 @@ class Key:
         """The words it takes, if it takes only certain ones."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
+    @property
+    def item(self) -> type | None:
+        """What its tables are in the model, if it is a list of tables."""
+        item = get_args(self.kind)[0] if get_origin(self.kind) is tuple else None
+        return item if dataclasses.is_dataclass(item) and isinstance(item, type) else None
+
+    def item_keys(self, number: int | None = None) -> Mapping[str, "Key"]:
+        """The keys by name of its `number`th table; None: of any, as `path[]`."""
+        return {} if self.item is None else _item_keys(self.item, f"{self.path}[{'' if number is None else number}].")
+
     def read(self, value: Any) -> Any:
         """A checked value from what TOML says."""
+        if self.item is not None:
+            return self._read_tables(self.item, value)
         if not self._fits(value):
             raise ValueError(f"{self._expected()}, {self._got(value)}")
         checked = tuple(value) if isinstance(value, list) else value
-        syntax = _SYNTAX.get(self.path) or _SYNTAX.get(f"*.{self.name}")
+        syntax = _SYNTAX.get(re.sub(r"\[[0-9]+\]", "[]", self.path)) or _SYNTAX.get(f"*.{self.name}")
         if syntax is not None and checked not in ("", ()):
             expected = syntax(checked)
             if expected is not None:
                 raise ValueError(f"{expected}, {self._got(value)}")
         return checked
 
+    def _read_tables(self, item: type, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or not all(isinstance(table, dict | item) for table in value):
+            raise ValueError(f"a list of tables, [[{self.path}]], {self._got(value)}")
+        mistakes: list[str] = []
+        tables = [
+            table if isinstance(table, item) else _read_table(item, self.item_keys(number), table, mistakes)
+            for number, table in enumerate(value)
+        ]
+        if mistakes:
+            raise TablesWrong(mistakes)
+        return tuple(tables)
+
     def read_text(self, text: str) -> Any:
         """A checked value from a variable or a flag: `true`, `12`, `text`, `a, b`, or TOML for lists and tables."""
         value: Any = text
-        wants_table = get_origin(self.kind) is dict
-        if get_origin(self.kind) is tuple and not text.lstrip().startswith("["):
+        if self.item is None and get_origin(self.kind) is tuple and not text.lstrip().startswith("["):
             value = [item.strip() for item in text.split(",") if item.strip()]
-        elif wants_table or get_origin(self.kind) is tuple or self.kind in (int, float, bool):
+        elif get_origin(self.kind) is tuple or self.kind in (int, float, bool):
             try:
                 value = tomllib.loads(f"value = {text.strip()}")["value"]
             except tomllib.TOMLDecodeError:
@@ -85,7 +122,7 @@ class Key:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
-        word = words.get(self.kind) or ("a table of texts" if get_origin(self.kind) is dict else "a list of texts")
+        word = words.get(self.kind, "a list of texts")
         if self.minimum is not None and self.maximum is not None:
             return f"{word} from {self.minimum} to {self.maximum}"
         if self.minimum is not None:
@@ -96,6 +133,32 @@ class Key:
         if self.secret:
             return "got something else (not shown, it may hold a secret)"
         return f"got {str(value).lower() if isinstance(value, bool) else repr(value)}"
+
+
+UNSAID = frozenset({"identity.keys_toml"})
+"""Keys whose whole value is a secret: it is never shown, nor taken from a command line, which others can see."""
+
+
+def _read_table(item: type, known: Mapping[str, Key], table: Mapping[str, Any], mistakes: list[str]) -> Any:
+    """One of a list of tables; None if there are mistakes in it."""
+    before, values = len(mistakes), {}
+    for name, value in table.items():
+        if name not in known:
+            there = next(iter(known.values())).path.rpartition(".")[0]
+            meant = "".join(f"; did you mean {guess}?" for guess in close(name, known))
+            mistakes.append(f"{there}.{name}: unknown key{meant}")
+            continue
+        try:
+            values[name] = known[name].read(value)
+        except ValueError as error:
+            mistakes.append(f"{known[name].path}: expected {error}")
+    mistakes += [f"{key.path}: required" for name, key in known.items() if key.default is None and name not in table]
+    return item(**values) if len(mistakes) == before else None
+
+
+def close(name: str, known: Iterable[str]) -> list[str]:
+    """The known name that was probably meant, if there is one."""
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
 
 
 def variable_of(path: str) -> str:
@@ -122,6 +185,11 @@ def tables() -> Mapping[str, type]:
 
     walk(Config, "")
     return found
+
+
+@cache
+def _item_keys(item: type, prefix: str) -> Mapping[str, Key]:
+    return {key.name: key for key in _walk(item, prefix)}
 
 
 def _walk(table: type, prefix: str) -> list[Key]:
@@ -175,8 +243,6 @@ def _is_kind(kind: Any, value: Any) -> bool:
         return value in get_args(kind)
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is kind
@@ -260,6 +326,10 @@ def _origins(value: tuple[str, ...]) -> str | None:
     return next((expected for expected in map(_origin, value) if expected), None)
 
 
+def _browserid_algorithms(value: tuple[str, ...]) -> str | None:
+    return None if set(value) <= {"RS256", "DS256"} else "only RS256 and DS256: the others are too weak"
+
+
 def _websocket_url(value: str) -> str | None:
     fits = _is_url(value, ("ws", "wss"), origin=False)
     return None if fits else "a ws:// or wss:// URL, such as wss://s1.push.example/"
@@ -282,6 +352,8 @@ _SYNTAX: Mapping[str, Callable[[Any], str | None]] = {
     "*.trusted_proxies": _networks,
     "*.exempt_networks": _networks,
     "*.origins": _origins,
+    "identity.browserid.audiences": _origins,
+    "identity.browserid.algorithms": _browserid_algorithms,
     "api.public_url": _origin,
     "boxoffice.public_url": _origin,
     "socket.public_url": _websocket_url,

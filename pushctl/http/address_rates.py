@@ -5,7 +5,6 @@ Must not know: who the client behind a proxy is (addresses.py has found out), or
 """
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Final
 
 from pushctl.errors import RateLimited
@@ -31,4 +30,4 @@ class AddressRates:
             return
         wait_seconds = self._buckets.take(neighbourhood(host), now)
         if wait_seconds:
-            raise RateLimited("this address asks too often", retry_after_seconds=ceil(wait_seconds))
+            raise RateLimited("this address asks too often", limit="address", retry_after_seconds=wait_seconds)

@@ -1,19 +1,22 @@
-"""ASGI for handlers that need no framework: the types, and the two things every handler does.
+"""ASGI for handlers that need no framework: the types, and what handlers do.
 
-Owns: reading a whole body under a bound, and giving one whole answer.
-Promises: both work with any ASGI server.
+Owns: reading a whole body under a bound, giving one whole answer, and giving up when nobody waits for it.
+Promises: they work with any ASGI server.
 Must not know: how bytes travel (exchange.py), or which routes there are.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, TypeVar
 
-from pushctl.errors import BodyTooLarge
+import trio
+
+from pushctl.errors import BodyTooLarge, Problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Answer = TypeVar("Answer")
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -52,6 +55,37 @@ async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
             return b"".join(pieces)
         message = await receive()
     raise ClientDisconnected("the peer went away within its request")
+
+
+async def while_connected(receive: Receive, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What `ask` answers, given up once nobody waits for it any more (ClientDisconnected). For requests whose answer
+    may take long; what comes of their body is thrown away. Raises what `ask` raises."""
+    outcome: list[Answer] = []
+    problem: Problem | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        try:
+            outcome.append(await ask())
+        except Problem as error:
+            problem = error
+        nursery.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+    if not outcome:
+        raise ClientDisconnected("the peer went away before the answer")
+    return outcome[0]
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The client's address, behind proxies that are trusted; empty if nobody knows."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pushctl.errors import MethodNotAllowed, Problem
+from pushctl.errors import MethodNotAllowed, Problem, VapidRefused
 from pushctl.http.asgi import Send, respond
 
 TYPE_URL: Final = "https://pushctl.dev/problems#"
@@ -33,6 +33,8 @@ def problem_body(problem: Problem, *, errno: bool = False, extra: Mapping[str, A
     }
     if errno:
         members["errno"] = problem.errno
+    if isinstance(problem, VapidRefused):
+        members.update(claim=problem.claim, expected=problem.expected, got=problem.got)
     if extra:
         members.update(extra)
     return _encoder.encode(members)

@@ -4,9 +4,10 @@ Owns: the order. One bundle has one answer, the word of the first check it fails
   1 size and number of parts      5 times (milliseconds), assertion before certificate
   2 JWS form, algorithm allowed   6 the certified e-mail address
   3 types of the claims           7 the certified key and its algorithm
-  4 audience                      8 the authority for the address (issuers.py), its keys
+  4 audience                      8 the authority for the address, its keys
                                   9 signatures, certificate before assertion
-Steps 1 to 7 (`_examine`) need no secret and no network; an authority found by discovery would come in after them.
+Steps 1 to 7 (`examine`) need no secret and no network; the authority, which may need one, comes in after them
+(`conclude`). `verify` is both, with a table of authorities.
 Promises: whatever is given, a Verified or a LoginRefused; nothing of the payload but e-mail and issuer leaves.
 Must not know: a clock, storage. The caller refuses a `replay_digest` it has seen, only after `verify` returned.
 """
@@ -16,14 +17,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pushctl.identity import jws
-from pushctl.identity.issuers import ALLOWED_ALGORITHMS, IssuerKeys, find_authority
+from pushctl.identity.issuers import DEFAULT_ALGORITHMS
 from pushctl.identity.jws import Jws
 from pushctl.identity.public_keys import PublicKey, parse_public_key
 from pushctl.identity.refusal import LoginCode, LoginRefused
+from pushctl.identity.support import Authority
 from pushctl.identity.syntax import Origin, email_domain
 from pushctl.ids import b64url
 
-__all__ = ["IssuerKeys", "LoginRefused", "Verified", "Verifier"]
+__all__ = ["Candidate", "LoginRefused", "Verified", "Verifier"]
 
 MAX_BUNDLE_BYTES = 16_384
 _LARGEST_TIME = 2**53 - 1
@@ -57,7 +59,7 @@ class _Validity:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
     """A bundle that is all right but for the question who signed it (steps 8 and 9)."""
 
     certificate: Jws
@@ -71,36 +73,40 @@ class _Candidate:
 
 
 class Verifier:
-    """Verifies bundles for `audiences` (our origins, an exact list) by a static table of issuers.
+    """Verifies bundles for `audiences` (our origins, an exact list). `authorities`: who signs, by e-mail domain.
 
-    `skew_ms`: how far clocks may differ, in both directions. `algorithms`: what headers and keys may name; RS256 is
-    the only one whose signatures can hold. ValueError for an audience that is no origin.
+    `skew_ms`: how far clocks may differ, in both directions. `algorithms`: what headers and keys may name.
+    ValueError for an audience that is no origin.
     """
 
     def __init__(
         self,
-        issuers: Mapping[str, IssuerKeys],
+        authorities: Mapping[str, Authority],
         audiences: Iterable[str],
         *,
         skew_ms: int = 60_000,
         max_assertion_ms: int = 600_000,
         max_certificate_ms: int = 86_400_000,
-        algorithms: Collection[str] = ALLOWED_ALGORITHMS,
+        max_bundle_bytes: int = MAX_BUNDLE_BYTES,
+        algorithms: Collection[str] = DEFAULT_ALGORITHMS,
     ) -> None:
-        self._issuers = issuers
+        self._authorities = authorities
         self._audiences = frozenset(Origin.parse(audience) for audience in audiences)
         self._skew_ms = skew_ms
+        self._max_bundle_bytes = max_bundle_bytes
         self._algorithms = algorithms
         self._max_lifetime_ms = {"assertion": max_assertion_ms, "certificate": max_certificate_ms}
 
     def verify(self, bundle: str, now_ms: int) -> Verified:
         """Who logs in. Raises LoginRefused with the word of the first check that fails."""
-        candidate = self._examine(bundle, now_ms)
-        authority, issuer_keys = find_authority(self._issuers, candidate.domain)
-        return self._conclude(candidate, authority, issuer_keys)
+        candidate = self.examine(bundle, now_ms)
+        authority = self._authorities.get(candidate.domain)
+        if authority is None:
+            raise LoginRefused("no_browserid_support", "no issuer is configured for this domain")
+        return self.conclude(candidate, authority)
 
-    def _examine(self, bundle: str, now_ms: int) -> _Candidate:
-        """Steps 1 to 7."""
+    def examine(self, bundle: str, now_ms: int) -> Candidate:
+        """Steps 1 to 7. Raises LoginRefused."""
         certificate, assertion = self._parse(bundle)
         issuer, key_members, certificate_validity = _certificate_claims(certificate)
         audience_text, assertion_validity = _assertion_claims(assertion)
@@ -108,7 +114,7 @@ class Verifier:
         self._check_times("assertion", assertion_validity, now_ms)
         self._check_times("certificate", certificate_validity, now_ms)
         email, domain = _principal(certificate)
-        return _Candidate(
+        return Candidate(
             certificate=certificate,
             assertion=assertion,
             issuer=issuer,
@@ -121,7 +127,7 @@ class Verifier:
 
     def _parse(self, bundle: str) -> tuple[Jws, Jws]:
         """Steps 1 and 2."""
-        if len(bundle.encode("utf-8", "surrogatepass")) > MAX_BUNDLE_BYTES:
+        if len(bundle.encode("utf-8", "surrogatepass")) > self._max_bundle_bytes:
             raise LoginRefused("assertion_too_large")
         parts = bundle.split("~")
         if len(parts) < 2 or not all(parts):
@@ -160,7 +166,7 @@ class Verifier:
     def _user_key(self, members: Mapping[str, object], alg: str) -> PublicKey:
         """Step 7. The key says which algorithm is due, the header only agrees."""
         try:
-            key = parse_public_key(members)
+            key = parse_public_key(members, self._algorithms)
         except ValueError as error:
             raise LoginRefused("invalid_key", f"certificate: public-key: {error}") from None
         if key.algorithm not in self._algorithms:
@@ -169,12 +175,12 @@ class Verifier:
             raise LoginRefused("algorithm_mismatch", "assertion: alg does not fit the certified key")
         return key
 
-    def _conclude(self, candidate: _Candidate, authority: str, issuer_keys: IssuerKeys) -> Verified:
-        """The end of step 8, and step 9, with the keys of whoever may speak for the address."""
+    def conclude(self, candidate: Candidate, authority: Authority) -> Verified:
+        """The end of step 8, and step 9, with the keys of whoever may speak for the address. Raises LoginRefused."""
         certificate, assertion = candidate.certificate, candidate.assertion
-        if candidate.issuer != authority:
+        if candidate.issuer != authority.name:
             raise LoginRefused("untrusted_issuer")
-        allowed = [key for key in issuer_keys.keys if key.algorithm in self._algorithms]
+        allowed = [key for key in authority.keys if key.algorithm in self._algorithms]
         if not allowed:
             raise LoginRefused("unsupported_algorithm", "the issuer has no key of an accepted algorithm")
         fitting = [key for key in allowed if key.algorithm == certificate.alg]

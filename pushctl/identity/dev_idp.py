@@ -9,12 +9,13 @@ Must not know: HTTP. The routes, and who may reach them, are the api role's.
 import re
 from collections.abc import Mapping
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
 
 from pushctl.errors import BodyInvalid
 from pushctl.identity.browserid_make import make_certificate, make_key, public_key_json
-from pushctl.identity.issuers import DEV_IDP_DOMAIN, IssuerKeys
+from pushctl.identity.issuers import DEFAULT_ALGORITHMS, DEV_IDP_DOMAIN
 from pushctl.identity.public_keys import parse_public_key
+from pushctl.identity.support import Authority
 
 SIGN_IN_PATH = "/dev/browserid/sign_in"
 PROVISION_PATH = "/dev/browserid/provision"
@@ -42,12 +43,12 @@ class DevIdp:
         return cls(make_key())
 
     @property
-    def issuer_keys(self) -> IssuerKeys:
+    def authority(self) -> Authority:
         """For the verifier's table, under `domain`."""
-        return IssuerKeys((parse_public_key(self._public_key),))
+        return Authority(self.domain, (parse_public_key(self._public_key, DEFAULT_ALGORITHMS),))
 
     def document(self) -> dict[str, object]:
-        """The support document (`/.well-known/browserid`). It must name two pages, which no browser opens any more."""
+        """The support document (`/.well-known/browserid`). It must name two pages, which no browser opens by itself."""
         return {"public-key": self._public_key, "authentication": SIGN_IN_PATH, "provisioning": PROVISION_PATH}
 
     def certificate(self, email: str, public_key: Mapping[str, object], duration_seconds: int, now_ms: int) -> str:
@@ -79,9 +80,9 @@ def _certified_key(members: Mapping[str, object]) -> dict[str, str]:
     if members["e"] != "65537":
         raise BodyInvalid('only "65537" is certified', field="$.public_key.e")
     try:
-        key = parse_public_key(members)
+        key = parse_public_key(members, DEFAULT_ALGORITHMS)
     except ValueError:
         key = None
-    if key is None or key.rsa is None or key.algorithm != "RS256":
+    if key is None or key.algorithm != "RS256" or not isinstance(key.numbers, RSAPublicNumbers):
         raise BodyInvalid("give the odd modulus of an RSA-2048 key in decimal", field="$.public_key.n")
-    return {"algorithm": "RS", "n": str(key.rsa.n), "e": str(key.rsa.e)}
+    return {"algorithm": "RS", "n": str(key.numbers.n), "e": str(key.numbers.e)}

@@ -1,102 +1,68 @@
-"""Who may speak for an e-mail domain: the static table of issuers and its files.
+"""Who may speak for an e-mail domain by configuration: the table of issuers and their files.
 
-Owns: what a support document says, delegation, and the reading of issuer files at start.
-Promises: one answer per domain, found without a network; a mistake in a file is named with file and key.
+Owns: the reading of issuer files at start.
+Promises: one answer per domain, found without a network; a mistake is named with its key and its file.
 Must not know: assertions, and the embedded development provider (dev_idp.py), except that its domain is nobody else's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pushctl.config.model import BrowseridIssuer
 from pushctl.errors import ConfigError
-from pushctl.identity.jws import parse_object
-from pushctl.identity.public_keys import PublicKey, parse_public_key
+from pushctl.identity.public_keys import PublicKey
 from pushctl.identity.refusal import LoginRefused
+from pushctl.identity.support import Authority, parse_document
 from pushctl.identity.syntax import is_domain
 
-ALLOWED_ALGORITHMS = frozenset({"RS256"})
-"""All that is verified for now: every party that talks to us can make RSA-2048 keys."""
+DEFAULT_ALGORITHMS = ("RS256",)
+"""Every party that talks to us can make RSA-2048 keys."""
 
 DEV_IDP_DOMAIN = "dev-idp.localhost"
 """Reserved (RFC 6761): whoever is certified under it is a development user. No file can configure it."""
 
-MAX_DELEGATIONS = 5
 MAX_DOCUMENT_BYTES = 65_536
 
-
-@dataclass(frozen=True, slots=True)
-class IssuerKeys:
-    """What a domain's support document says: the keys it signs with, or who does it in its place."""
-
-    keys: tuple[PublicKey, ...] = ()
-    authority: str | None = None
-    disabled: bool = False
+_PATH = "identity.browserid.issuers"
 
 
-def find_authority(issuers: Mapping[str, IssuerKeys], domain: str) -> tuple[str, IssuerKeys]:
-    """(its name, its keys) of whoever signs for addresses of `domain`, after at most MAX_DELEGATIONS hops.
-
-    Raises LoginRefused: `no_browserid_support`, `delegation_loop`, `delegation_too_deep`.
-    """
-    seen = [domain]
-    while True:
-        entry = issuers.get(seen[-1])
-        if entry is None or entry.disabled:
-            raise LoginRefused("no_browserid_support", "no issuer is configured for this domain")
-        if entry.authority is None:
-            return seen[-1], entry
-        if entry.authority in seen:
-            raise LoginRefused("delegation_loop")
-        if len(seen) > MAX_DELEGATIONS:
-            raise LoginRefused("delegation_too_deep")
-        seen.append(entry.authority)
-
-
-def parse_document(raw: bytes) -> IssuerKeys:
-    """From a support document, a set of keys (`{"keys": [...]}`) or a bare public key, as JSON.
-
-    Raises LoginRefused: `invalid_support_document`, or `unsupported_algorithm` if no key is of an allowed one.
-    """
-    try:
-        members = parse_object(raw)
-    except ValueError as error:
-        raise _invalid(f"not an unambiguous JSON object: {error}") from None
-    disabled = members.get("disabled", False)
-    if not isinstance(disabled, bool):
-        raise _invalid("disabled is not true or false")
-    if disabled:
-        return IssuerKeys(disabled=True)
-    if "authority" in members:
-        authority = members["authority"]
-        if not isinstance(authority, str) or not is_domain(authority):
-            raise _invalid("authority is not a bare lower-case domain name")
-        return IssuerKeys(authority=authority)
-    keys = _keys(members)
-    if not any(key.algorithm in ALLOWED_ALGORITHMS for key in keys):
-        raise LoginRefused("unsupported_algorithm", "no key of an algorithm that is accepted (RS256: RSA-2048)")
-    return IssuerKeys(keys)
-
-
-def load_issuers(files: Mapping[str, str]) -> dict[str, IssuerKeys]:
-    """The table `identity.browserid.issuers` (domain -> path of a JSON file). ConfigError names every mistake."""
-    issuers: dict[str, IssuerKeys] = {}
+def load_issuers(issuers: Sequence[BrowseridIssuer], algorithms: Collection[str]) -> dict[str, Authority]:
+    """The authority of each configured e-mail domain. ConfigError names every mistake."""
+    table: dict[str, Authority] = {}
     mistakes: list[str] = []
-    for domain, path in files.items():
+    for number, issuer in enumerate(issuers):
+        path = f"{_PATH}[{number}]"
+        found = [*_name_mistakes(path, issuer), *(_taken(path, domain) for domain in issuer.domains if domain in table)]
         try:
-            issuers[domain] = _load(domain, Path(path))
+            keys = _load(Path(issuer.keys_file), algorithms)
         except ValueError as error:
-            mistakes.append(f"identity.browserid.issuers: {domain!r}: {error}")
+            found.append(f"{path}.keys_file: {error}")
+        if not found:
+            table |= dict.fromkeys(issuer.domains, Authority(issuer.issuer, keys))
+        mistakes += found
     if mistakes:
         raise ConfigError(mistakes)
-    return issuers
+    return table
 
 
-def _load(domain: str, path: Path) -> IssuerKeys:
-    if not is_domain(domain):
-        raise ValueError("expected a bare lower-case domain name such as idp.example")
-    if domain == DEV_IDP_DOMAIN:
-        raise ValueError("the development provider's domain cannot be configured")
+def _name_mistakes(path: str, issuer: BrowseridIssuer) -> list[str]:
+    names = [("issuer", issuer.issuer), *(("domains", domain) for domain in issuer.domains)]
+    mistakes = [f"{path}.{key}: {name!r}: {wrong}" for key, name in names if (wrong := domain_mistake(name))]
+    return mistakes if issuer.domains else [*mistakes, f"{path}.domains: name at least one, such as {issuer.issuer!r}"]
+
+
+def domain_mistake(name: str) -> str | None:
+    """Why a domain cannot be configured; None: it can."""
+    if not is_domain(name):
+        return "expected a bare lower-case domain name such as idp.example"
+    return "the development provider's domain cannot be configured" if name == DEV_IDP_DOMAIN else None
+
+
+def _taken(path: str, domain: str) -> str:
+    return f"{path}.domains: {domain!r}: another issuer speaks for it"
+
+
+def _load(path: Path, algorithms: Collection[str]) -> tuple[PublicKey, ...]:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_DOCUMENT_BYTES + 1)
@@ -105,42 +71,11 @@ def _load(domain: str, path: Path) -> IssuerKeys:
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise ValueError(f"{path}: larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
-        entry = parse_document(raw)
+        document = parse_document(raw, algorithms, published=False)
     except LoginRefused as refused:
         raise ValueError(f"{path}: {refused.reason}") from None
-    if entry.authority == DEV_IDP_DOMAIN:
-        raise ValueError(f"{path}: authority: nobody can delegate to the development provider")
-    return entry
-
-
-def _keys(members: Mapping[str, object]) -> tuple[PublicKey, ...]:
-    """Every key of the document; entries of `keys` that are not for signing are skipped."""
-    named: list[tuple[str, object]] = []
-    if "public-key" in members:
-        named.append(("public-key", members["public-key"]))
-    listed = members.get("keys", [])
-    if not isinstance(listed, list):
-        raise _invalid("keys is not a list")
-    named += [(f"keys[{at}]", item) for at, item in enumerate(listed) if not _for_other_use(item)]
-    if not named and ("algorithm" in members or "kty" in members):
-        named.append(("the key", members))
-    if not named:
-        raise _invalid("no public-key, keys or authority in it")
-    return tuple(_key(name, value) for name, value in named)
-
-
-def _for_other_use(item: object) -> bool:
-    return isinstance(item, dict) and item.get("use", "sig") != "sig"
-
-
-def _key(name: str, value: object) -> PublicKey:
-    if not isinstance(value, dict):
-        raise _invalid(f"{name} is not an object")
-    try:
-        return parse_public_key(value)
-    except ValueError as error:
-        raise _invalid(f"{name}: {error}") from None
-
-
-def _invalid(reason: str) -> LoginRefused:
-    return LoginRefused("invalid_support_document", reason)
+    if document.authority is not None or document.disabled:
+        raise ValueError(f"{path}: holds no keys; who speaks for a domain is said by `issuer` and `domains`")
+    if not any(key.algorithm in algorithms for key in document.keys):
+        raise ValueError(f"{path}: no key of an algorithm that is accepted ({', '.join(algorithms)})")
+    return document.keys

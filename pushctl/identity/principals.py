@@ -12,6 +12,13 @@ BROWSERID = "browserid"
 BROWSERID_DEV = "browserid-dev"
 """The same by the embedded development provider: a kind of its own, so never the same user as a real account."""
 
+UAID = "uaid"
+"""Subject: the secret by which a browser that never logs in is known. Issuer: empty; it is given out here."""
+
+
+OIDC = "oidc"
+"""Issuer and subject: as the provider writes them, byte for byte. Its e-mail address is an attribute, never the key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

@@ -1,4 +1,4 @@
-"""What leaves the service without telling anything: push URL tokens, message ids, session tokens.
+"""What leaves the service without telling anything: push URL tokens, message and receipt ids, session tokens.
 
 Owns: the form of sealed texts. `base64url(key id (3 bytes) || SIV (16) || ciphertext)`, AES-256-SIV (RFC 5297) with the
 purpose as associated data, under a key per purpose (HKDF of the sealing key): no table is needed to read them, nobody
@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pushctl.errors import NotFound, PushUrlUnknown, StoreUnavailable
-from pushctl.identity.keys import KEY_ID_BYTES, Key, Keys
+from pushctl.identity.key import KEY_ID_BYTES, Key
+from pushctl.identity.keys import Keys
 from pushctl.ids import MessageRef, PushUrlId, SessionHash, UserId, b64url, unb64url
 
 _USER_BYTES = 16
@@ -78,13 +79,29 @@ class Sealer:
     """Seals with the key that the thing recorded, opens with any key of the file."""
 
     def __init__(self, keys: Keys) -> None:
-        self._key_id = keys.sealing_keys[0].id
+        """What is new is sealed with the first key that the file says seals, until `seal_with` says otherwise."""
+        self._key_id: str | None = next((key.id for key in keys.sealing_keys if key.state != "opens"), None)
+        self.use(keys)
+
+    def use(self, keys: Keys) -> None:
+        """The keys are these from now on."""
         self._push_urls = _Purpose(b"push-url", _USER_BYTES + _PUSH_URL_BYTES + _NUMBER_BYTES, keys.sealing_keys)
+        self._receipts = _Purpose(
+            b"receipt",
+            _USER_BYTES + _PUSH_URL_BYTES + _SEQ_BYTES + _TAG_BYTES + _MOMENT_BYTES,
+            keys.sealing_keys,
+        )
         self._messages = _Purpose(b"message", _USER_BYTES + _SEQ_BYTES + _TAG_BYTES + _MOMENT_BYTES, keys.sealing_keys)
+
+    def seal_with(self, key_id: str | None) -> None:
+        """The key for what is new; None: nothing may be sealed anew for now."""
+        self._key_id = key_id
 
     @property
     def key_id(self) -> str:
-        """Of the key that seals what is new; to be recorded with it."""
+        """Of the key that seals what is new; to be recorded with it. StoreUnavailable: it is not known which may."""
+        if self._key_id is None:
+            raise StoreUnavailable("it is not known yet which key every role has; try again later")
         return self._key_id
 
     def seal_push_url(self, address: PushAddress, key_id: str) -> str:
@@ -102,9 +119,7 @@ class Sealer:
 
     def seal_message_id(self, user: UserId, ref: MessageRef) -> str:
         """The id of a message (74 characters), by `ref.key_id`. `ref.seq` and `ref.expires_at_ms` are below 2**48."""
-        numbers = ((ref.seq, _SEQ_BYTES), (ref.tag, _TAG_BYTES), (ref.expires_at_ms, _MOMENT_BYTES))
-        content = _fixed(user, _USER_BYTES) + b"".join(number.to_bytes(size) for number, size in numbers)
-        return self._messages.seal(ref.key_id, content)
+        return self._messages.seal(ref.key_id, _fixed(user, _USER_BYTES) + _ref_bytes(ref))
 
     def open_message_id(self, text: str) -> tuple[UserId, MessageRef]:
         """Raises NotFound for what was never sealed, StoreUnavailable for a key that is not in the file."""
@@ -112,9 +127,35 @@ class Sealer:
         if opened is None:
             raise NotFound("no such message")
         key_id, content = opened
-        user, *numbers = _split(content, _USER_BYTES, _SEQ_BYTES, _TAG_BYTES, _MOMENT_BYTES)
-        seq, tag, expires_at_ms = (int.from_bytes(number) for number in numbers)
-        return UserId(b64url(user)), MessageRef(seq, tag, key_id, expires_at_ms)
+        return UserId(b64url(content[:_USER_BYTES])), _ref(key_id, content[_USER_BYTES:])
+
+    def seal_receipt(self, user: UserId, push_url: PushUrlId, ref: MessageRef) -> str:
+        """The id of a message's receipt (86 characters), by `ref.key_id`. Its text has no link to the message's id."""
+        content = _fixed(user, _USER_BYTES) + _fixed(push_url, _PUSH_URL_BYTES) + _ref_bytes(ref)
+        return self._receipts.seal(ref.key_id, content)
+
+    def open_receipt(self, text: str) -> tuple[UserId, PushUrlId, MessageRef]:
+        """Raises NotFound for what was never sealed, StoreUnavailable for a key that is not in the file."""
+        opened = self._receipts.open(text)
+        if opened is None:
+            raise NotFound("no such receipt")
+        key_id, content = opened
+        user, push_url = _split(content, _USER_BYTES, _PUSH_URL_BYTES)
+        return (
+            UserId(b64url(user)),
+            PushUrlId(b64url(push_url)),
+            _ref(key_id, content[_USER_BYTES + _PUSH_URL_BYTES :]),
+        )
+
+
+def _ref_bytes(ref: MessageRef) -> bytes:
+    numbers = ((ref.seq, _SEQ_BYTES), (ref.tag, _TAG_BYTES), (ref.expires_at_ms, _MOMENT_BYTES))
+    return b"".join(number.to_bytes(size) for number, size in numbers)
+
+
+def _ref(key_id: str, content: bytes) -> MessageRef:
+    seq, tag, expires_at_ms = (int.from_bytes(part) for part in _split(content, _SEQ_BYTES, _TAG_BYTES, _MOMENT_BYTES))
+    return MessageRef(seq, tag, key_id, expires_at_ms)
 
 
 def _fixed(text: str, size: int) -> bytes:

@@ -3,24 +3,36 @@
 Owns: which schemes are accepted, and which issuers and audiences this installation believes.
 Promises: every mistake of the configuration is found at construction; nothing but a Problem leaves `verify`.
 Must not know: sessions, storage. Refusing a second use of a `replay_digest` is the caller's, after `verify` returned.
-This is the one module of the package that may wait for a network, once issuers are discovered.
+Waits for a network only where issuers are discovered (discovery.py), or for the keys of OpenID providers
+(oidc_logins.py); each is imported only where it is configured.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from pushctl.clock import Clock
-from pushctl.config.model import Config
+from pushctl.config.model import Browserid, BrowseridDiscover, Config
+from pushctl.config.oidc_rules import active_providers
 from pushctl.errors import BodyInvalid, ConfigError, Unauthenticated
 from pushctl.identity.browserid import Verified, Verifier
-from pushctl.identity.issuers import DEV_IDP_DOMAIN, IssuerKeys, load_issuers
-from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, Principal
+from pushctl.identity.issuers import DEV_IDP_DOMAIN, domain_mistake, load_issuers
+from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, OIDC, Principal
+from pushctl.identity.refusal import LoginRefused
+from pushctl.identity.support import Authority
 from pushctl.identity.syntax import Origin
+from pushctl.log import get_logger
 
 if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
+    from pushctl.identity.discovery import Discovery
+    from pushctl.identity.oidc_logins import OidcLogins
+
+_FIELD = "Authorization"
+
+log = get_logger(part="identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +65,22 @@ class IdentityVerifier:
     ) -> None:
         settings = config.identity.browserid
         self._clock = clock
-        self._skew_ms = settings.skew_seconds * 1000
-        audience, issuers = _checked(config.api.public_url if public_url is None else public_url, settings.issuers)
+        self._skew_ms = settings.clock_skew_seconds * 1000
+        audiences, self._authorities = _checked(config, config.api.public_url if public_url is None else public_url)
+        self._discovery = _discovery(settings, self._authorities) if settings.enabled else None
+        self._oidc = _oidc(config)
         if dev_idp is not None:
-            issuers[DEV_IDP_DOMAIN] = dev_idp.issuer_keys
+            self._authorities[DEV_IDP_DOMAIN] = dev_idp.authority
+        self.audience = audiences[0]
+        """An origin that assertions may be for."""
         self._browserid = Verifier(
-            issuers,
-            (audience,),
+            self._authorities,
+            audiences,
             skew_ms=self._skew_ms,
-            max_assertion_ms=settings.max_assertion_seconds * 1000,
-            max_certificate_ms=settings.max_certificate_seconds * 1000,
+            max_assertion_ms=settings.max_assertion_lifetime_seconds * 1000,
+            max_certificate_ms=settings.max_certificate_lifetime_seconds * 1000,
+            max_bundle_bytes=settings.max_bundle_bytes,
+            algorithms=settings.algorithms,
         )
 
     async def verify(self, authorization: str | None, provider: str | None) -> Login:
@@ -70,13 +88,54 @@ class IdentityVerifier:
         await trio.lowlevel.checkpoint()
         scheme, _, credentials = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
-            raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field="Authorization")
+            if self._oidc is None:
+                raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field=_FIELD)
+            return await self._by_token(self._oidc, credentials.strip(" "), provider)
         if scheme.lower() != "browserid":
-            raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field="Authorization")
+            raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field=_FIELD)
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
-        return self._login(self._browserid.verify(credentials.strip(" "), now_ms), now_ms)
+        try:
+            verified = await self._verified(credentials.strip(" "), now_ms)
+        except LoginRefused as refused:
+            log.info("login_refused", code=refused.code, reason=refused.reason)
+            raise
+        return self._login(verified, now_ms)
+
+    async def _verified(self, bundle: str, now_ms: int) -> Verified:
+        """All that costs nothing is checked before anybody is asked."""
+        if self._discovery is None:
+            return self._browserid.verify(bundle, now_ms)
+        candidate = self._browserid.examine(bundle, now_ms)
+        authority = await self._discovery.find(candidate.domain)
+        try:
+            return self._browserid.conclude(candidate, authority)
+        except LoginRefused as refused:
+            if refused.code != "invalid_certificate_signature":
+                raise
+            newer = await self._discovery.find_newer(candidate.domain, authority)
+            if newer is None:
+                raise
+        return self._browserid.conclude(candidate, newer)
+
+    async def warm(self) -> None:
+        """Gets ready what a first login would wait for. Nothing of it needs to succeed."""
+        if self._oidc is not None:
+            await self._oidc.warm()
+
+    async def _by_token(self, logins: "OidcLogins", token: str, provider: str | None) -> Login:
+        now_ms = self._clock()
+        settings, verified = await logins.verify(token, provider, now_ms)
+        return Login(
+            Principal(OIDC, settings.issuer, verified.subject),
+            verified.expires_at_ms,
+            verified.replay_digest,
+            # As below: an access token, too, opens one session only.
+            max(1, verified.expires_at_ms + 2 * logins.leeway_ms - now_ms),
+            settings.name,
+            verified.generation,
+        )
 
     def _login(self, verified: Verified, now_ms: int) -> Login:
         kind = BROWSERID_DEV if verified.issuer == DEV_IDP_DOMAIN else BROWSERID
@@ -88,18 +147,57 @@ class IdentityVerifier:
         )
 
 
-def _checked(public_url: str, issuer_files: dict[str, str]) -> tuple[str, dict[str, IssuerKeys]]:
-    """(our origin, the table of issuers), or every mistake in both at once."""
+def _oidc(config: Config) -> "OidcLogins | None":
+    """None, and nothing imported, where there is no provider."""
+    if not active_providers(config):
+        return None
+    from pushctl.identity.oidc_logins import OidcLogins
+
+    return OidcLogins(config)
+
+
+def _checked(config: Config, public_url: str) -> tuple[tuple[str, ...], dict[str, Authority]]:
+    """(our origins, who signs for which domain), or every mistake in both at once."""
+    settings = config.identity.browserid
     mistakes: list[str] = []
-    try:
-        Origin.parse(public_url)
-    except ValueError:
-        mistakes.append(f"api.public_url: {public_url!r}: expected an origin such as https://push.example.net")
-    issuers: dict[str, IssuerKeys] = {}
-    try:
-        issuers = load_issuers(issuer_files)
-    except ConfigError as error:
-        mistakes += error.mistakes
+    audiences = settings.audiences or (public_url,)
+    for audience in audiences:
+        try:
+            Origin.parse(audience)
+        except ValueError:
+            path = "identity.browserid.audiences" if settings.audiences else "api.public_url"
+            mistakes.append(f"{path}: {audience!r}: expected an origin such as https://push.example.net")
+    authorities: dict[str, Authority] = {}
+    if settings.enabled:
+        mistakes += _discover_mistakes(settings.discover)
+        try:
+            authorities = load_issuers(settings.issuers, settings.algorithms)
+        except ConfigError as error:
+            mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
-    return public_url, issuers
+    return audiences, authorities
+
+
+def _discover_mistakes(discover: BrowseridDiscover) -> list[str]:
+    path = "identity.browserid.discover"
+    named = [(f"{path}.allow_domains", domain) for domain in discover.allow_domains]
+    if discover.fallback:
+        named.append((f"{path}.fallback", discover.fallback))
+    return [f"{key}: {domain!r}: {mistake}" for key, domain in named if (mistake := domain_mistake(domain))]
+
+
+def _discovery(settings: Browserid, known: Mapping[str, Authority]) -> "Discovery | None":
+    """Raises ConfigError."""
+    if settings.mode != "discover":
+        return None
+    from pushctl.identity.discovery import Discovery
+
+    ca_file = settings.discover.ca_file
+    if not settings.discover.allow_domains:
+        log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
+    try:
+        return Discovery(settings.discover, known, settings.algorithms)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError([f"identity.browserid.discover.ca_file: {ca_file}: no certificates: {reason}"]) from None

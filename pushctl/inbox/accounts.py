@@ -65,8 +65,9 @@ class Accounts:
         """
         if not await self._registry.sessions.first_use(login.replay_digest, login.keep_replay_ms):
             raise LoginRefused("replayed_assertion")
-        identity = keys.index_entry(login.principal)
-        user = await self._registry.sessions.user_of(identity, keys.user_id(login.principal))
+        entries = keys.index_entries(login.principal)
+        identity = entries[0]
+        user = await self._registry.sessions.user_of_any(entries, keys.user_id(login.principal))
         token = new_session_token()
         session = hash_session_token(token)
         device = DeviceId(device_id if device_id is not None else new_id())
@@ -174,6 +175,15 @@ class Accounts:
         self._tell(user, None, None)
         with suppress(StoreUnavailable):
             await self._registry.users.finish_deletion(user, deleted)
+
+    async def forget_browser(self, user: UserId, idle_ms: int) -> bool:
+        """A browser that was not seen for so long goes like a deleted account; nobody else, and none that is connected.
+        Whether it went."""
+        deleted = await self._registry.browsers.forget_idle(user, idle_ms)
+        if deleted is not None:
+            with suppress(StoreUnavailable):
+                await self._registry.users.finish_deletion(user, deleted)
+        return deleted is not None
 
     def _tell(self, user: UserId, device: DeviceId | None, session: SessionHash | None, in_ms: int = 0) -> None:
         self._registry.jobs.put(user, jobs.encode(jobs.SessionEnds(user, device, session, in_ms)))

@@ -7,7 +7,7 @@ log (docs/architecture.md, "The way of a message").
 Owns: that way; opening of push URLs and message ids. Must not know: who asks, or through what.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -54,6 +54,10 @@ class Published(msgspec.Struct, frozen=True):
     ttl_seconds: int
     user: UserId
     seq: int
+    receipt: str | None = None
+    """The receipt's id, if the sender asked for one."""
+    again: bool = False
+    """Its idempotency key had stored it before."""
 
 
 class MessageState(msgspec.Struct, frozen=True):
@@ -90,13 +94,20 @@ class Inbox:
         self._ask_presence = ask_presence
         self.render = Renderer(sealer, public_url)
 
+    @property
+    def sealing_key_id(self) -> str:
+        """Of the key that seals what is new."""
+        return self._sealer.key_id
+
     # --- third parties -----------------------------------------------------------------------------------------------
 
-    async def publish(self, token: str, push: Push) -> Published:
+    async def publish(self, token: str, push: Push, *, only_again: bool = False) -> Published:
         """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
 
-        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), IdempotencyMismatch,
-        StoreUnavailable: not promised, though it may still arrive.
+        `only_again`: only if its idempotency key has stored it before, else RateLimited without a `limit`.
+
+        Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), VapidMissing,
+        VapidForbidden, IdempotencyMismatch, RateLimited, StoreUnavailable: not promised, though it may still arrive.
         """
         address = self._sealer.open_push_url(token)
         content = Content(push.notification, push.data, push.encoding, push.headers)
@@ -111,6 +122,9 @@ class Inbox:
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            plain=push.notification is not None,
+            signed_by=push.signed_by,
+            only_again=only_again,
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message)
@@ -122,7 +136,8 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq)
+        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if push.receipt else None
+        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, receipt, stored.again)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -141,7 +156,7 @@ class Inbox:
             if self._may_be_held(announced.change):
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
-        return Published(self.render.message_id(user, announced.ref), 0, user, 0)
+        return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""
@@ -152,6 +167,10 @@ class Inbox:
         if found is None:
             raise NotFound("nothing is known of this message any more")
         return MessageState(message_id, found[0], rfc3339(found[1]))
+
+    def open_receipt(self, receipt: str) -> tuple[UserId, PushUrlId, MessageRef]:
+        """Whose receipt it is, of a message to which push URL, and which. Raises NotFound."""
+        return self._sealer.open_receipt(receipt)
 
     async def cancel(self, message_id: str) -> None:
         """Take back an unread message; the devices are told. Raises NotFound for one that is read or dead."""
@@ -173,11 +192,13 @@ class Inbox:
                 raise BodyInvalid("not a cursor of this service", field="$.upto") from None
             count, change = await self._registry.messages.read_upto(user, cursor)
         else:
-            count, change = await self._registry.messages.read(user, self._own(user, ids or []))
+            count, change = await self._registry.messages.read(user, self.own(user, ids or []))
         await self._tell(user, change)
         return count
 
-    def _own(self, user: UserId, ids: list[str]) -> list[MessageRef]:
+    def own(self, user: UserId, ids: Sequence[str]) -> list[MessageRef]:
+        """What these ids stand for. Those that do not open, are another user's or of messages that were never stored
+        (TTL 0) are passed over."""
         refs = []
         for message_id in ids:
             try:

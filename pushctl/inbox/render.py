@@ -9,7 +9,8 @@ import msgspec
 from pushctl.clock import rfc3339
 from pushctl.identity.sealing import PushAddress, Sealer
 from pushctl.ids import Cursor, MessageRef, UserId, b64url
-from pushctl.protocol import frames
+from pushctl.protocol import frames, mozilla
+from pushctl.registry.browsers import channel_of
 from pushctl.registry.messages import Delta, Snapshot
 from pushctl.registry.records import (
     DroppedEntry,
@@ -32,6 +33,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
 
 
 _content_decoder = msgspec.msgpack.Decoder(Content)
+_event_decoder = msgspec.json.Decoder(frames.MessageEvent)
 
 
 class Renderer:
@@ -57,6 +59,17 @@ class Renderer:
             data=None if content.data is None else b64url(content.data),
             encoding=content.encoding,
             headers=content.headers,
+        )
+
+    def notification(self, user: UserId, record: MessageRecord) -> mozilla.Notification:
+        """A message as a browser gets it; the channel is what stands in its site."""
+        content = _content_decoder.decode(record.body)
+        return _notification(
+            record.site,
+            self.message_id(user, record.ref),
+            None if content.data is None else b64url(content.data),
+            content.encoding,
+            content.headers,
         )
 
     def push_url(self, user: UserId, record: PushUrlRecord) -> frames.PushUrl:
@@ -94,3 +107,19 @@ class Renderer:
             page.done,
             frames.URGENCIES[min_rank] if min_rank else msgspec.UNSET,
         )
+
+
+def notification_of_event(frame: bytes) -> mozilla.Notification:
+    """From the frame that other devices would get."""
+    message = _event_decoder.decode(frame).message
+    return _notification(message.site, message.id, message.data, message.encoding, message.headers)
+
+
+def _notification(
+    site: str, message_id: str, data: str | None, encoding: str | None, headers: frames.EncryptionHeaders | None
+) -> mozilla.Notification:
+    channel = channel_of(site) or site
+    if data is None or encoding is None:
+        return mozilla.Notification(channel, message_id)
+    more = headers or frames.EncryptionHeaders()
+    return mozilla.Notification(channel, message_id, data, mozilla.Headers(encoding, more.encryption, more.crypto_key))

@@ -13,12 +13,15 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.registry.broadcasts import Broadcasts
+from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
 from pushctl.registry.index import Index
 from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
+from pushctl.registry.key_holders import KeyHolders
 from pushctl.registry.keys import Keys
 from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
@@ -26,6 +29,8 @@ from pushctl.registry.messages import Messages
 from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
 from pushctl.registry.push_urls import PushUrls
+from pushctl.registry.rates import Rates
+from pushctl.registry.receipts import Receipts
 from pushctl.registry.servers import Servers
 from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
@@ -41,17 +46,22 @@ class Registry:
         self.link = link
         self.users = Users(store)
         self.push_urls = PushUrls(store)
+        self.browsers = Browsers(store)
         self.messages = Messages(store)
         self.presence = Presence(store)
         self.servers = Servers(store)
         self.offices = Offices(store)
         self.wishes = Wishes(store)
+        self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
+        self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.broadcasts = Broadcasts(store, self.channels)
+        self.receipts = Receipts(store)
         self._keys = keys
 
     @property

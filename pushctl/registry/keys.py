@@ -23,8 +23,10 @@ touches one slot of a Cluster.
   P:{u:*}:topics             hash    append           volatile                     as messages: push URL and topic
   P:{u:*}:stubs              hash    its end          volatile                     MAX_STUBS: states of dead messages
   P:{u:*}:stub_expiry        zset    its end          volatile                     as stubs
+  P:{u:*}:waiters            zset    receipt          a minute after the last look api processes in which somebody waits
   P:{u:*}:presence           hash    hello            30 min, renewed              connections of the user's devices
   P:{u:*}:idem:*             string  append           5 min                        one per push URL and Idempotency-Key
+  P:{u:*}:rates              hash    append           while one is not full        as push_urls, and one
   P:identity:*               string  login            until the account goes       one per principal
   P:session:*                string  login            the session                  one per device (two while it renews)
   P:replay:*                 string  login            the assertion                one per assertion in the last minutes
@@ -33,7 +35,10 @@ touches one slot of a Cluster.
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:wishes         hash    pushctl drain    until the server goes        as seen
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
+  P:{servers}:broadcasts     hash    operators        for good                     MAX_BROADCASTS, the count of changes
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
+  P:{servers}:key_holders    hash    who seals        for good                     roles that reported in the last 15 s
+  P:{servers}:key_uses       hash    who seals        for good                     keys ever used, by name
   P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
   P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires
@@ -44,6 +49,7 @@ touches one slot of a Cluster.
   P:census                   string  gc               for good                     one row
   P:{marker:*}               string  first start      for good                     64: whose registry this is
   P:lease:*                  string  gc               a turn                       gc tasks
+  P:{rates:*}:*              zset    api              while one is not full        MAX_BUCKETS: those that are not
 
 "volatile": a day beyond the longest lifetime, renewed by every append.
 
@@ -68,6 +74,9 @@ SHARDS = 16
 """Of the gc index and of the index of users."""
 
 MAX_STUBS = 1000
+
+MAX_BUCKETS = 4096
+"""Of one kind in one shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,10 @@ class Keys:
         """`noun`: due, idle, lease or users."""
         return f"{self.prefix}:{{{_tag_in_range('shard', shard, SHARDS)}}}:{noun}"
 
+    def rates(self, shard: int, kind: str) -> str:
+        """Token buckets that processes share."""
+        return f"{self.prefix}:{{{_tag_in_range('rates', shard, SHARDS)}}}:{kind}"
+
     @property
     def census(self) -> str:
         return f"{self.prefix}:census"
@@ -125,6 +138,10 @@ class Keys:
         key, but in the slot of the partition's job stream: a Cluster of Redis 7 keeps it on that one master."""
         listener = "everyone" if server is None else f"server:{server}"
         return f"{self.route(partition, partitions)}:{listener}"
+
+    def receipts(self, api: str) -> str:
+        """The pub/sub channel on which an api process hears whose messages to look at again."""
+        return f"{self.prefix}:receipts:{api}"
 
 
 def slot_of(key: str | bytes) -> int:

@@ -1,7 +1,8 @@
 """Messages and the event log of a user: append, read, cancel, sync.
 
-Owns: the questions asked of scripts append, announce, read, cancel, message_state, unread, sync and acknowledge; one
-round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who is connected.
+Owns: the questions asked of scripts append, announce, read, cancel, message_state, await_receipt, unread, sync and
+acknowledge; one round trip each. Promises: docs/architecture.md, "What is promised". Must not know: frames, HTTP, who
+is connected.
 """
 
 import hashlib
@@ -9,8 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
+from pushctl.errors import (
+    EncodingInvalid,
+    IdempotencyMismatch,
+    PushUrlGone,
+    StoreUnavailable,
+    VapidForbidden,
+    VapidMissing,
+    VapidRefused,
+)
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
+from pushctl.registry.rates import MessageRates
 from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
@@ -20,6 +30,7 @@ ANNOUNCE = Script.load("announce")
 READ = Script.load("read")
 CANCEL = Script.load("cancel")
 STATE = Script.load("message_state")
+AWAIT_RECEIPT = Script.load("await_receipt")
 UNREAD = Script.load("unread")
 SYNC = Script.load("sync")
 ACKNOWLEDGE = Script.load("acknowledge")
@@ -43,8 +54,12 @@ class NewMessage:
     idempotency_key: str | None
     fingerprint: bytes
     """Of what must be the same when an idempotency key comes again."""
+    plain: bool = False
+    """Something is said, and everybody on the way can read it."""
     signed_by: str | None = None
     """The VAPID key whose signature was checked, as the push URL spells it."""
+    only_again: bool = False
+    """A limit refuses it, unless its idempotency key has stored it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,15 @@ class Announced:
 
 
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
+
+    state: State
+    at_ms: int
+    left_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +128,38 @@ class SnapshotLost(StoreUnavailable):
     close_code = 4003
 
 
-def _proved(reply: Sequence[bytes]) -> None:
+def _proved(reply: Sequence[bytes], signed_by: str | None = None) -> None:
     """For scripts a third party's push URL leads to: what is gone, and what merely cannot be seen."""
     if reply[0] == b"gone":
         raise PushUrlGone("the user revoked this push URL or deleted the account; forget it")
     if reply[0] == b"unknown":
         raise StoreUnavailable("the store cannot tell whether this push URL is live")
     if reply[0] == b"unsigned":
-        raise VapidMissing("this push URL takes only messages signed by its VAPID key", field="Authorization")
+        raise _unsigned(reply[1].decode(), signed_by)
+    if reply[0] == b"plain":
+        raise EncodingInvalid(
+            "this push URL is a browser's, which reads encrypted messages (aes128gcm, aesgcm) and empty ones only",
+            field="Content-Encoding",
+        )
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch(
             "this Idempotency-Key came with another body before; use a new one", field="Idempotency-Key"
         )
 
 
+def _unsigned(expected: str, signed_by: str | None) -> VapidRefused:
+    """The key is no secret: the site's own page hands it to every browser."""
+    if signed_by is None:
+        detail = f"this push URL takes only messages signed by its VAPID key {expected}"
+        return VapidMissing(detail, claim="k", expected=expected)
+    detail = f"this push URL takes only messages signed by another VAPID key: `k` is {signed_by}, expected {expected}"
+    return VapidForbidden(detail, claim="k", expected=expected, got=signed_by)
+
+
 class Messages:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._rates = MessageRates(store.config.limits)
 
     def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
         """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
@@ -132,7 +171,8 @@ class Messages:
         )
 
     async def append(self, user: UserId, message: NewMessage) -> Stored:
-        """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, StoreUnavailable."""
+        """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, RateLimited (`limit` is
+        push_url or user; empty for `only_again`), StoreUnavailable."""
         limits = self._store.config.limits
         special, fingerprint = self._idempotency(user, message)
         reply = await self._store.run_uncertain(
@@ -147,14 +187,18 @@ class Messages:
             key_id=message.key_id,
             body=message.body,
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             max_unread=limits.unread_per_user,
             max_unread_url=limits.unread_per_push_url,
             max_bytes=limits.unread_bytes_per_user,
             max_bytes_url=limits.unread_bytes_per_push_url,
+            only_again="1" if message.only_again else "",
+            **self._rates.arguments,
         )
-        _proved(reply)
+        self._rates.check(reply)
+        _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Stored(
                 MessageRef.parse(reply[1].decode()), Change.parse(reply[3]), again=True, unread=bool(reply[2])
@@ -174,11 +218,15 @@ class Messages:
             number=message.number,
             topic=message.topic or "",
             signed_by=message.signed_by or "",
+            plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
+            only_again="1" if message.only_again else "",
+            **self._rates.arguments,
         )
-        _proved(reply)
+        self._rates.check(reply)
+        _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Announced(MessageRef.parse(reply[1].decode()), "", 0, None, deliver=False)
         now_ms = int(reply[2])
@@ -214,6 +262,23 @@ class Messages:
             return None
         _proved(reply)
         return reply[0].decode(), int(reply[1])
+
+    async def awaited_state(self, user: UserId, ref: MessageRef, channel: str, lasts_ms: int) -> Awaited | None:
+        """As `state`; while that is `stored`, whoever listens to this channel (receipts.py) is told for `lasts_ms` when
+        something became of any of the user's messages."""
+        reply = await self._store.run_uncertain(
+            AWAIT_RECEIPT,
+            user,
+            seq=ref.seq,
+            message_tag=ref.tag,
+            expires=ref.expires_at_ms,
+            channel=channel,
+            lasts_ms=lasts_ms,
+        )
+        if reply[0] in (b"none", b"gone"):
+            return None
+        _proved(reply)
+        return Awaited(reply[0].decode(), int(reply[1]), int(reply[2]))
 
     async def unread(self, user: UserId, after_seq: int, limit: int) -> list[MessageRecord]:
         """Unread messages after a sequence number, oldest first."""

@@ -80,6 +80,8 @@ class Counts:
     unread: int
     connections: int
     next_expiry_ms: int | None
+    browser_unseen_ms: int | None
+    """For how long the user's device was not seen; None: it is no browser."""
 
 
 _device_decoder = msgspec.msgpack.Decoder(Device)
@@ -208,8 +210,15 @@ class Users:
         reply = await self._store.run_uncertain(COUNT, user)
         if reply[0] != b"done":
             return None
-        devices, push_urls, unread, connections, next_ms = reply[1:]
-        return Counts(devices, push_urls, unread, connections, int(float(next_ms)) if next_ms else None)
+        devices, push_urls, unread, connections, next_ms, unseen_ms = reply[1:]
+        return Counts(
+            devices,
+            push_urls,
+            unread,
+            connections,
+            int(float(next_ms)) if next_ms else None,
+            int(unseen_ms) if unseen_ms else None,
+        )
 
     async def sweep(self, user: UserId, limit: int) -> tuple[int, int | None]:
         """Throw away at most `limit` expired messages. (how many went, when the next expires in ms)"""

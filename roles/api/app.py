@@ -19,12 +19,13 @@ from roles.api import checks
 from roles.api.document import PUSH_PATHS
 from roles.api.publish import Publisher
 from roles.api.push_routes import PushRoutes
+from roles.api.receipts import Receipts
 from roles.api.routes import CLIENT_API
 from roles.api.services import ApiRequest, Services
 from roles.api.tooling import TOOLING
 
 DESCRIPTION: Final = (
-    "The client API (/v1), behind a session token, and the third-party API (/push, /message): "
+    "The client API (/v1), behind a session token, and the third-party API (/push, /message, /receipt): "
     "RFC 8030, and plain HTTP. Errors are problem+json with a stable `code`."
 )
 
@@ -75,7 +76,9 @@ class ApiApp:
         await app(scope, receive, send)
 
 
-def build_app(services: Services, publisher: Publisher, *, origins: frozenset[str], max_body_bytes: int) -> ASGIApp:
+def build_app(
+    services: Services, publisher: Publisher, receipts: Receipts, *, origins: frozenset[str], max_body_bytes: int
+) -> ASGIApp:
     """`origins`: of pages that may use the client API; `max_body_bytes`: of a request to it."""
     rest = rest_app(
         client_api_handlers(services),
@@ -99,5 +102,5 @@ def build_app(services: Services, publisher: Publisher, *, origins: frozenset[st
         from roles.api.dev_idp_routes import ON_EVERY_ANSWER
 
         headers.append(ON_EVERY_ANSWER)
-    app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox))
+    app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox, receipts))
     return Observed(CorsLayer(app, policy_of), services.metrics, headers)

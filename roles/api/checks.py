@@ -13,10 +13,9 @@ import re
 from typing import Final
 
 import idna
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushctl.errors import BodyInvalid
-from pushctl.ids import unb64url
+from pushctl.webpush import public_key
 
 MAX_SITE_CHARACTERS: Final = 512
 MAX_ICON_URL_CHARACTERS: Final = 2048
@@ -122,10 +121,7 @@ def vapid_key(text: str | None, field: str = "$.vapid_key") -> str | None:
     if text is None:
         return None
     try:
-        point = unb64url(text)
-        if len(point) != 65:
-            raise ValueError("length")
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        public_key.parse(text)
     except ValueError:
         raise BodyInvalid(
             "a VAPID key is an uncompressed P-256 public key (65 bytes) in base64url without padding", field=field

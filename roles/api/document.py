@@ -1,4 +1,4 @@
-"""OpenAPI of the routes that are no framework's: the push URL and the message.
+"""OpenAPI of the routes that are no framework's: the push URL, the message and the receipt.
 
 Owns: their path items, by hand; a test holds them to push_routes.py. Must not know: how they are answered.
 """
@@ -60,6 +60,11 @@ _POST: Final = {
         _header("Topic", "replaces the unread message of this topic", {"type": "string", "pattern": "^[\\w-]{1,32}$"}),
         _header("Urgency", "RFC 8030, section 5.3", {"enum": ["very-low", "low", "normal", "high"]}),
         _header("Idempotency-Key", "within 5 minutes a repeat stores once", {"type": "string", "maxLength": 255}),
+        _header("Content-Encoding", "of an encrypted body; then TTL is required", {"enum": ["aes128gcm", "aesgcm"]}),
+        _header("Encryption", "with aesgcm: salt=", {"type": "string"}),
+        _header("Crypto-Key", "with aesgcm: dh=; with the schemes WebPush and Bearer: p256ecdsa=", {"type": "string"}),
+        _header("Authorization", "who sends (RFC 8292): vapid t=, k=", {"type": "string"}),
+        _header("Prefer", "respond-async: 202 and a receipt", {"type": "string"}),
     ],
     "requestBody": {
         "required": False,
@@ -67,6 +72,7 @@ _POST: Final = {
             "application/json": {"schema": _NOTIFICATION},
             "text/plain": {"schema": {"type": "string"}},
             "application/x-www-form-urlencoded": {"schema": {"type": "string"}},
+            "application/octet-stream": {"schema": {"type": "string", "description": "with Content-Encoding"}},
         },
     },
     "responses": {
@@ -77,33 +83,51 @@ _POST: Final = {
                 "TTL": {"description": "the lifetime that was used, in seconds", "schema": {"type": "integer"}},
             },
         },
-        **_problems(400, 401, 404, 410, 413, 415, 422),
+        "202": {
+            "description": "stored, and Link names the receipt",
+            "headers": {
+                "Link": {
+                    "description": '</receipt/{id}>; rel="urn:ietf:params:push:receipt"',
+                    "schema": {"type": "string"},
+                },
+            },
+        },
+        **_problems(400, 401, 403, 404, 410, 413, 415, 422, 429),
     },
+}
+
+_STATE: Final = {
+    "200": {
+        "description": "its state",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "state": {"enum": list(_STATES)},
+                        "at": {"type": "string", "format": "date-time"},
+                    },
+                    "required": ["id", "state", "at"],
+                }
+            }
+        },
+    }
 }
 
 _GET: Final = {
     "summary": "What became of a message",
     "operationId": "MessageState",
     "tags": ["third parties"],
-    "responses": {
-        "200": {
-            "description": "its state",
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            "id": {"type": "string"},
-                            "state": {"enum": list(_STATES)},
-                            "at": {"type": "string", "format": "date-time"},
-                        },
-                        "required": ["id", "state", "at"],
-                    }
-                }
-            },
-        },
-        **_problems(404),
-    },
+    "responses": {**_STATE, **_problems(404)},
+}
+
+_RECEIPT: Final = {
+    "summary": "What became of a message, once something has",
+    "operationId": "Receipt",
+    "tags": ["third parties"],
+    "parameters": [_header("Prefer", "wait=30: how many seconds to wait for it", {"type": "string"})],
+    "responses": {**_STATE, **_problems(404, 429)},
 }
 
 _DELETE: Final = {
@@ -116,4 +140,5 @@ _DELETE: Final = {
 PUSH_PATHS: Final[dict[str, Any]] = {
     "/push/{token}": {"parameters": [_part("token", "the last part of a push URL")], "post": _POST},
     "/message/{id}": {"parameters": [_part("id", "the last part of Location")], "get": _GET, "delete": _DELETE},
+    "/receipt/{id}": {"parameters": [_part("id", "the last part of Link")], "get": _RECEIPT},
 }

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import trio
 
 from pushctl import log
-from pushctl.config.model import Messages
+from pushctl.errors import RateLimited
 from pushctl.inbox import Inbox, Published
 from pushctl.metrics import Metrics
 from pushctl.stages import Stage
 from pushctl.webpush import request
-from pushctl.webpush.request import Headers
+from pushctl.webpush.request import Headers, Push, Rules
+from roles.api.limits import Limits
 
 _log = log.get_logger(role="api")
 
@@ -24,20 +25,19 @@ _log = log.get_logger(role="api")
 @dataclass(frozen=True, slots=True)
 class Publisher:
     inbox: Inbox
-    limits: Messages
+    rules: Rules
     metrics: Metrics
+    limits: Limits
 
-    async def publish(self, token: str, headers: Headers, body: bytes) -> Published:
-        """`token`: the last part of the push URL. `accept_seconds` runs from here: the request's last byte is in."""
+    async def publish(self, token: str, headers: Headers, body: bytes, host: str) -> Published:
+        """`token`: the last part of the push URL; `host`: the sender's address.
+
+        `accept_seconds` runs from here: the request's last byte is in.
+        """
         began = trio.current_time()
-        push = request.parse(
-            headers,
-            body,
-            max_lifetime_seconds=self.limits.max_lifetime_seconds,
-            max_body_bytes=self.limits.max_body_bytes,
-        )
+        push = request.parse(headers, body, self.rules)
         self.metrics.stage(Stage.RECEIVED)
-        published = await self.inbox.publish(token, push)
+        published = await self._accept(token, push, host)
         if published.seq:
             self.metrics.stage(Stage.STORED)
         seconds = trio.current_time() - began
@@ -51,4 +51,21 @@ class Publisher:
             urgency=push.urgency,
             ms=round(seconds * 1000, 1),
         )
+        return published
+
+    async def _accept(self, token: str, push: Push, host: str) -> Published:
+        """Within the limits. A repeat costs nothing and is never refused; what one limit refuses costs nothing in the
+        others. Any other answer has used up its turn."""
+        taken = await self.limits.message(host, push.signed_by)
+        if push.idempotency_key is None:
+            self.limits.refuse(taken)
+        try:
+            published = await self.inbox.publish(token, push, only_again=taken.refusal is not None)
+        except RateLimited as refusal:
+            taken.give_back()
+            self.limits.refuse(taken)
+            self.limits.refused(refusal)
+            raise
+        if published.again:
+            taken.give_back()
         return published

@@ -1,4 +1,6 @@
-"""The third-party API over HTTP: POST /push/{token}, GET and DELETE /message/{id} (docs/protocol.md, section 2).
+"""The third-party API over HTTP: POST /push/{token}, GET and DELETE /message/{id}, GET /receipt/{id}.
+
+See docs/protocol.md, section 2.
 
 A bare ASGI app: this is the path that the whole program exists for, and a framework would cost more than all of it.
 
@@ -7,42 +9,52 @@ Promises: 201 only after the message is stored. Whatever a peer sends is answere
 Must not know: what a token or a message id says.
 """
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from pushctl.errors import BodyTooLarge, MethodNotAllowed, NotFound, Problem
-from pushctl.http.asgi import Receive, Scope, Send, read_body, respond
+from pushctl.http.asgi import Receive, Scope, Send, host_of, read_body, respond, while_connected
 from pushctl.http.observe import name_route
 from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
+from pushctl.webpush.request import preferences
 from roles.api.publish import Publisher
+from roles.api.receipts import Receipts
 
 PUSH: Final = "/push/"
 MESSAGE: Final = "/message/"
+RECEIPT: Final = "/receipt/"
 
 ALLOW_PUSH: Final = ("OPTIONS", "POST")
+ALLOW_RECEIPT: Final = ("GET", "HEAD", "OPTIONS")
 ALLOW_MESSAGE: Final = ("DELETE", "GET", "HEAD", "OPTIONS")
+
+RECEIPT_RELATION: Final = "urn:ietf:params:push:receipt"
 
 _JSON: Final = [(b"content-type", b"application/json")]
 
 
 class PushRoutes:
-    """ASGI app for every path under /push/ and /message/."""
+    """ASGI app for every path under /push/, /message/ and /receipt/."""
 
-    def __init__(self, publisher: Publisher, inbox: Inbox) -> None:
+    def __init__(self, publisher: Publisher, inbox: Inbox, receipts: Receipts) -> None:
         self._publisher = publisher
         self._inbox = inbox
+        self._receipts = receipts
         self._encoder = msgspec.json.Encoder()
 
     @staticmethod
     def owns(path: str) -> bool:
-        return path.startswith((PUSH, MESSAGE))
+        return path.startswith((PUSH, MESSAGE, RECEIPT))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["path"].startswith(PUSH):
                 await self._push(scope, receive, send)
+            elif scope["path"].startswith(RECEIPT):
+                await self._receipt(scope, receive, send)
             else:
                 await self._message(scope, send)
         except Problem as problem:
@@ -59,12 +71,27 @@ class PushRoutes:
                 raise MethodNotAllowed("a push URL takes POST", allow=ALLOW_PUSH)
 
     async def _publish(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._publisher.limits.max_body_bytes
+        limit = self._publisher.rules.max_body_bytes
         _refuse_announced(scope, limit)
         body = await read_body(receive, limit)
-        published = await self._publisher.publish(token, scope["headers"], body)
+        published = await self._publisher.publish(token, scope["headers"], body, host_of(scope))
         location = f"{MESSAGE}{published.message_id}".encode()
-        await respond(send, 201, [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)])
+        headers = [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)]
+        if published.receipt is not None:
+            headers.append((b"link", f'<{RECEIPT}{published.receipt}>; rel="{RECEIPT_RELATION}"'.encode()))
+        await respond(send, 201 if published.receipt is None else 202, headers)
+
+    async def _receipt(self, scope: Scope, receive: Receive, send: Send) -> None:
+        receipt = _last_part(scope, RECEIPT, "/receipt/{id}")
+        match scope["method"]:
+            case "GET" | "HEAD":
+                seconds = _wait_seconds(scope)
+                state = await while_connected(receive, partial(self._receipts.state, receipt, seconds))
+                await respond(send, 200, _JSON, self._encoder.encode(state))
+            case "OPTIONS":
+                await _options(send, ALLOW_RECEIPT)
+            case _:
+                raise MethodNotAllowed("a receipt takes GET", allow=ALLOW_RECEIPT)
 
     async def _message(self, scope: Scope, send: Send) -> None:
         message_id = _last_part(scope, MESSAGE, "/message/{id}")
@@ -89,6 +116,13 @@ def _last_part(scope: Scope, prefix: str, route: str) -> str:
         raise NotFound("no such route")
     name_route(scope, route)
     return part
+
+
+def _wait_seconds(scope: Scope) -> int:
+    """What `Prefer: wait=` says (RFC 7240, section 4.3); a preference that is not understood is none."""
+    prefer = b",".join(value for name, value in scope["headers"] if name == b"prefer")
+    wait = preferences(prefer.decode("latin-1")).get("wait", "")
+    return int(wait) if wait.isascii() and wait.isdigit() and len(wait) <= 9 else 0
 
 
 def _refuse_announced(scope: Scope, limit: int) -> None:

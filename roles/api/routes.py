@@ -34,7 +34,7 @@ from roles.api.bodies import (
     ReadOut,
     SnapshotOut,
 )
-from roles.api.services import ApiRequest, needs_session
+from roles.api.services import ApiRequest, counts_log_ins, needs_session
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
@@ -44,7 +44,7 @@ _LIMIT = re.compile(r"[0-9]{1,3}")
 
 def _with_session(*problems: int, also: Mapping[int, ResponseSpec] | None = None) -> dict[str, Any]:
     """What every route behind a session declares. The guard runs before the body is looked at."""
-    responses = {**may_answer(401, *problems), **(also or {})}
+    responses = {**may_answer(401, 429, *problems), **(also or {})}
     return {"guards": [needs_session], "security": [SESSION], "responses": responses}
 
 
@@ -65,17 +65,18 @@ def _id(text: str, what: str, field: str | None = None) -> str:
     "/v1/login",
     summary="Log in and register a device",
     tags=["session"],
-    security=[{"browserid": []}],
-    responses=may_answer(400, 401, 404, 409, 413, 415),
+    guards=[counts_log_ins],
+    security=[{"browserid": []}, {"oidc": []}],
+    responses=may_answer(400, 401, 404, 409, 413, 415, 429),
 )
 async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
-    """One assertion opens one session. The same principal always gives the same `user`. With a `device.id` of this
-    user that device logs in again."""
+    """One assertion or token opens one session. The same principal always gives the same `user`. With a `device.id` of
+    this user that device logs in again."""
     name = checks.device_name(data.device.name)
-    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
-    signed_in = await services.accounts.sign_in(verified, services.keys, device_name=name, device_id=known)
+    known = None if data.device.id is None else DeviceId(_id(data.device.id, "device", "$.device.id"))
+    signed_in = await services.accounts.sign_in(verified, services.ring.keys, device_name=name, device_id=known)
     return LoginOut(
         token=signed_in.token,
         user=signed_in.user,

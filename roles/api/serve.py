@@ -6,7 +6,6 @@ answered, their jobs on their way). Must not know: any route.
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,17 +16,22 @@ from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError
+from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.identity.keys import Keys
-from pushctl.identity.sealing import Sealer
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
+from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
+from pushctl.webpush.request import Rules
+from pushctl.webpush.vapid import Verifier
+from roles.api import checks
 from roles.api.app import build_app, own_origins
+from roles.api.limits import Limits
 from roles.api.publish import Publisher
+from roles.api.receipts import Receipts
 from roles.api.services import Services
 
 if TYPE_CHECKING:  # a production process never imports the development provider
@@ -50,12 +54,15 @@ class ApiRole:
             raise ConfigError(mistakes)
         self._config = config
         self._clock = clock
-        self._keys = Keys.load(Path(config.identity.keys_file))
+        self._ring = KeyRing(config.identity, "api", "api")
         if config.api.public_url:
             self._check_public(config.api.public_url)
+        self._exempt = Networks(config.limits.exempt_networks, "limits.exempt_networks")
         self._tls = Tls.configured(config, "api")
         self._registry: Registry | None = None
+        self._limits: Limits | None = None
         self._server: HttpServer | None = None
+        self._receipts: Receipts | None = None
         self._drained = trio.Event()
         self.metrics = Metrics("api")
 
@@ -74,63 +81,98 @@ class ApiRole:
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
-        async with open_registry(config, name="api", installation=self._keys.installation) as registry:
+        async with (
+            open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
+            self._ring.shown(registry),
+        ):
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
-            self._server = self._http_server(registry, public_url, dev_idp)
+            verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
+            inbox = Inbox(
+                registry,
+                self._ring.sealer,
+                public_url,
+                count=self.metrics.stage,
+                ask_presence=config.routing.strategy != "broadcast",
+            )
+            self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
+            limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
+            self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
+                nursery.start_soon(receipts.run)
+                nursery.start_soon(verifier.warm)
                 if dev_idp is not None:
-                    nursery.start_soon(_warn_every_hour)
+                    nursery.start_soon(_warn_every_hour, config)
                 task_status.started(Ready("api", "api", address, public_url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
 
-    def _http_server(self, registry: Registry, public_url: str, dev_idp: "DevIdp | None") -> HttpServer:
+    def _refused(self, reason: str) -> None:
+        self.metrics.refusals.labels(reason).inc()
+
+    def _http_server(
+        self,
+        registry: Registry,
+        inbox: Inbox,
+        receipts: Receipts,
+        public_url: str,
+        verifier: IdentityVerifier,
+        dev_idp: "DevIdp | None",
+        limits: Limits,
+    ) -> HttpServer:
         config = self._config
-        inbox = Inbox(
-            registry,
-            Sealer(self._keys),
-            public_url,
-            count=self.metrics.stage,
-            ask_presence=self._config.routing.strategy != "broadcast",
-        )
         services = Services(
             registry=registry,
             inbox=inbox,
             accounts=Accounts(registry, config, self._clock),
-            keys=self._keys,
-            verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
+            ring=self._ring,
+            verifier=verifier,
             metrics=self.metrics,
             clock=self._clock,
+            limits=limits,
             dev_idp=dev_idp,
         )
         app = build_app(
             services,
-            Publisher(inbox, config.messages, self.metrics),
+            Publisher(inbox, self._rules(public_url), self.metrics, limits),
+            receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
-        limits = replace(config.http, max_body_bytes=sys.maxsize)
-        return HttpServer(app, limits, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+        http = replace(config.http, max_body_bytes=sys.maxsize)
+        return HttpServer(app, http, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+
+    def _rules(self, public_url: str) -> Rules:
+        messages = self._config.messages
+        vapid = Verifier(checks.site(public_url), self._clock)
+        return Rules(messages.max_lifetime_seconds, messages.max_body_bytes, vapid)
 
     def reload(self) -> None:
         """See pushctl.runtime.Reloads."""
+        self._ring.reload()
         if self._tls is not None:
             self._tls.reload()
 
     async def drain(self) -> None:
-        if self._server is not None and self._registry is not None:
+        if self._server is not None and self._registry is not None and self._limits is not None:
+            if self._receipts is not None:
+                self._receipts.end()
             await self._server.drain()
+            await self._limits.settle()
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
+            await self._ring.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:
-        return ["it is starting"] if self._registry is None else await self._registry.check()
+        if self._registry is None:
+            return ["it is starting"]
+        return [*await self._registry.check(), *self._ring.not_ready()]
 
 
 async def _dev_idp() -> "DevIdp":
@@ -140,7 +182,9 @@ async def _dev_idp() -> "DevIdp":
     return await trio.to_thread.run_sync(DevIdp.generate)
 
 
-async def _warn_every_hour() -> None:
+async def _warn_every_hour(config: Config) -> None:
     while True:
+        if config.identity.dev_idp.allow_bind_any:
+            _log.warning("dev_idp_beyond_loopback", listen=config.api.listen, detail="identity.dev_idp.allow_bind_any")
         _log.warning("dev_idp_on", detail="whoever reaches this listener logs in as anybody; never on a public host")
         await trio.sleep(WARN_SECONDS)

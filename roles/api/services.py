@@ -3,6 +3,7 @@
 Owns: nothing but the handles. Must not know: routes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +12,14 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from pushctl.clock import Clock
+from pushctl.http.asgi import host_of
 from pushctl.http.rest import JsonRequest, authorization
-from pushctl.identity.keys import Keys
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox, Session
+from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry
+from roles.api.limits import Limits
 
 if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
@@ -27,10 +30,11 @@ class Services:
     registry: Registry
     inbox: Inbox
     accounts: Accounts
-    keys: Keys
+    ring: KeyRing
     verifier: IdentityVerifier
     metrics: Metrics
     clock: Clock
+    limits: Limits
     dev_idp: "DevIdp | None" = None
 
 
@@ -46,6 +50,14 @@ class ApiRequest(JsonRequest):
 
 
 async def needs_session(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
-    """Guard: runs before the body is looked at. Raises Unauthenticated."""
+    """Guard: runs before the body is looked at. Raises Unauthenticated, RateLimited."""
     services = cast(Services, connection.app.state.services)
-    connection.scope["auth"] = await services.accounts.session(authorization(connection))
+    session = await services.accounts.session(authorization(connection))
+    await services.limits.request(session.user)
+    connection.scope["auth"] = session
+
+
+async def counts_log_ins(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+    """Guard: as it costs least, before the body or a credential is looked at. Raises RateLimited."""
+    services = cast(Services, connection.app.state.services)
+    await services.limits.login(host_of(cast(Mapping[str, Any], connection.scope)))

@@ -1,13 +1,14 @@
 """The count of everything there is, and what is put right on the way: a walk over the index of users.
 
 Owns: the walk. Promises: on the way the expiry index gets back what it lost, deletions that were cut off are finished,
-users that are no more leave the index, idle devices go. All of it can be done twice, by two daemons at once, and be cut
-off anywhere, so it needs no lease; it is merely not worth doing twice (Index.take_turn).
+users that are no more leave the index, idle devices and browsers go. All of it can be done twice, by two daemons at
+once, and be cut off anywhere, so it needs no lease; it is merely not worth doing twice (Index.take_turn).
 Must not know: when it is time; how fast (pace.py).
 """
 
 from dataclasses import dataclass
 
+from pushctl.config.model import Gc
 from pushctl.ids import UserId
 from pushctl.inbox.accounts import Accounts
 from pushctl.registry import Registry
@@ -22,19 +23,35 @@ STEP = 200
 
 @dataclass(slots=True)
 class Done:
-    """What the walk put right. `unlisted`: users that were no more; `deletions`: finished; `devices`: idle, removed."""
+    """What the walk put right. `unlisted`: users that were no more; `deletions`: finished; `devices`, `browsers`: idle,
+    removed."""
 
     unlisted: int = 0
     deletions: int = 0
     devices: int = 0
+    browsers: int = 0
 
 
-async def take_census(registry: Registry, accounts: Accounts, *, idle_device_days: float = 0) -> tuple[Census, Done]:
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """For how long devices, and browsers, may not have been seen, in ms; 0: for ever."""
+
+    device_ms: int = 0
+    browser_ms: int = 0
+
+    @classmethod
+    def configured(cls, gc: Gc) -> "Idle":
+        return cls(round(gc.idle_device_days * DAY_MS), round(gc.idle_browser_days * DAY_MS))
+
+
+FOR_EVER = Idle()
+
+
+async def take_census(registry: Registry, accounts: Accounts, idle: Idle = FOR_EVER) -> tuple[Census, Done]:
     """Count user by user, put right what is wrong, and leave the counts for screens."""
     started_ms = await registry.now_ms()
     users = devices = push_urls = unread = connections = 0
     done = Done()
-    idle_ms = round(idle_device_days * DAY_MS)
     for shard in registry.index.shards:
         cursor = -1
         while cursor:
@@ -42,13 +59,13 @@ async def take_census(registry: Registry, accounts: Accounts, *, idle_device_day
                 cursor, some = await registry.users.listing.some(shard, max(cursor, 0), STEP)
                 for user in some:
                     counts = await _visit(registry, user, done)
-                    if counts is None:
+                    if counts is None or await _forget(accounts, user, counts, idle, done):
                         continue
                     # Sessions of a device that was idle for longer than sessions last have ended long ago; one that is
                     # cut off here ends with them at the latest.
                     removed = 0
-                    if idle_ms and counts.devices > 1:
-                        removed = await accounts.remove_idle_devices(user, idle_ms)
+                    if idle.device_ms and counts.devices > 1:
+                        removed = await accounts.remove_idle_devices(user, idle.device_ms)
                     done.devices += removed
                     users += 1
                     devices += counts.devices - removed
@@ -72,6 +89,16 @@ async def _visit(registry: Registry, user: UserId, done: Done) -> Counts | None:
         await registry.users.listing.agree(user, there=False)
         done.unlisted += 1
     return None
+
+
+async def _forget(accounts: Accounts, user: UserId, counts: Counts, idle: Idle, done: Done) -> bool:
+    """Let a browser go that was not seen for too long; what the count says is looked at again as that is done."""
+    unseen_ms = counts.browser_unseen_ms
+    if not idle.browser_ms or unseen_ms is None or unseen_ms < idle.browser_ms or counts.connections:
+        return False
+    went = await accounts.forget_browser(user, idle.browser_ms)
+    done.browsers += went
+    return went
 
 
 async def finish_deletion(registry: Registry, user: UserId) -> bool:

@@ -17,7 +17,7 @@ from pushctl.log import get_logger
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.index import LEASE_MS
 from roles.gc import sweeps
-from roles.gc.census import take_census
+from roles.gc.census import Idle, take_census
 from roles.gc.repair import Repaired, repair_all
 
 PATIENCE_SECONDS = LEASE_MS / 1000 + 1
@@ -26,12 +26,12 @@ PATIENCE_SECONDS = LEASE_MS / 1000 + 1
 
 async def run_once(config: Config) -> sweeps.Swept:
     """Sweep until nothing is due, count, finish deletions, repair. Raises NotGood if a shard could not be visited."""
-    installation = installation_of(config.identity.keys_file)
+    installation = installation_of(config.identity)
     async with open_registry(config, name="gc-once", installation=installation) as registry:
         swept = await sweep_all(registry, limit=config.gc.batch)
         await registry.servers.bury()
         accounts = Accounts(registry, config)
-        _, done = await take_census(registry, accounts, idle_device_days=config.gc.idle_device_days)
+        _, done = await take_census(registry, accounts, Idle.configured(config.gc))
         repaired = Repaired()
         if config.gc.repair_seconds:
             repaired = await repair_all(registry)
@@ -40,6 +40,7 @@ async def run_once(config: Config) -> sweeps.Swept:
             users=swept.users,
             messages=swept.messages,
             devices=done.devices,
+            browsers=done.browsers,
             deletions=done.deletions + repaired.deletions,
             unlisted=done.unlisted,
             listing=repaired.users,

@@ -22,7 +22,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.stages import Stage
 from roles.gc import sweeps
-from roles.gc.census import Done, take_census
+from roles.gc.census import Done, Idle, take_census
 from roles.gc.repair import Repaired, Rounds
 from roles.gc.sweeps import Swept
 
@@ -46,7 +46,7 @@ class GcRole:
         self._done = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
-        installation = installation_of(self._config.identity.keys_file)
+        installation = installation_of(self._config.identity)
         async with open_registry(self._config, name="gc", installation=installation) as registry:
             async with trio.open_nursery() as nursery:
                 self._registry = registry
@@ -100,7 +100,7 @@ class GcRole:
         if await registry.index.take_turn("census", int(gc.census_seconds * 1000)):
             self.metrics.gc_removed.labels("server").inc(await registry.servers.bury())
             accounts = Accounts(registry, self._config)
-            _, done = await take_census(registry, accounts, idle_device_days=gc.idle_device_days)
+            _, done = await take_census(registry, accounts, Idle.configured(gc))
             self._note(done, Repaired())
         return False
 
@@ -115,7 +115,12 @@ class GcRole:
 
     def _note(self, done: Done, repaired: Repaired) -> None:
         """Count and log what a count or a repair put right."""
-        removed = {"device": done.devices, "listing": done.unlisted, "identity": repaired.strays}
+        removed = {
+            "device": done.devices,
+            "browser": done.browsers,
+            "listing": done.unlisted,
+            "identity": repaired.strays,
+        }
         put_right = {
             "deletion": done.deletions + repaired.deletions,
             "listing": repaired.users,

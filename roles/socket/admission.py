@@ -19,7 +19,8 @@ from pushctl.config.model import Config
 from pushctl.errors import Forbidden, Overloaded, Problem, RateLimited
 from pushctl.http.address_rates import AddressRates
 from pushctl.http.addresses import Networks, TrustedProxies, neighbourhood
-from pushctl.protocol.frames import SUBPROTOCOL, FrameInvalid
+from pushctl.protocol import frames, mozilla
+from pushctl.protocol.frames import FrameInvalid
 from pushctl.rates import TokenBucket, rate_of
 
 Reason = Literal[
@@ -158,15 +159,20 @@ class Admission:
 
     def examine(
         self, *, origin: str | None, own_origin: str, key_is_valid: bool, subprotocols: Collection[str]
-    ) -> None:
-        """What it asks for. Raises Refused."""
-        if self._origins and origin is not None and origin not in (*self._origins, own_origin):
+    ) -> str | None:
+        """What it asks for: the subprotocol that it is given. Raises Refused."""
+        # Firefox puts a slash behind the server's own.
+        if self._origins and origin is not None and origin not in (*self._origins, own_origin, f"{own_origin}/"):
             raise self.refusal("origin", Forbidden("pages of this origin may not connect here", field="Origin"))
         if not key_is_valid:
             raise self.refusal("handshake", FrameInvalid("expected 16 bytes in base64", field="Sec-WebSocket-Key"))
-        if SUBPROTOCOL not in subprotocols:
-            problem = FrameInvalid(f"offer the subprotocol {SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
+        for ours in (frames.SUBPROTOCOL, mozilla.SUBPROTOCOL):
+            if ours in subprotocols:
+                return ours
+        if subprotocols:
+            problem = FrameInvalid(f"offer the subprotocol {frames.SUBPROTOCOL}", field="Sec-WebSocket-Protocol")
             raise self.refusal("handshake", problem)
+        return None  # as browsers may
 
     # --- refusals ----------------------------------------------------------------------------------------------------
 

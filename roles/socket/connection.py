@@ -1,37 +1,28 @@
-"""One device's connection, from hello to close.
+"""One device's connection in the subprotocol `pushctl.v1` (docs/protocol.md, section 4).
 
-Owns: the two tasks of a connection (one reads frames, one writes), its session, and how it ends.
-Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
-is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
-Must not know: WebSockets (wire.py), where hints come from (hub.py), what to send next (tail.py).
+Owns: what a device is told and in which order, what it may say, its session. Promises: what is said stands in the log,
+or is gone in two seconds. Must not know: WebSockets (wire.py), how a connection lives and ends (held.py), what to send
+next (tail.py).
 """
 
-import math
-import random
-from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import trio
 
-from pushctl.errors import Problem, Unauthenticated
-from pushctl.ids import ConnectionId, Cursor, new_id
+from pushctl.errors import Unauthenticated
+from pushctl.ids import Cursor, SessionHash
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
 from pushctl.points import Point, passed
-from pushctl.protocol import frames
-from pushctl.protocol.jobs import Ephemeral, SessionEnds
+from pushctl.protocol import frames, jobs
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
 from pushctl.registry.records import MessageEntry
 from pushctl.stages import Stage
-from roles.socket import ending
-from roles.socket.ending import Ending
+from roles.socket.ending import OF_DEVICES, reconnect
 from roles.socket.frames_in import decode
-from roles.socket.leaving import Leaving
-from roles.socket.patience import Patience, Wait
-from roles.socket.pulse import Pulse
+from roles.socket.held import Held
 from roles.socket.tail import Prepared, Tail
-from roles.socket.wire import Disconnected, Wire
+from roles.socket.wire import Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
@@ -42,172 +33,64 @@ HOLE_SECONDS = 0.010
 MAX_PONGS = 16
 """Answers to pings that may wait; a peer that asks faster gets fewer."""
 
-T = TypeVar("T")
 _PONG = frames.encode(frames.Pong())
 
 
-class Connection:
-    """`hello` was said and `session` found; `run` does the rest."""
+class Connection(Held):
+    """`hello` was said and `signed_in`, its session, found; `run` does the rest."""
 
-    def __init__(self, role: "SocketRole", wire: Wire, session: Session, hello: frames.Hello) -> None:
-        self._role = role
-        self._wire = wire
-        self.session = session
-        self.user = session.user
-        self.device = session.device
-        self.id = ConnectionId(new_id())
+    def __init__(self, role: "SocketRole", wire: Wire, signed_in: Session, hello: frames.Hello) -> None:
+        super().__init__(role, wire, signed_in.user, signed_in.device, OF_DEVICES)
+        self._session = signed_in
         cursor = parse_cursor(hello.cursor)
         self._acknowledged = cursor
-        rank = frames.URGENCY_RANK[hello.min_urgency]
-        self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=rank, cursor=cursor)
-        self._woken = trio.Event()
-        self._patience = Patience(partial(role.registry.wait_for, session.user))
-        self._claiming = False
-        """A claim is on its way, and nobody knows whether it ran."""
+        self.min_rank = frames.URGENCY_RANK[hello.min_urgency]
+        self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=self.min_rank, cursor=cursor)
         self._pongs = 0
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
-        self._ending: Ending | None = None
-        self._leaving = Leaving()
-        self._reading = trio.CancelScope()
-        self._writing = trio.CancelScope()
-        self._close_by = math.inf
-        self._session_deadline = trio.current_time() + role.seconds_left(session.expires_at_ms)
-        socket = role.config.socket
-        self._pulse = Pulse(trio.current_time(), ping_seconds=socket.ping_seconds, pong_seconds=socket.pong_seconds)
-        wire.on_pong_owed = self.wake
-        wire.on_pong = self._pulse.ponged
+        self._session_deadline = trio.current_time() + role.seconds_left(signed_in.expires_at_ms)
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    @property
+    def session(self) -> SessionHash:
+        return self._session.hash
 
-    async def run(self) -> None:
-        """Until the connection is over. Order matters: join, claim, read the log, go live (tail.py says why)."""
-        self._role.hub.join(self)
-        if self._role.draining:
-            self.drain(after_ms=random.randrange(1000))  # noqa: S311 - spread
-        try:
-            try:
-                await passed(Point.JOINED)
-                await self._claim()
-                await passed(Point.CLAIMED)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._read)
-            except Problem as problem:
-                self.end(problem)
-        finally:
-            self._role.hub.leave(self)
-            await passed(Point.LEFT)
-            if self._claiming:
-                self._role.withdraw(self)
-            else:
-                self._role.release(self)
-            await self._close()
-
-    async def _claim(self) -> None:
-        role = self._role
-        await role.present()
-        self._claiming = True
-        lowered, displaced = await role.registry.presence.claim(
-            self.user,
-            self.device,
-            self.id,
-            server=role.id,
-            generation=role.generation,
-            rank=self.tail.min_rank,
-        )
-        self._claiming = False
+    def _claimed(self, *, lowered: bool) -> None:
         if lowered:
             self.tail.cursor = None
         elif self._acknowledged is not None:
-            role.acknowledge(self, self._acknowledged)
-        role.displace(self.user, displaced)
+            self._role.acknowledge(self, self._acknowledged)
 
-    def end(self, problem: Problem) -> None:
-        """End with an error: the peer is told the code and whether to come back."""
-        self._end(ending.of_problem(problem))
-
-    def displaced(self) -> None:
-        self._end(ending.REPLACED)
-
-    def bereft(self) -> None:
-        """A newer connection took the lease and gave up: perhaps this one may have it back."""
-        self._role.look_at(self.user)
-
-    def signed_out(self) -> None:
-        self._end(ending.SIGNED_OUT)
-
-    def drain(self, after_ms: int) -> None:
-        """End now; the device is to come back after so long."""
-        self._end(ending.sent_away(ending.reconnect(after_ms)))
-
-    def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
-        """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
-        now = trio.current_time()
-        self._leaving.ask(now + after_seconds, now + closed_after)
-        self.wake()
-
-    @property
-    def was_asked_to_leave(self) -> bool:
-        return self._leaving.was_asked
-
-    def may_stay(self) -> None:
-        """Unless it goes by itself: what was said cannot be taken back."""
-        self._leaving.take_back()
-
-    def leave_now(self) -> None:
-        """End a connection that was asked to leave."""
-        self._end(ending.sent_away(self._word_to_leave()))
+    def check(self, now: float) -> None:
+        if self._session_deadline <= now:
+            self.signed_out()
+        else:
+            super().check(now)
 
     def _word_to_leave(self) -> bytes | None:
         after_ms = self._leaving.to_say(trio.current_time())
-        return None if after_ms is None else ending.reconnect(after_ms)
-
-    def check(self, now: float) -> None:
-        """Called about every second: is its time up, does the peer still answer?"""
-        if self._session_deadline <= now:
-            self.signed_out()
-        elif self._leaving.by <= now:
-            self.leave_now()
-        else:
-            # We do not listen ourselves while we wait for Redis or do not know whether we are still who we were; a
-            # peer that the writer waits for is judged by the writer.
-            excused = self._patience.is_needed or self._wire.sending or self._role.heart.absent
-            if self._pulse.is_lost(now, excused=excused):
-                self._end(ending.NO_PONG)
-            elif self._pulse.ping_due:
-                self.wake()
-
-    def _end(self, how: Ending) -> None:
-        """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
-        if self._ending is None:
-            self._ending = how
-            self._reading.cancel()
-            self._close_by = self._writing.deadline = self._role.close_by()
-            self.wake()
-
-    async def _close(self) -> None:
-        self._wire.forget()
-        how = self._ending or ending.STOPPED
-        by = min(self._close_by, self._role.close_by())
-        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
-            if how.last is not None:
-                await self._wire.send(how.last)
-        await self._wire.close(how.code, how.detail, by=by)
-        self._role.metrics.closes.labels(how.label).inc()
-
-    def wake(self) -> None:
-        self._woken.set()
+        return None if after_ms is None else reconnect(after_ms)
 
     # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
 
-    def hear_ephemeral(self, job: Ephemeral, *, seconds_left: float) -> None:
+    def is_at(self, last: Cursor) -> bool:
+        return self.tail.is_at(last)
+
+    def fall_behind(self) -> None:
+        self.tail.fall_behind()
+        self.wake()
+
+    def hear_appended(self, job: jobs.Appended) -> None:
+        self.tail.offer(job)
+        self.wake()
+
+    def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
         if self.tail.offer_ephemeral(job.rank, job.frame, until):
             self.wake()
 
-    def session_ends(self, job: SessionEnds) -> None:
-        if job.device not in (None, self.device) or job.session not in (None, self.session.hash):
+    def session_ends(self, job: jobs.SessionEnds) -> None:
+        if job.device not in (None, self.device) or job.session not in (None, self.session):
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)
@@ -216,23 +99,11 @@ class Connection:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def _write(self) -> None:
-        config = self._role.config.socket
-        with self._writing:
-            try:
-                welcome = frames.Welcome(self._role.id, int(config.ping_seconds * 1000), self.user, self.device)
-                await self._send(frames.encode(welcome))
-                while self._ending is None:
-                    await self._write_next()
-                if self._ending.code == ending.DRAINING:
-                    await self._write_rest()
-            except Problem as problem:
-                self.end(problem)
-            except Disconnected as gone:
-                self._end(ending.of_peer(gone))
+    async def _greet(self) -> None:
+        ping_ms = int(self._role.config.socket.ping_seconds * 1000)
+        await self._send(frames.encode(frames.Welcome(self._role.id, ping_ms, self.user, self.device)))
 
     async def _write_next(self) -> None:
-        await self._keep_alive()
         prepared = self.tail.take()
         if self._pongs:
             self._pongs -= 1
@@ -264,49 +135,6 @@ class Connection:
         """Of a connection that is sent away: what is in no log would be lost."""
         while (prepared := self.tail.take()) is not None:
             await self._write_prepared(prepared)
-
-    async def _wait(self) -> None:
-        """Until something happened since the last look: hints, pings and endings all wake."""
-        await self._woken.wait()
-        self._woken = trio.Event()
-
-    async def _send(self, frame: bytes) -> None:
-        """Send one frame, and first what is due of pings and pongs."""
-        await self._role.present()
-        await self._keep_alive()
-        await self._wire.send(frame)
-        self._role.frames_written += 1
-
-    async def _keep_alive(self) -> None:
-        if self._wire.owes_pong:
-            await self._wire.pong()
-        if self._pulse.ping_due:
-            self._pulse.pinged(trio.current_time())
-            await self._wire.ping()
-
-    async def _ping_meanwhile(self, wait: Wait) -> None:
-        """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device
-        must not take us for dead. Raises Disconnected."""
-        over = False
-        gone: Disconnected | None = None
-
-        async def watch() -> None:
-            nonlocal over
-            await wait()
-            over = True
-            self.wake()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            try:
-                while not over:
-                    await self._keep_alive()
-                    await self._wait()
-            except Disconnected as error:
-                gone = error
-                nursery.cancel_scope.cancel()
-        if gone is not None:
-            raise gone
 
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""
@@ -340,29 +168,18 @@ class Connection:
     async def _page(self, place: Cursor | SnapshotPlace | None) -> Delta | Snapshot:
         messages = self._role.registry.messages
         page = await messages.sync(
-            self.user, place, min_rank=self.tail.min_rank, page_bytes=self._role.config.socket.page_bytes
+            self.user, place, min_rank=self.min_rank, page_bytes=self._role.config.socket.page_bytes
         )
         await passed(Point.READ)
         return page
 
     def _frame(self, page: Delta | Snapshot) -> bytes:
-        return frames.encode(self._role.inbox.render.page(self.user, page, self.tail.min_rank))
+        return frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        with self._reading:
-            try:
-                while True:
-                    await self._receive(decode(await self._wire.receive()))
-            except Problem as problem:
-                self.end(problem)
-            except Disconnected as gone:
-                self._end(ending.of_peer(gone))
-
-    async def _receive(self, frame: frames.ClientFrame) -> None:
-        await self._role.present()
-        match frame:
+    async def _hear(self, message: str | bytes) -> None:
+        match decode(message):
             case frames.Ack(cursor):
                 self._acknowledge(cursor)
             case frames.Read(ids, upto):
@@ -394,13 +211,6 @@ class Connection:
         session = await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         if (session.user, session.device) != (self.user, self.device):
             raise Unauthenticated("this token is another device's", field="$.token")
-        old, self.session = self.session, session
+        old, self._session = self._session, session
         self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
         await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
-
-    def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:
-        """Count and log a stage that messages reached on this device; `seq`: up to where in the user's log."""
-        if messages:
-            self._role.metrics.stage(stage, messages)
-            seq = cursor.position.seq if cursor else None
-            self._role.log.info(stage.value, user=self.user, device=self.device, messages=messages, seq=seq)

@@ -24,7 +24,7 @@ from pushctl.registry.wishes import Wish
 from roles.socket.wire import CLOSE_SECONDS
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
     from roles.socket.serve import SocketRole
 
 SLICE_SECONDS = 1.0
@@ -105,7 +105,7 @@ class Draining:
         await self._until(lambda: not self._role.hub.connections)
         with trio.move_on_at(self.close_by()):
             # Those who have not said hello yet, too; who has not even shaken hands is not waited for.
-            await self._until(lambda: not self._role.streams)
+            await self._until(lambda: not self._role.reception.streams)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Draining:
         return min(now + CLOSE_SECONDS, max(now, self._gone_by))
 
 
-def _ask(connection: "Connection", after: float, seconds: float, grace: float) -> None:
+def _ask(connection: "Held", after: float, seconds: float, grace: float) -> None:
     """It is closed within `seconds` and `grace`, even if its moment is later: it may come back only then."""
     connection.ask_to_leave(after, closed_after=min(after, seconds) + grace)
 

@@ -1,12 +1,12 @@
-"""Frames as they come from a device: decoded, and the first of them, which must be a hello.
+"""The first frame of a connection, which must be a hello, and frames as they come from a device, decoded.
 
-Owns: these two. Must not know: what a frame does.
+Owns: these. Must not know: what a frame does.
 """
 
 import trio
 
 from pushctl.errors import TooSlow
-from pushctl.protocol import frames
+from pushctl.protocol import frames, mozilla
 from roles.socket.wire import Wire
 
 
@@ -22,5 +22,14 @@ async def read_hello(wire: Wire, seconds: float) -> frames.Hello:
         frame = decode(await wire.receive())
         if not isinstance(frame, frames.Hello):
             raise frames.FrameInvalid("the first frame is hello", field="$.type")
+        return frame
+    raise TooSlow(f"no hello within {seconds:g} s")
+
+
+async def read_browser_hello(wire: Wire, conversation: mozilla.Conversation, seconds: float) -> mozilla.Hello:
+    """The first frame of a browser. Raises Problem or Disconnected."""
+    with trio.move_on_after(seconds):
+        frame = conversation.hear(await wire.receive(), trio.current_time())
+        assert isinstance(frame, mozilla.Hello)
         return frame
     raise TooSlow(f"no hello within {seconds:g} s")

@@ -12,15 +12,15 @@ from pushctl.ids import ConnectionId, UserId
 from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, SessionEnds
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
 
 
 class Hub:
     def __init__(self) -> None:
-        self._users: dict[UserId, dict[ConnectionId, Connection]] = {}
+        self._users: dict[UserId, dict[ConnectionId, Held]] = {}
         self.connections = 0
 
-    def __iter__(self) -> Iterator["Connection"]:
+    def __iter__(self) -> Iterator["Held"]:
         for connections in list(self._users.values()):
             yield from list(connections.values())
 
@@ -28,14 +28,14 @@ class Hub:
     def users(self) -> list[UserId]:
         return list(self._users)
 
-    def of(self, user: UserId) -> list["Connection"]:
+    def of(self, user: UserId) -> list["Held"]:
         return list(self._users.get(user, {}).values())
 
-    def join(self, connection: "Connection") -> None:
+    def join(self, connection: "Held") -> None:
         self._users.setdefault(connection.user, {})[connection.id] = connection
         self.connections += 1
 
-    def leave(self, connection: "Connection") -> None:
+    def leave(self, connection: "Held") -> None:
         connections = self._users[connection.user]
         del connections[connection.id]
         self.connections -= 1
@@ -61,8 +61,7 @@ class Hub:
                 continue
             for connection in self.of(UserId(job.user)):
                 if isinstance(job, Appended):
-                    connection.tail.offer(job)
-                    connection.wake()
+                    connection.hear_appended(job)
                 elif isinstance(job, Ephemeral):
                     connection.hear_ephemeral(job, seconds_left=(job.until_ms - now_ms) / 1000)
                 elif isinstance(job, SessionEnds):

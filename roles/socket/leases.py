@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
 from pushctl.registry.store import AccountGone
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
     from roles.socket.serve import SocketRole
 
 SPREAD_SECONDS = 10.0
@@ -101,7 +101,7 @@ class Leases:
 
     async def _look(self, user: UserId) -> None:
         role = self._role
-        connections = role.hub.of(user)
+        connections = [connection for connection in role.hub.of(user) if connection.is_stored]
         if not connections:
             return
         try:
@@ -111,7 +111,7 @@ class Leases:
                 server=role.id,
                 generation=role.generation,
             )
-            alive = await role.registry.sessions.live([connection.session.hash for connection in connections])
+            live = await self._live_sessions(connections)
         except AccountGone:
             for connection in connections:
                 connection.signed_out()
@@ -119,18 +119,23 @@ class Leases:
         except StoreUnavailable:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
-        for connection, lease, session_lives in zip(connections, found.leases, alive, strict=True):
+        for connection, lease in zip(connections, found.leases, strict=True):
             if lease != "displaced":
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease == "no_device" or not session_lives:
+            elif lease == "no_device" or connection.session not in live:
                 connection.signed_out()
-            elif not connection.tail.is_at(found.last):
-                connection.tail.fall_behind()
-                connection.wake()
+            elif not connection.is_at(found.last):
+                connection.fall_behind()
 
-    def _doubt(self, connection: "Connection") -> None:
+    async def _live_sessions(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
+        """And None: who never logged in has nothing that could end."""
+        sessions = [connection.session for connection in connections if connection.session is not None]
+        there = await self._role.registry.sessions.live(sessions)
+        return {None, *(session for session, lives in zip(sessions, there, strict=True) if lives)}
+
+    def _doubt(self, connection: "Held") -> None:
         """Another one holds its device; believed at the second look."""
         now = trio.current_time()
         _, again_at = self._doubts.setdefault(connection.id, (connection.user, now + DOUBT_SECONDS))
@@ -149,7 +154,7 @@ class Leases:
 
     # --- acknowledgements --------------------------------------------------------------------------------------------
 
-    def acknowledge(self, connection: "Connection", cursor: Cursor) -> None:
+    def acknowledge(self, connection: "Held", cursor: Cursor) -> None:
         """Remember how far a device has come; the newest per device, written in batches."""
         self._acknowledged[connection.user, connection.device] = cursor
 

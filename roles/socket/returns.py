@@ -14,7 +14,7 @@ from pushctl.ids import ConnectionId, DeviceId, UserId
 from pushctl.registry.store import AccountGone
 
 if TYPE_CHECKING:
-    from roles.socket.connection import Connection
+    from roles.socket.held import Held
     from roles.socket.serve import SocketRole
 
 MAX_REMEMBERED = 100_000
@@ -34,12 +34,12 @@ class Returns:
         self._claims: dict[ConnectionId, tuple[UserId, DeviceId]] = {}
         self._something = trio.Event()
 
-    def release(self, connection: "Connection") -> None:
+    def release(self, connection: "Held") -> None:
         """Give its lease back."""
         if self._has_room():
             self._leases[connection.id] = connection.user
 
-    def withdraw(self, connection: "Connection") -> None:
+    def withdraw(self, connection: "Held") -> None:
         """Take its claim back, of which nobody knows whether it ran."""
         if self._has_room():
             self._claims[connection.id] = connection.user, connection.device

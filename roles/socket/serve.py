@@ -1,60 +1,48 @@
 """The socket role: holds devices' connections and tails their users' logs.
 
 Owns: the wiring of one socket server: registry, hub, receiver, leases, listener.
-Must not know: who may come in (admission.py), frames (connection.py), the log (tail.py), WebSockets (wire.py), the pace
-of a drain (draining.py).
+Must not know: how they come in (reception.py), frames (connection.py, browser.py), the log (tail.py), WebSockets
+(wire.py), the pace of a drain (draining.py).
 """
 
 import math
 import resource
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import trio
 
 from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
-from pushctl.errors import LimitReached, Problem, StoreUnavailable, Unreachable
-from pushctl.http.addresses import plain_host
+from pushctl.errors import StoreUnavailable, Unreachable
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.identity.keys import Keys
-from pushctl.identity.peers import PeerKeys
-from pushctl.identity.sealing import Sealer
 from pushctl.ids import Cursor, ServerId, UserId
-from pushctl.inbox import Accounts, Inbox, Session
+from pushctl.inbox import Accounts, Browsers, Inbox
+from pushctl.keyring import KeyRing
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.protocol import jobs
-from pushctl.protocol.frames import SUBPROTOCOL, ErrorFrame, encode
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
-from pushctl.tls import Tls, shake_hands
-from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
-from roles.socket.connection import Connection
+from pushctl.tls import Tls
+from roles.socket.admission import Admission, Reason
+from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
-from roles.socket.frames_in import read_hello
 from roles.socket.heart import Fenced, Heart
+from roles.socket.held import Held
 from roles.socket.hub import Hub
 from roles.socket.leases import Leases
+from roles.socket.reception import Reception
 from roles.socket.returns import Returns
 from roles.socket.rpc import MAX_BODY_BYTES, RpcApp
-from roles.socket.upgrade import Upgrade, serve_stream
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
+from roles.socket.settling import Settling
 
 LISTEN_SECONDS = 3.0
 """For listening to channels again, once Redis is back: no reason yet to send clients elsewhere."""
-
-RECEIVE_BUFFER_BYTES = 32_768
-"""What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
-lets each have 6 MB."""
 
 
 class SocketRole:
@@ -71,58 +59,65 @@ class SocketRole:
         self.drain_seconds = config.socket.drain_seconds
         self.metrics = Metrics("socket")
         self.log = get_logger(role="socket", server=self.id)
-        self.admission: Admission
+        self.reception: Reception
         self._tls = Tls.configured(config, "socket")
+        self._ring = KeyRing(config.identity, "socket", self.label)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
         self.inbox: Inbox
         self.accounts: Accounts
+        self.browsers: Browsers
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
         self.drainer = Draining(self)
+        self.broadcasts = Broadcasts(self)
         self._returns = Returns(self)
+        self.settling = Settling(self)
         self._receiver: Receiver | None = None
-        self._state: ServerState = "not_ready"
-        self._url = ""
+        self.state: ServerState = "not_ready"
+        self.url = ""
         self._rpc_url = ""
         self.frames_written = 0
         self._back_at = -math.inf
         """When the link to Redis was last back after a loss."""
-        self.streams = 0
-        """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
-        keys = Keys.load(Path(self.config.identity.keys_file))
-        self.admission = Admission(self.config, trio.current_time(), count=self._count_refusal)
-        async with open_registry(
-            self.config, name=f"socket-{self.id}", installation=keys.installation
-        ) as self.registry:
+        admission = Admission(self.config, trio.current_time(), count=self.count_refusal)
+        self.reception = Reception(self, admission, self._tls)
+        async with (
+            open_registry(
+                self.config, name=f"socket-{self.id}", installation=self._ring.keys.installation
+            ) as self.registry,
+            self._ring.shown(self.registry),
+        ):
             self.inbox = Inbox(
                 self.registry,
-                Sealer(keys),
+                self._ring.sealer,
                 self.config.api.public_url,
                 count=self.metrics.stage,
                 ask_presence=self.config.routing.strategy != "broadcast",
             )
             self.accounts = Accounts(self.registry, self.config)
+            self.browsers = Browsers(self.registry, self.inbox, lambda: self._ring.keys)
             self.generation = await self.registry.servers.new_generation(self.id)
             try:
                 async with trio.open_nursery() as nursery:
-                    await self._start(nursery, PeerKeys(keys), task_status)
+                    await self._start(nursery, task_status)
             except* Fenced:
                 raise Unreachable(
                     f"another socket server has started with the id {self.id}; give each its own [socket] id"
                 ) from None
 
-    async def _start(self, nursery: trio.Nursery, keys: PeerKeys, task_status: trio.TaskStatus[Ready]) -> None:
+    async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
         self._receiver = Receiver(
             self.registry,
             self.id,
             on_batch=self._hear,
+            on_news=lambda: self.broadcasts.hear(None),
             on_loss=self._leases.hurry,
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
@@ -130,13 +125,14 @@ class SocketRole:
         self.registry.link.when_back.append(self._link_is_back)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
-            await self._open_rpc(nursery, keys)
+            await self._open_rpc(nursery)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
-        self._url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
-        self._state = "ready"
+        self.url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
+        self.state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
+        await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
             self.heart.beat,
@@ -145,16 +141,18 @@ class SocketRole:
             self._leases.write_acknowledgements,
             self._leases.ping,
             self._returns.run,
+            self.settling.run,
+            self.broadcasts.run,
             self.drainer.run,
         ):
             nursery.start_soon(loop)
-        task_status.started(Ready("socket", self.label, address, self._url))
+        task_status.started(Ready("socket", self.label, address, self.url))
 
-    async def _open_rpc(self, nursery: trio.Nursery, keys: PeerKeys) -> None:
+    async def _open_rpc(self, nursery: trio.Nursery) -> None:
         """Take hints from routers on the internal listener, too, until the role is over."""
         listeners = await open_listeners(self.config.socket.rpc_listen)
         self._rpc_url = self.config.socket.rpc_url or f"http://{address_of(listeners)}"
-        app = RpcApp(self.id, self.generation, keys, self._hear_called)
+        app = RpcApp(self.id, self.generation, self._ring.peers, self._hear_called)
         limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
         await nursery.start(HttpServer(app, limits).serve, listeners)
 
@@ -172,7 +170,7 @@ class SocketRole:
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
         """Take connections until cancelled or draining; they live on in `connections`."""
         with self._accepting:
-            await trio.serve_listeners(self._serve_stream, list(listeners), handler_nursery=connections)
+            await trio.serve_listeners(self.reception.serve, list(listeners), handler_nursery=connections)
 
     async def drain(self) -> None:
         """Say so first, take nobody new, send everybody elsewhere, write what is left, say goodbye."""
@@ -183,18 +181,21 @@ class SocketRole:
         self.heart.stop_beating()
         try:
             await self._leases.flush()
+            await self.settling.flush()
             await self._returns.flush()
+            await self._ring.leave(self.registry)
             await self.registry.servers.goodbye(self.id, self.generation)
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
 
     def reload(self) -> None:
         """See pushctl.runtime.Reloads."""
+        self._ring.reload()
         if self._tls is not None:
             self._tls.reload()
 
     async def not_ready(self) -> list[str]:
-        reasons = await self.registry.check() if self.generation else ["it is starting"]
+        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
             reasons.append(self._receiver.problem)
         if self.drainer.now is not None:
@@ -210,8 +211,8 @@ class SocketRole:
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
         deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
         return Row(
-            state="draining" if self.draining else "not_ready" if deaf else self._state,
-            url=self._url,
+            state="draining" if self.draining else "not_ready" if deaf else self.state,
+            url=self.url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
             generation=self.generation,
@@ -225,95 +226,8 @@ class SocketRole:
             zone=self.config.socket.zone,
         )
 
-    # --- a fresh connection ------------------------------------------------------------------------------------------
-
-    async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        try:
-            peer = plain_host(stream.socket.getpeername()[0])
-            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        except OSError:  # it is gone already
-            await trio.aclose_forcefully(stream)
-            return
-        with self.admission.arrival(peer, trio.current_time()) as guest:
-            if guest is None:
-                await trio.aclose_forcefully(stream)
-            else:
-                if guest.refused is None:
-                    self.metrics.arrivals.inc()
-                await self._welcome(stream, guest)
-
-    async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
-        socket = self.config.socket
-        seconds = min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds
-        by = trio.current_time() + seconds
-        plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
-        if plain is None:
-            if guest.refused is None:
-                self._count_refusal("handshake" if trio.current_time() < by else "too_slow")
-            return
-        answer = partial(self._answer, guest)
-        wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
-        if wrong is not None and guest.refused is None:
-            self._count_refusal(wrong)
-
-    async def _answer(self, guest: Guest, upgrade: Upgrade) -> None:
-        try:
-            self._admit(guest, upgrade)
-        except Refused as refused:
-            await upgrade.refuse(refused.problem)
-            return
-        self.streams += 1
-        try:
-            with suppress(Disconnected):
-                wire = await upgrade.accept(SUBPROTOCOL, stall_seconds=self.config.socket.stall_seconds)
-                await self._serve_wire(wire)
-        finally:
-            self.streams -= 1
-            self.drainer.somebody_left()
-
-    def _admit(self, guest: Guest, upgrade: Upgrade) -> None:
-        """Before any WebSocket cost. Raises Refused."""
-        self.admission.introduce(guest, upgrade.headers, trio.current_time())
-        if self._state != "ready" or self.draining:
-            reason: Reason = "draining" if self.draining else "not_ready"
-            raise self.admission.later(reason, "this server takes no connections now; ask the Box Office")
-        self.admission.examine(
-            origin=upgrade.origin,
-            own_origin=origin_of(self._url),
-            key_is_valid=upgrade.key_is_valid,
-            subprotocols=upgrade.subprotocols,
-        )
-
-    def _count_refusal(self, reason: Reason) -> None:
+    def count_refusal(self, reason: Reason) -> None:
         self.metrics.refusals.labels(reason).inc()
-
-    async def _serve_wire(self, wire: Wire) -> None:
-        """From the accepted upgrade to the close."""
-        try:
-            hello = await read_hello(wire, self.config.socket.hello_seconds)
-            session = await self.accounts.session_of_token(hello.token)
-            self._check_user(session)
-        except Problem as problem:
-            error = ErrorFrame(problem.code, problem.detail, retry=problem.close_code < 4500)
-            with trio.move_on_after(CLOSE_SECONDS), suppress(Disconnected):
-                await wire.send(encode(error))
-            await wire.close(problem.close_code, problem.detail)
-            self.metrics.closes.labels(str(problem.close_code)).inc()
-            return
-        connection = Connection(self, wire, session, hello)
-        self.log.info("connected", user=session.user, device=session.device, connection=connection.id)
-        self.metrics.connections.inc()
-        try:
-            await connection.run()
-        finally:
-            self.metrics.connections.dec()
-            self.log.info("disconnected", user=session.user, device=session.device, connection=connection.id)
-
-    def _check_user(self, session: Session) -> None:
-        """Raises LimitReached. The same device's older connections do not count: they are about to be displaced."""
-        others = {connection.device for connection in self.hub.of(session.user)} - {session.device}
-        if len(others) >= self.config.limits.connections_per_user:
-            raise LimitReached("this user has too many devices connected here")
 
     # --- what connections need ---------------------------------------------------------------------------------------
 
@@ -329,16 +243,16 @@ class SocketRole:
         """Before anything is sent, written or believed: see Heart."""
         await self.heart.present()
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: Held) -> None:
         self._returns.release(connection)
 
-    def withdraw(self, connection: Connection) -> None:
+    def withdraw(self, connection: Held) -> None:
         self._returns.withdraw(connection)
 
     def look_at(self, user: UserId) -> None:
         self._leases.look_at(user)
 
-    def acknowledge(self, connection: Connection, cursor: Cursor) -> None:
+    def acknowledge(self, connection: Held, cursor: Cursor) -> None:
         self._leases.acknowledge(connection, cursor)
 
     def displace(self, user: UserId, displaced: Sequence[Holder], *, for_good: bool = True) -> None:
@@ -352,9 +266,3 @@ class SocketRole:
     def seconds_left(self, expires_at_ms: int) -> float:
         """How long a session still lasts, by this host's clock; reconcile asks the registry too."""
         return max(0.0, (expires_at_ms - system_clock()) / 1000)
-
-
-def origin_of(url: str) -> str:
-    """The Origin a page served by the socket server's own host would send."""
-    parts = urlsplit(url)
-    return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"

@@ -40,7 +40,7 @@ class Upgrade:
         self.subprotocols: tuple[str, ...] = tuple(request.subprotocols)
         self.key_is_valid = _is_key(headers.get(b"sec-websocket-key", ""))
 
-    async def accept(self, subprotocol: str, *, stall_seconds: float) -> Wire:
+    async def accept(self, subprotocol: str | None, *, stall_seconds: float) -> Wire:
         """Complete the upgrade. No extension is ever negotiated: no compression, no compression bombs.
 
         Raises Disconnected.

@@ -39,8 +39,12 @@ UNLIMITED = replace(
     unread_per_push_url=10**6,
     unread_bytes_per_user=10**9,
     unread_bytes_per_push_url=10**9,
+    push_url_per_second=10**6,
+    push_url_burst=10**6,
+    user_per_second=10**6,
+    user_burst=10**6,
 )
-"""Limits of an inbox that is never full."""
+"""Limits of an inbox that is never full, whose rates are counted and never reached."""
 
 
 # --- installations ---------------------------------------------------------------------------------------------------

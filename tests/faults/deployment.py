@@ -71,6 +71,8 @@ def configuration(pace: Pace, folder: Path, public_url: str) -> str:
         unread_per_push_url = 1000000
         unread_bytes_per_user = 1000000000
         unread_bytes_per_push_url = 1000000000
+        push_url_per_second = 0
+        user_per_second = 0
         exempt_networks = ["127.0.0.0/8"]
         """
 

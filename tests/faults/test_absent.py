@@ -66,8 +66,7 @@ async def test_nothing_is_sent_written_or_believed_before_a_heartbeat_was_answer
             (leases,) = await presence.holders_of([user])
             await presence.release([(user, lease.connection) for lease in leases])
             for connection in role.hub:  # as if they had been just about to read their log
-                connection.tail.fall_behind()
-                connection.wake()
+                connection.fall_behind()
 
             async def states() -> list[str]:
                 return [(await town.http.get(town.service.api + where)).json()["state"] for where in locations]

@@ -108,7 +108,7 @@ async def test_a_claim_that_runs_after_its_hello_was_given_up_leaves_the_device_
     async with phone.connected("s1") as older:
         await older.synced()
         (before,) = await holders(town, phone)
-        monkeypatch.setattr("roles.socket.serve.Connection", HeldUp)
+        monkeypatch.setattr("roles.socket.reception.Connection", HeldUp)
         try:
             async with phone.connected("s2") as newer:
                 assert await newer.close_code() == 4005
@@ -133,7 +133,7 @@ async def test_a_claim_whose_answer_was_lost_is_taken_back_when_the_link_is_back
                 between.deaf = True
                 await super()._claim()
 
-        monkeypatch.setattr("roles.socket.serve.Connection", Unheard)
+        monkeypatch.setattr("roles.socket.reception.Connection", Unheard)
         async with phone.connected("s3") as newer:
             assert await newer.close_code() == 4005
         assert [holder.server for holder in await holders(town, phone)] == ["s3"]  # it ran, and s1 was not told

@@ -80,11 +80,11 @@ class ReadsBeforeItClaims(Connection):
 class LocatesBeforeItAppends(Inbox):
     """Tells whoever was connected before it appended, and nobody else. For one publish."""
 
-    async def publish(self, token: str, push: Push) -> Published:
+    async def publish(self, token: str, push: Push, *, only_again: bool = False) -> Published:
         user = self._sealer.open_push_url(token).user
         (self._held,) = await self._registry.presence.holders_of([user])
         await passed(Point.LOCATED)
-        return await super().publish(token, push)
+        return await super().publish(token, push, only_again=only_again)
 
     async def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
         await super()._tell(user, replace(change, connections=len(self._held)), body)

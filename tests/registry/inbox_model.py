@@ -10,7 +10,7 @@ Must not know: Redis, the registry's methods, hypothesis.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
+from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidForbidden, VapidMissing
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId
 from pushctl.registry.messages import NewMessage
 
@@ -105,7 +105,7 @@ class InboxModel:
         if url is None:
             return PushUrlGone if message.number <= self.given else StoreUnavailable
         if url.vapid and url.vapid != message.signed_by:
-            return VapidMissing
+            return VapidForbidden if message.signed_by else VapidMissing
         before = self.answers.get((message.push_url, message.idempotency_key or ""))
         return IdempotencyMismatch if before and before[0] != message.fingerprint else None
 

@@ -24,7 +24,12 @@ def impatient(url: str, **changes: object) -> Config:
         Config(),
         redis=replace(settings, **changes),  # type: ignore[arg-type]  # the fields' own types
         limits=replace(
-            Config().limits, unread_per_user=100_000, unread_per_push_url=100_000, log_events_per_user=100_000
+            Config().limits,
+            unread_per_user=100_000,
+            unread_per_push_url=100_000,
+            log_events_per_user=100_000,
+            push_url_per_second=0,
+            user_per_second=0,
         ),
     )
 

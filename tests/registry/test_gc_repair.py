@@ -16,7 +16,7 @@ from pushctl.registry.index import Census
 from pushctl.registry.keys import Keys, shard_of
 from pushctl.registry.store import DAY_MS
 from roles.gc import repair, run_once
-from roles.gc.census import Done, take_census
+from roles.gc.census import Done, Idle, take_census
 from roles.gc.repair import Repaired, Rounds, Walk, repair_all
 from roles.gc.serve import GcRole
 from tests.registry.conftest import Shift
@@ -40,7 +40,8 @@ def keys(config: Config) -> Keys:
 
 
 async def count(registry: Registry, config: Config, idle_device_days: float = 0) -> tuple[Census, Done]:
-    return await take_census(registry, Accounts(registry, config), idle_device_days=idle_device_days)
+    idle = Idle.configured(replace(config.gc, idle_device_days=idle_device_days))
+    return await take_census(registry, Accounts(registry, config), idle)
 
 
 async def listed(registry: Registry) -> Sequence[UserId]:

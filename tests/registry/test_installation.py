@@ -19,7 +19,7 @@ from tests.registry.people import Person, impatient, patiently, until, user_in
 
 
 def found_nothing(registry: Registry, ada: Person) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Questions whose answer would be 401, 404, 410, or a user who starts from nothing."""
+    """Questions whose answer would be 401, 404, 410, a new UAID, or a user who starts from nothing."""
     nobodys = SessionHash("no such session")
     register = partial(Users.register, registry.users, device=None, name="n", session=SessionHash("s"), identity="i")
     return {
@@ -29,6 +29,8 @@ def found_nothing(registry: Registry, ada: Person) -> dict[str, Callable[[], Awa
         "log-in": partial(register, ada.user),
         "unread": partial(registry.messages.unread, ada.user, 0, 10),
         "deletion": partial(registry.users.delete, ada.user),
+        "browser": partial(registry.browsers.find, UserId("no browser")),
+        "principal": partial(registry.sessions.find_user, "no entry"),
     }
 
 
@@ -44,7 +46,9 @@ async def answered(questions: dict[str, Callable[[], Awaitable[object]]]) -> lis
     return done
 
 
-@pytest.mark.parametrize("first", ["session", "sessions", "push URL", "log-in", "unread", "deletion"])
+@pytest.mark.parametrize(
+    "first", ["session", "sessions", "push URL", "log-in", "unread", "deletion", "browser", "principal"]
+)
 async def test_a_redis_that_was_emptied_proves_nothing(own_redis: RedisProcess, first: str) -> None:
     """Whichever question comes first after the loss, and to whichever role."""
     async with (

@@ -12,15 +12,19 @@ import pytest
 from pushctl import registry as registry_package
 from pushctl.config.model import Config
 from pushctl.errors import Problem
-from pushctl.ids import START, ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId
+from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId
 from pushctl.inbox.accounts import Accounts
+from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.broadcasts import MAX_BROADCASTS
+from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
 from pushctl.registry.wishes import Wish
+from roles.api.receipts import LASTS_MS
 from roles.gc import sweeps
 from roles.gc.census import take_census
 from roles.gc.repair import repair_all
@@ -58,6 +62,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "the session": config.identity.session_seconds * 1000,
         "the assertion": 3_600_000,
         "a turn": 3_600_000,
+        "while one": max(RATE.most_us // 1000, 60_000),
     }
     if row.lives.startswith(("until", "for good")):
         return None
@@ -70,11 +75,15 @@ def most(row: Row, config: Config) -> int | None:
     limits, noun = config.limits, row.pattern.rpartition(":")[2]
     if row.kind == "string":
         return MAX_STRING
+    if row.pattern.startswith("{rates:"):
+        return keys.MAX_BUCKETS
     return {
+        "rates": limits.push_urls_per_user + 1,
         "meta": 10,
         "gone": 3,
         "lease": 3,
         "repair": 3,
+        "broadcasts": MAX_BROADCASTS + 1,
         "devices": limits.devices_per_user,
         "ghosts": limits.log_events_per_user,
         "log": limits.log_events_per_user,
@@ -120,6 +129,7 @@ async def may_wait(registry: Registry, row: Row, key: bytes) -> bool:
 
 # --- a registry with everything in it --------------------------------------------------------------------------------
 
+RATE = Rate(1, 10)
 SERVER, CONNECTION = ServerId("s1"), ConnectionId("c1")
 
 
@@ -133,15 +143,20 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await inbox.prepare()
     await registry.sessions.begin(SessionHash("s1"), ADA, inbox.device, expires_at_ms=1, lasts_ms=60_000)
     await inbox.append(b"one", topic="t", idempotency_key="k")
-    await inbox.append(b"two", topic="t")
+    waited_for = await inbox.append(b"two", topic="t")
+    await registry.messages.awaited_state(ADA, waited_for.ref, registry.receipts.channel, LASTS_MS)
     await inbox.allow("https://b.example")
     revoked = inbox.url
     await inbox.allow("https://c.example")
     await inbox.append(b"three")
     await registry.push_urls.revoke(ADA, revoked)
+    await registry.rates.charge("kind", 0, RATE, [("somebody", 1_000_000)])
     generation = await registry.servers.new_generation(SERVER)
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
+    report = Report(known=["AAAA", "index:"], seals=["AAAA"], opens=[], claims=["index:"])
+    await registry.key_holders.report("api-1", report, About("api", "api", "host", 1, "0"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
+    await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
     registry.jobs.put(ADA, b"job")
@@ -232,6 +247,8 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "allow": lambda: inbox.allow("https://new.example"),
         "announce": lambda: messages.announce(ADA, message),
         "append": lambda: messages.append(ADA, message),
+        "await_receipt": lambda: messages.awaited_state(ADA, ref, "channel", 1000),
+        "browser": lambda: registry.browsers.find(ADA),
         "cancel": lambda: messages.cancel(ADA, ref),
         "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),
@@ -239,6 +256,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "device_remove": lambda: users.remove_device(ADA, device),
         "devices": lambda: users.devices(ADA),
         "fade": lambda: registry.keyspace.fade([ADA]),
+        "forget_browser": lambda: registry.browsers.forget_idle(ADA, 0),
         "idle_devices": lambda: users.remove_idle_devices(ADA, 0),
         "inspect_message": lambda: registry.inspection.message(ADA, 1, 1, 2**50),
         "inspect_push_url": lambda: registry.inspection.push_url(ADA, inbox.url),
@@ -249,8 +267,14 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device)], server=SERVER, generation=1),
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
+        "settle": lambda: registry.browsers.settle(ADA, [ref]),
+        "subscribe": lambda: registry.browsers.subscribe(
+            ADA, "c", new_id=PushUrlId("new"), vapid_key=None, key_id="k1"
+        ),
         "sweep": lambda: users.sweep(ADA, 100),
         "sync": lambda: inbox.sync(cursor),
+        "undelivered": lambda: registry.browsers.undelivered(ADA, None, 0, limit=10, page_bytes=10_000),
+        "unsubscribe": lambda: registry.browsers.unsubscribe(ADA, "c"),
         "unread": lambda: messages.unread(ADA, 0, 100),
         "withdraw": lambda: presence.withdraw(ADA, device, CONNECTION),
     }

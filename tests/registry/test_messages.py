@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from pushctl.config.model import Config
-from pushctl.errors import IdempotencyMismatch, PushUrlGone, StoreUnavailable, VapidMissing
+from pushctl.errors import (
+    EncodingInvalid,
+    IdempotencyMismatch,
+    PushUrlGone,
+    StoreUnavailable,
+    VapidForbidden,
+    VapidMissing,
+    VapidRefused,
+)
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, PushUrlId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
 from pushctl.registry import messages as messages_module
@@ -280,11 +288,25 @@ async def test_a_push_url_bound_to_a_key_takes_nothing_else(inbox: Inbox) -> Non
         ADA, new_id=PushUrlId(new_id()), site=SITE, vapid_key="key", icon=None, key_id="k1"
     )
     bound = replace(inbox.message(b"x"), push_url=record.id, number=record.number)
-    for signed_by in (None, "other"):
+    refused: tuple[tuple[str | None, type[VapidRefused]], ...] = ((None, VapidMissing), ("other", VapidForbidden))
+    for signed_by, error in refused:
         for send in (inbox.registry.messages.append, inbox.registry.messages.announce):
-            with pytest.raises(VapidMissing):
+            with pytest.raises(error) as caught:
                 await send(ADA, replace(bound, signed_by=signed_by))
+            assert (caught.value.claim, caught.value.expected, caught.value.got) == ("k", "key", signed_by)
     await inbox.registry.messages.append(ADA, replace(bound, signed_by="key"))
+
+
+async def test_the_push_url_of_a_browser_takes_nothing_that_the_browser_could_not_read(inbox: Inbox) -> None:
+    _, record, _ = await inbox.registry.push_urls.allow(
+        ADA, new_id=PushUrlId(new_id()), site="channel:abc", vapid_key=None, icon=None, key_id="k1"
+    )
+    to_browser = replace(inbox.message(b"x"), push_url=record.id, number=record.number)
+    for send in (inbox.registry.messages.append, inbox.registry.messages.announce):
+        with pytest.raises(EncodingInvalid):
+            await send(ADA, replace(to_browser, plain=True))
+        await send(ADA, to_browser)
+        await send(ADA, replace(inbox.message(b"x"), plain=True))
 
 
 async def test_an_announced_message_leaves_nothing_behind(inbox: Inbox) -> None:

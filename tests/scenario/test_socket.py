@@ -299,12 +299,18 @@ async def test_unknown_members_of_frames_are_ignored(town: Town) -> None:
         await socket.synced()
 
 
-async def test_a_connection_without_our_subprotocol_is_refused_before_the_upgrade(town: Town) -> None:
-    for offered in ([], ["chat"]):
-        with pytest.raises(BaseExceptionGroup) as caught:
-            async with raw_socket(town.service.sockets["s1"], offered):
-                pass
-        assert caught.group_contains(trio_websocket.ConnectionRejected)
+async def test_a_connection_that_asks_for_other_subprotocols_is_refused_before_the_upgrade(town: Town) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with raw_socket(town.service.sockets["s1"], ["chat"]):
+            pass
+    assert caught.group_contains(trio_websocket.ConnectionRejected)
+
+
+async def test_a_connection_that_asks_for_no_subprotocol_must_be_a_browser(town: Town) -> None:
+    phone = await town.login("ada")
+    async with raw_socket(town.service.sockets["s1"], []) as socket:
+        await socket.send({"type": "hello", "token": phone.token, "cursor": None})
+        assert await socket.close_code() == 1011
 
 
 async def test_a_full_server_refuses_the_upgrade_with_503_and_retry_after(config: Config) -> None:

@@ -2,8 +2,8 @@
 -- this log (a failover took it back) says nothing of the messages that now have its numbers. came_back: they say it by
 -- coming with that cursor; it settles nothing for a device that is still owed a snapshot (claim.lua).
 -- REST: device, epoch, seq, tag, ... of one user, any number of times.   Result: {'done'} | {'gone'} | {'unknown'}
---!use base log
---!keys meta gone devices log
+--!use base messages log
+--!keys meta gone devices log waiters
 --!args shift_ms came_back
 local meta = read_meta()
 if not meta then return absent() end
@@ -18,6 +18,7 @@ for i = REST, #ARGV, 4 do
     if seq > acked and not owed and is_ancestor(meta, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) then
       device.epoch, device.acked, device.acked_at = meta.epoch, seq, now
       device.resync = false
+      tell_waiters(now)
     end
     redis.call('HSET', K.devices, ARGV[i], cmsgpack.pack(device))
   end

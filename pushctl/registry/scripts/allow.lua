@@ -1,7 +1,7 @@
 -- Make a push URL for a site, or find the one there is; a different icon replaces the old one.
 -- Result: {'new' | 'changed' | 'same', id, record, change} | {'limit'} | {'gone'} | {'unknown'}
 -- Invariant: at most one push URL per (site, key); numbers only rise, so a number at or below push_url_count was given.
---!use base push_urls log heal_push_urls
+--!use base push_urls log heal_push_urls change_push_urls
 --!keys meta gone push_urls push_url_order sites log ghosts presence
 --!args shift_ms tag keep_ms volatile_ms max_log id site vapid icon key_id max_push_urls
 --!lane sure
@@ -10,8 +10,7 @@ if not meta then return absent() end
 local now = now_ms()
 heal_push_urls(meta)
 open_log(meta)
-local field = A.site .. ' ' .. A.vapid
-local id = redis.call('HGET', K.sites, field)
+local id = redis.call('HGET', K.sites, site_field(A.site, A.vapid))
 if id then
   local record = redis.call('HGET', K.push_urls, id)
   local number, created, key_id, site, vapid, icon = string.match(record, PUSH_URL)
@@ -23,11 +22,6 @@ if id then
   return {'changed', id, record, change(meta)}
 end
 if redis.call('HLEN', K.push_urls) >= tonumber(A.max_push_urls) then return {'limit'} end
-local number = redis.call('HINCRBY', K.meta, 'push_url_count', 1)
-local record = table.concat({int(number), int(now), A.key_id, A.site, A.vapid}, ' ') .. '\n' .. A.icon
-redis.call('HSET', K.push_urls, A.id, record)
-redis.call('ZADD', K.push_url_order, number, A.id)
-redis.call('HSET', K.sites, field, A.id)
-write_log(meta, now, 'p', {'id', A.id}, {A.id, record})
+local made, record = make_push_url(meta, now)
 close_log(meta, now)
-return {'new', A.id, record, change(meta)}
+return {'new', made, record, change(meta)}

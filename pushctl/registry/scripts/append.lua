@@ -2,19 +2,22 @@
 -- Result: {'stored', ref seq, ref tag, key id, expires ms, change}     see lib/log.lua
 --         {'again', ref, unread seq or '', change}                      this Idempotency-Key stored it before
 --         {'mismatch'}                                                  ... with another body
---         {'unsigned'}                                                  the push URL takes only what its key signed
+--         {'limited', 'push_url' | 'user' | '', wait us}                over a rate: see lib/rates.lua; '': `only_again`
+--         {'unsigned', key}                                             the push URL takes only what its key signed
+--         {'plain'}                                                     it takes only encrypted and empty messages
 --         {'gone'} {'unknown'}                                          proof that the push URL is gone; no proof of anything
 -- Invariant: a message is in messages and in all that finds it, or in none of them; quotas hold afterwards; a topic names
 -- at most one unread message of its push URL. O(log n) in the number of unread messages.
---!use base messages log heal_messages push_urls
---!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence idem
---!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url
+--!use base messages log heal_messages push_urls rates
+--!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem rates
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by plain fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url only_again url_earns url_price url_full user_earns user_price user_full rates_ms
 --!lane sure
 local meta = read_meta()
 if not meta then return absent() end
 local push_url, refusal = named_push_url()
 if not push_url then return refusal end
-local now = now_ms()
+local moment = now_us()
+local now = math.floor(moment / 1000)
 heal_messages(meta)
 open_log(meta)
 
@@ -27,6 +30,9 @@ if A.fingerprint ~= '' then
     return {'again', old_ref, alive and seq or '', change(meta)}
   end
 end
+-- A repeat is neither counted nor refused.
+local limited = A.only_again ~= '' and {'limited', '', '0'} or over_rate(moment)
+if limited then return limited end
 
 drop_expired(now, 8)
 local site = string.match(push_url, '^%S+ %S+ %S+ (%S+)')

@@ -1,19 +1,8 @@
--- Delete an account: in this one step everything goes but a tombstone, which says what is left to do elsewhere
--- (sessions, the identity index). It has no end until that is done: bury_user then leaves a bare one for a day. Presence
--- stays until the socket servers have closed the connections it leads to; it is a lease and goes by itself.
+-- Delete an account: see lib/tombstone.lua.
 -- Result: {'done', identity, session, ...} | {'gone'} | {'unknown'}
---!use base
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
+--!use base tombstone
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters rates
 --!args shift_ms
 --!lane sure
 if not read_meta() then return absent() end
-local result = {'done', redis.call('HGET', K.meta, 'identity')}
-for _, raw in ipairs(redis.call('HVALS', K.devices)) do
-  local device = cmsgpack.unpack(raw)
-  result[#result + 1] = device.session
-  for _, session in ipairs(device.older) do result[#result + 1] = session end
-end
-local count = redis.call('HGET', K.meta, 'push_url_count')
-redis.call('DEL', unpack(KEYS))
-redis.call('HSET', K.gone, 'push_url_count', count, 'identity', result[2], 'sessions', table.concat(result, ' ', 3))
-return result
+return leave_tombstone()

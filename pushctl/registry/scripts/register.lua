@@ -6,7 +6,7 @@
 -- Sessions that a device had stay noted (the last 3) until they are known to have ended: a log-in may be cut off before
 -- it ended them, and whoever removes the device must end them all.
 --!use base
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence
+--!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence rates
 --!args shift_ms device new_device name session epoch identity max_devices
 --!lane sure
 local now = now_ms()

@@ -76,6 +76,11 @@ def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int
 def test_a_router_that_calls_servers_must_be_able_to_sign() -> None:
     by_rpc = {"routing.strategy": "rpc"}
     assert check_role(changed(complete(), by_rpc), "router") == []
+    elsewhere = {"identity.keys_file": "", "identity.keys_toml": "text"}
+    assert check_role(changed(complete(), by_rpc | elsewhere), "router") == []
+    assert check_role(changed(complete(), elsewhere), "api") == []
+    (twice,) = check_role(changed(complete(), {"identity.keys_toml": "text"}), "api")
+    assert "use one of them" in twice
     (mistake,) = check_role(changed(complete(), by_rpc | {"identity.keys_file": ""}), "router")
     assert mistake.startswith("identity.keys_file: required by routing.strategy = rpc")
 

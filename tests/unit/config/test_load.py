@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pushctl.config.load import load
+from pushctl.config.load import Loaded, load
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError
 
@@ -92,12 +92,40 @@ def test_lists_are_written_with_commas_or_as_toml() -> None:
     assert load(None, ["limits.exempt_networks="], {}, default_directory=NOWHERE).config.limits.exempt_networks == ()
 
 
-def test_tables_of_texts_merge_over_files_and_name_both(tmp_path: Path) -> None:
-    one = file(tmp_path, "1.toml", '[identity.browserid.issuers]\n"a.example" = "a"\n"b.example" = "b"\n')
-    two = file(tmp_path, "2.toml", '[identity.browserid]\nissuers = { "b.example" = "c" }\n')
+ISSUER = '[[identity.browserid.issuers]]\nissuer = "{0}.example"\ndomains = ["{0}.example"]\nkeys_file = "{0}"\n'
+
+
+def issuers(loaded: Loaded) -> list[str]:
+    return [issuer.issuer for issuer in loaded.config.identity.browserid.issuers]
+
+
+def test_lists_of_tables_add_up_over_files_and_name_them(tmp_path: Path) -> None:
+    one = file(tmp_path, "1.toml", ISSUER.format("a") + ISSUER.format("b"))
+    two = file(tmp_path, "2.toml", ISSUER.format("c"))
     loaded = load([one, two], [], {})
-    assert loaded.config.identity.browserid.issuers == {"a.example": "a", "b.example": "c"}
+    assert issuers(loaded) == ["a.example", "b.example", "c.example"]
+    assert loaded.config.identity.browserid.issuers[2].domains == ("c.example",)
     assert loaded.sources["identity.browserid.issuers"] == f"{one}, {two}"
+
+
+def test_a_flag_says_all_tables_of_a_list(tmp_path: Path) -> None:
+    one = file(tmp_path, "1.toml", ISSUER.format("a"))
+    table = '[{issuer = "z.example", domains = ["z.example"], keys_file = "z"}]'
+    assert issuers(load([one], [f"identity.browserid.issuers={table}"], {})) == ["z.example"]
+    assert issuers(load([one], ["identity.browserid.issuers=[]"], {})) == []
+
+
+def test_every_mistake_in_a_list_of_tables_is_named_with_its_place(tmp_path: Path) -> None:
+    text = ISSUER.format("a") + '[[identity.browserid.issuers]]\nisuer = "b"\ndomains = "b"\nkeys_file = "b"\n'
+    said = file(tmp_path, "1.toml", text)
+    assert mistakes([said]) == [
+        f"{said}: identity.browserid.issuers[1].isuer: unknown key; did you mean issuer?",
+        f"{said}: identity.browserid.issuers[1].domains: expected a list of texts, got 'b'",
+        f"{said}: identity.browserid.issuers[1].issuer: required",
+    ]
+    assert mistakes([], ["identity.browserid.issuers=a"]) == [
+        "--set: identity.browserid.issuers: expected a list of tables, [[identity.browserid.issuers]], got 'a'"
+    ]
 
 
 def test_every_mistake_of_every_source_is_reported_at_once(tmp_path: Path) -> None:
@@ -168,6 +196,13 @@ def test_a_missing_secret_file_is_named_by_its_variable() -> None:
     assert mistakes(PUSHCTL_REDIS__URL_FILE="/nonexistent/url") == [
         "PUSHCTL_REDIS__URL_FILE: redis.url: /nonexistent/url: No such file or directory"
     ]
+
+
+def test_keys_are_not_taken_from_a_command_line_nor_quoted_from_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, ["identity.keys_toml=hunter2"], {}, default_directory=NOWHERE)
+    assert "PUSHCTL_IDENTITY__KEYS_TOML or its _FILE" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_secret_value_never_stands_in_a_mistake(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_the_effective_configuration_is_toml_that_loads_to_the_same(tmp_path: Pa
     sets = [
         'socket.id=s"1\\',
         "limits.exempt_networks=10.0.0.0/8,::1/128",
-        'identity.browserid.issuers={ "a.example" = "x y" }',
+        'identity.browserid.issuers=[{ issuer = "a", domains = ["b", "c"], keys_file = "x y" }]',
         "identity.dev_idp.enabled=true",
         "gc.tick_seconds=0.25",
     ]
@@ -32,6 +32,12 @@ def test_sources_stand_beside_the_values() -> None:
     assert "batch = 3  # --set" in lines
     assert 'level = "debug"  # PUSHCTL_LOG__LEVEL' in lines
     assert 'format = "auto"  # default' in lines
+
+
+def test_keys_are_not_shown_at_all() -> None:
+    loaded = load(None, [], {"PUSHCTL_IDENTITY__KEYS_TOML": "hunter2"}, default_directory=NOWHERE)
+    assert "hunter2" not in effective(loaded, sources=True) + str(effective_values(loaded)) + repr(loaded)
+    assert effective_values(loaded)["identity.keys_toml"]["value"] == "(hidden)"
 
 
 def test_credentials_in_the_url_of_redis_are_hidden_and_the_rest_is_shown() -> None:
@@ -57,3 +63,10 @@ def test_values_are_spelled_on_one_line() -> None:
     assert toml_value({"a.b": 'c"d\n'}) == '{ "a.b" = "c\\"d\\n" }'
     assert toml_value(0.5) == "0.5"
     assert toml_value(False) == "false"
+    assert toml_value(None) == "required"
+
+
+def test_a_list_of_tables_is_shown_to_programs_as_what_it_is() -> None:
+    loaded = load(None, ['identity.browserid.issuers=[{ issuer = "a", domains = ["b"], keys_file = "f" }]'], {})
+    shown = effective_values(loaded)["identity.browserid.issuers"]["value"]
+    assert shown == [{"issuer": "a", "domains": ("b",), "keys_file": "f"}]

@@ -48,7 +48,13 @@ def test_every_table_says_what_it_is_for(path: str) -> None:
         ("identity.dev_idp.enabled", 1, "true or false, got 1"),
         ("api.origins", "https://a", "a list of texts, got 'https://a'"),
         ("api.origins", [3], "a list of texts, got [3]"),
-        ("identity.browserid.issuers", {"a": 3}, "a table of texts, got {'a': 3}"),
+        ("identity.browserid.issuers", {}, "a list of tables, [[identity.browserid.issuers]], got {}"),
+        ("identity.browserid.issuers", [3], "a list of tables, [[identity.browserid.issuers]], got [3]"),
+        (
+            "identity.browserid.algorithms",
+            ["RS256", "DS128"],
+            "only RS256 and DS256: the others are too weak, got ['RS256', 'DS128']",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_or_out_of_bounds_is_refused(path: str, value: Any, says: str) -> None:
@@ -125,5 +131,5 @@ def test_addresses_come_apart_and_together(address: str) -> None:
 
 def test_only_this_machine_is_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
-    others = ("0.0.0.0", "::", "10.0.0.1", "push.example", "localhost.example", "")  # noqa: S104
+    others = ("0.0.0.0", "::", "10.0.0.1", "push.example", "localhost.example", "")
     assert not any(map(is_loopback, others))

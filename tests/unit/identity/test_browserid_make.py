@@ -5,8 +5,9 @@ import json
 from pushctl.identity import jws
 from pushctl.identity.browserid import Verifier
 from pushctl.identity.browserid_make import make_assertion, make_bundle, make_certificate, make_key, public_key_json
-from pushctl.identity.issuers import IssuerKeys
+from pushctl.identity.issuers import DEFAULT_ALGORITHMS
 from pushctl.identity.public_keys import parse_public_key
+from pushctl.identity.support import Authority
 from pushctl.ids import unb64url
 from tests.unit.identity.bundles import EMAIL, ISSUER, MINUTE, NOW, ORIGIN, KeyRing
 
@@ -17,7 +18,7 @@ def test_a_made_key_is_rsa_2048_in_the_form_of_2011() -> None:
     assert members.keys() == {"algorithm", "n", "e"}
     assert (members["algorithm"], members["e"]) == ("RS", "65537")
     assert int(members["n"]).bit_length() == 2048
-    assert parse_public_key(members).algorithm == "RS256"
+    assert parse_public_key(members, ()).algorithm == "RS256"
 
 
 def test_a_made_bundle_verifies(ring: KeyRing) -> None:
@@ -30,7 +31,8 @@ def test_a_made_bundle_verifies(ring: KeyRing) -> None:
         expires_at_ms=NOW + 60 * MINUTE,
     )
     assertion = make_assertion(ring.user, audience=ORIGIN, expires_at_ms=NOW + 2 * MINUTE)
-    verifier = Verifier({ISSUER: IssuerKeys((parse_public_key(public_key_json(ring.issuer)),))}, [ORIGIN])
+    key = parse_public_key(public_key_json(ring.issuer), DEFAULT_ALGORITHMS)
+    verifier = Verifier({ISSUER: Authority(ISSUER, (key,))}, [ORIGIN])
 
     assert verifier.verify(make_bundle(certificate, assertion), NOW).email == EMAIL
 

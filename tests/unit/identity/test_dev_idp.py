@@ -10,8 +10,9 @@ from pushctl.errors import BodyInvalid
 from pushctl.identity.browserid import LoginRefused, Verifier
 from pushctl.identity.browserid_make import make_assertion, make_bundle, public_key_json
 from pushctl.identity.dev_idp import DevIdp
-from pushctl.identity.issuers import IssuerKeys, parse_document
+from pushctl.identity.issuers import DEFAULT_ALGORITHMS
 from pushctl.identity.jws import parse
+from pushctl.identity.support import Authority, parse_document
 from tests.unit.identity.bundles import MINUTE, NOW, ORIGIN, KeyRing
 
 ALICE = "alice@dev-idp.localhost"
@@ -22,31 +23,33 @@ def dev_idp(ring: KeyRing) -> DevIdp:
     return DevIdp(ring.issuer)
 
 
-def login(dev_idp: DevIdp, ring: KeyRing, issuers: Mapping[str, IssuerKeys], *, later_ms: int = 1000) -> str:
+def login(dev_idp: DevIdp, ring: KeyRing, issuers: Mapping[str, Authority], *, later_ms: int = 1000) -> str:
     certificate = dev_idp.certificate(ALICE, public_key_json(ring.user), 3600, NOW)
     assertion = make_assertion(ring.user, audience=ORIGIN, expires_at_ms=NOW + later_ms + 2 * MINUTE)
     return Verifier(issuers, [ORIGIN]).verify(make_bundle(certificate, assertion), NOW + later_ms).email
 
 
-def refusal(dev_idp: DevIdp, ring: KeyRing, issuers: Mapping[str, IssuerKeys]) -> str:
+def refusal(dev_idp: DevIdp, ring: KeyRing, issuers: Mapping[str, Authority]) -> str:
     with pytest.raises(LoginRefused) as caught:
         login(dev_idp, ring, issuers)
     return caught.value.code
 
 
 def test_a_certificate_logs_in_through_the_ordinary_verifier(dev_idp: DevIdp, ring: KeyRing) -> None:
-    assert login(dev_idp, ring, {DevIdp.domain: dev_idp.issuer_keys}) == ALICE
+    assert login(dev_idp, ring, {DevIdp.domain: dev_idp.authority}) == ALICE
 
 
 def test_it_is_worth_nothing_where_the_provider_is_not_in_the_table(dev_idp: DevIdp, ring: KeyRing) -> None:
     assert refusal(dev_idp, ring, {}) == "no_browserid_support"
-    assert refusal(dev_idp, ring, {"idp.example": dev_idp.issuer_keys}) == "no_browserid_support"
+    assert refusal(dev_idp, ring, {"idp.example": dev_idp.authority}) == "no_browserid_support"
+    other = Authority("idp.example", dev_idp.authority.keys)
+    assert refusal(dev_idp, ring, {DevIdp.domain: other}) == "untrusted_issuer"
 
 
 def test_a_restart_makes_old_certificates_void(dev_idp: DevIdp, ring: KeyRing) -> None:
     restarted = DevIdp.generate()
 
-    assert refusal(dev_idp, ring, {DevIdp.domain: restarted.issuer_keys}) == "invalid_certificate_signature"
+    assert refusal(dev_idp, ring, {DevIdp.domain: restarted.authority}) == "invalid_certificate_signature"
 
 
 def test_a_certificate_lives_as_long_as_asked_and_begins_ten_seconds_ago(dev_idp: DevIdp, ring: KeyRing) -> None:
@@ -64,7 +67,7 @@ def test_a_certificate_lives_as_long_as_asked_and_begins_ten_seconds_ago(dev_idp
 def test_a_certificate_for_a_day_is_still_let_in(dev_idp: DevIdp, ring: KeyRing) -> None:
     certificate = dev_idp.certificate(ALICE, public_key_json(ring.user), 86_400, NOW)
     assertion = make_assertion(ring.user, audience=ORIGIN, expires_at_ms=NOW + MINUTE)
-    strict = Verifier({DevIdp.domain: dev_idp.issuer_keys}, [ORIGIN], skew_ms=0)
+    strict = Verifier({DevIdp.domain: dev_idp.authority}, [ORIGIN], skew_ms=0)
 
     assert strict.verify(make_bundle(certificate, assertion), NOW).email == ALICE
 
@@ -144,6 +147,7 @@ def test_a_duration_out_of_bounds_is_refused(seconds: int, dev_idp: DevIdp, ring
 def test_the_support_document_names_the_key_and_both_pages(dev_idp: DevIdp) -> None:
     document = dev_idp.document()
 
-    assert parse_document(json.dumps(document).encode()) == dev_idp.issuer_keys
+    published = parse_document(json.dumps(document).encode(), DEFAULT_ALGORITHMS, published=True)
+    assert published.keys == dev_idp.authority.keys
     assert document["authentication"] == "/dev/browserid/sign_in"
     assert document["provisioning"] == "/dev/browserid/provision"

@@ -1,113 +1,91 @@
-"""Issuer files and the table made of them. Delegation at login: test_browserid.py, step 8."""
+"""The configured issuers and their files. Delegation at login: test_browserid.py, step 8."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from pushctl.config.model import BrowseridIssuer
 from pushctl.errors import ConfigError
 from pushctl.identity.browserid_make import public_key_json
-from pushctl.identity.issuers import IssuerKeys, load_issuers, parse_document
-from pushctl.identity.refusal import LoginRefused
-from tests.unit.identity.bundles import FUZZ, KeyRing
+from pushctl.identity.issuers import DEFAULT_ALGORITHMS, load_issuers
+from tests.unit.identity.bundles import KeyRing
 
 RSA_1024 = {"algorithm": "RS", "n": str(2**1023 + 1), "e": "65537"}
 
 
-def algorithms(document: object) -> list[str]:
-    return [key.algorithm for key in parse_document(json.dumps(document).encode()).keys]
+def issuer(name: str, *domains: str, file: Path) -> BrowseridIssuer:
+    return BrowseridIssuer(issuer=name, domains=domains, keys_file=str(file))
 
 
-def test_a_support_document_a_set_of_keys_and_a_bare_key_are_read(ring: KeyRing) -> None:
-    key = public_key_json(ring.issuer)
-    pages = {"authentication": "/sign_in", "provisioning": "/provision"}
-
-    assert algorithms({"public-key": key, **pages}) == ["RS256"]
-    assert algorithms({"public-key": key, "keys": [public_key_json(ring.user)], **pages}) == ["RS256", "RS256"]
-    assert algorithms({"keys": [key, RSA_1024]}) == ["RS256", "RS128"]
-    assert algorithms({"keys": [{"use": "enc", "kty": "EC"}, {"use": "sig", **key}]}) == ["RS256"]
-    assert algorithms(key) == ["RS256"]
+def mistakes(*issuers: BrowseridIssuer) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_issuers(issuers, DEFAULT_ALGORITHMS)
+    return caught.value.mistakes
 
 
-def test_delegation_wins_over_a_key_and_disabled_over_both(ring: KeyRing) -> None:
-    document: dict[str, Any] = {"public-key": public_key_json(ring.issuer), "authority": "other.example"}
+def test_the_table_says_who_signs_for_each_domain(tmp_path: Path, ring: KeyRing) -> None:
+    file = tmp_path / "idp.json"
+    file.write_text(json.dumps({"keys": [public_key_json(ring.issuer), RSA_1024]}))
 
-    assert parse_document(json.dumps(document).encode()) == IssuerKeys(authority="other.example")
-    assert parse_document(json.dumps(document | {"disabled": True}).encode()) == IssuerKeys(disabled=True)
+    table = load_issuers([issuer("idp.example", "idp.example", "mail.example", file=file)], DEFAULT_ALGORITHMS)
+
+    assert table.keys() == {"idp.example", "mail.example"}
+    assert table["mail.example"].name == "idp.example"
+    assert [key.algorithm for key in table["mail.example"].keys] == ["RS256", "RS128"]
+
+
+def test_an_issuer_that_signs_for_others_does_not_speak_for_its_own_name(tmp_path: Path, ring: KeyRing) -> None:
+    file = tmp_path / "idp.json"
+    file.write_text(json.dumps(public_key_json(ring.issuer)))
+
+    assert load_issuers([issuer("idp.example", "mail.example", file=file)], DEFAULT_ALGORITHMS).keys() == {
+        "mail.example"
+    }
 
 
 @pytest.mark.parametrize(
-    ("document", "code"),
+    ("content", "says"),
     [
-        ("[]", "invalid_support_document"),
-        ("", "invalid_support_document"),
-        ("{}", "invalid_support_document"),
-        ('{"keys": []}', "invalid_support_document"),
-        ('{"keys": {}}', "invalid_support_document"),
-        ('{"keys": [7]}', "invalid_support_document"),
-        ('{"public-key": "RS"}', "invalid_support_document"),
-        ('{"public-key": {"alg": "RS256", "n": "7", "e": "3"}}', "invalid_support_document"),
-        ('{"authority": 7}', "invalid_support_document"),
-        ('{"authority": "https://other.example"}', "invalid_support_document"),
-        ('{"disabled": "true"}', "invalid_support_document"),
-        ('{"disabled": false, "disabled": true}', "invalid_support_document"),
-        (json.dumps({"keys": [RSA_1024]}), "unsupported_algorithm"),
+        ("{}", "no public-key, keys or authority in it"),
+        ("key", "not an unambiguous JSON object"),
+        (json.dumps(RSA_1024), "no key of an algorithm that is accepted (RS256)"),
+        (json.dumps(RSA_1024) + " " * 65_536, "larger than 65536 bytes"),
+        ('{"authority": "other.example"}', "holds no keys; who speaks"),
+        ('{"disabled": true}', "holds no keys; who speaks"),
+        (None, "cannot read"),
     ],
 )
-def test_a_document_that_names_no_usable_key_is_refused(document: str, code: str) -> None:
-    with pytest.raises(LoginRefused) as caught:
-        parse_document(document.encode())
+def test_a_file_without_a_usable_key_is_named_with_its_place(content: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "idp.json"
+    if content is not None:
+        file.write_text(content)
 
-    assert caught.value.code == code
+    (mistake,) = mistakes(issuer("idp.example", "idp.example", file=file))
 
-
-@FUZZ
-@given(raw=st.binary() | st.dictionaries(st.sampled_from(["keys", "kty", "authority"]), st.text()).map(json.dumps))
-def test_any_document_is_read_or_refused(raw: bytes | str) -> None:
-    try:
-        entry = parse_document(raw.encode() if isinstance(raw, str) else raw)
-    except LoginRefused:
-        return
-    assert entry.authority
+    assert mistake.startswith("identity.browserid.issuers[0].keys_file: ")
+    assert str(file) in mistake
+    assert says in mistake
 
 
-def test_the_table_is_read_from_files(tmp_path: Path, ring: KeyRing) -> None:
-    (tmp_path / "idp.json").write_text(json.dumps(public_key_json(ring.issuer)))
-    (tmp_path / "mail.json").write_text('{"authority": "idp.example"}')
+def test_every_mistake_in_the_table_is_named(tmp_path: Path, ring: KeyRing) -> None:
+    file = tmp_path / "idp.json"
+    file.write_text(json.dumps(public_key_json(ring.issuer)))
 
-    table = load_issuers({"idp.example": str(tmp_path / "idp.json"), "mail.example": str(tmp_path / "mail.json")})
+    found = mistakes(
+        issuer("idp.example", "idp.example", file=file),
+        issuer("https://url.example", "IDP.example", file=file),
+        issuer("dev-idp.localhost", "dev-idp.localhost", file=file),
+        issuer("other.example", "idp.example", file=file),
+        issuer("none.example", file=tmp_path / "missing"),
+    )
 
-    assert table["mail.example"].authority == "idp.example"
-    assert [key.algorithm for key in table["idp.example"].keys] == ["RS256"]
-
-
-def test_every_mistake_in_the_table_is_named_with_its_domain_and_file(tmp_path: Path, ring: KeyRing) -> None:
-    good = json.dumps(public_key_json(ring.issuer))
-    files = {
-        "empty.example": "{}",
-        "not-json.example": "key",
-        "weak.example": json.dumps(RSA_1024),
-        "large.example": good + " " * 65_536,
-        "dev-idp.localhost": good,
-        "to-dev.example": '{"authority": "dev-idp.localhost"}',
-        "https://url.example": good,
-    }
-    table = {}
-    for number, (domain, content) in enumerate(files.items()):
-        path = tmp_path / f"{number}.json"
-        path.write_text(content)
-        table[domain] = str(path)
-    table["missing.example"] = str(tmp_path / "nowhere.json")
-
-    with pytest.raises(ConfigError) as caught:
-        load_issuers(table)
-
-    assert len(caught.value.mistakes) == len(table)
-    for domain, mistake in zip(table, caught.value.mistakes, strict=True):
-        assert mistake.startswith(f"identity.browserid.issuers: {domain!r}: ")
-    read = [domain for domain in files if domain not in ("dev-idp.localhost", "https://url.example")]
-    for domain in read:
-        assert any(table[domain] in mistake for mistake in caught.value.mistakes)
+    assert [mistake.split(": ")[0].removeprefix("identity.browserid.issuers") for mistake in found] == [
+        "[1].issuer",
+        "[1].domains",
+        "[2].issuer",
+        "[2].domains",
+        "[3].domains",
+        "[4].domains",
+        "[4].keys_file",
+    ]

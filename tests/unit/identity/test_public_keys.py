@@ -37,7 +37,7 @@ DSA: dict[str, Any] = {"algorithm": "DS", "p": f"{2**2047 + 1:x}", "q": f"{2**25
     ],
 )
 def test_a_well_formed_key_has_an_algorithm(members: dict[str, Any], algorithm: str) -> None:
-    assert parse_public_key(members).algorithm == algorithm
+    assert parse_public_key(members, ()).algorithm == algorithm
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_well_formed_key_has_an_algorithm(members: dict[str, Any], algorithm: 
 )
 def test_a_key_that_is_not_well_formed_is_a_value_error(members: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"algorithm|exponent|string|number|base64url|key") as caught:
-        parse_public_key(members)
+        parse_public_key(members, ())
 
     assert str(N) not in str(caught.value)
 
@@ -96,5 +96,5 @@ def test_a_key_that_is_not_well_formed_is_a_value_error(members: dict[str, Any])
 def test_a_key_of_another_family_verifies_nothing(ring: KeyRing) -> None:
     parsed = jws.parse(signed(ring.user, '{"alg":"RS256"}', "{}"), "assertion")
 
-    assert parse_public_key(public_key_json(ring.user)).verifies(parsed)
-    assert not parse_public_key(DSA).verifies(parsed)
+    assert parse_public_key(public_key_json(ring.user), ()).verifies(parsed)
+    assert not parse_public_key(DSA, ()).verifies(parsed)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushctl.clock import system_clock
 from pushctl.errors import (
     BodyInvalid,
     BodyTooLarge,
@@ -19,10 +20,14 @@ from pushctl.errors import (
     UrgencyInvalid,
     VapidInvalid,
 )
-from pushctl.protocol.frames import Notification
-from pushctl.webpush.request import Push, parse
+from pushctl.ids import unb64url
+from pushctl.protocol.frames import EncryptionHeaders, Notification
+from pushctl.webpush.request import Push, Rules, parse
+from pushctl.webpush.signing import VapidKey
+from pushctl.webpush.vapid import Verifier
 
 LONGEST = 259_200
+RULES = Rules(LONGEST, 4096, Verifier("https://push.example", system_clock))
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
 
@@ -32,13 +37,13 @@ def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def push(headers: dict[str, str], body: bytes = b"") -> Push:
-    return parse(raw(headers), body, max_lifetime_seconds=LONGEST, max_body_bytes=4096)
+    return parse(raw(headers), body, RULES)
 
 
 def refusal(headers: dict[str, str] | list[tuple[bytes, bytes]], body: bytes = b"") -> Problem:
     pairs = raw(headers) if isinstance(headers, dict) else headers
     with pytest.raises(Problem) as caught:
-        parse(pairs, body, max_lifetime_seconds=LONGEST, max_body_bytes=4096)
+        parse(pairs, body, RULES)
     return caught.value
 
 
@@ -132,7 +137,16 @@ def test_a_body_over_the_limit_is_413_with_mozillas_number() -> None:
 
 @pytest.mark.parametrize(
     ("given_ttl", "used"),
-    [(None, LONGEST), ("0", 0), ("60", 60), (" 60 ", 60), ("007", 7), ("259201", LONGEST), ("9" * 19, LONGEST)],
+    [
+        (None, LONGEST),
+        ("0", 0),
+        ("60", 60),
+        (" 60 ", 60),
+        ("007", 7),
+        ("259201", LONGEST),
+        ("9" * 3000, LONGEST),
+        ("0" * 30 + "7", 7),
+    ],
 )
 def test_the_lifetime_is_the_ttl_but_at_most_the_longest(given_ttl: str | None, used: int) -> None:
     assert push({} if given_ttl is None else {"TTL": given_ttl}).ttl_seconds == used
@@ -140,7 +154,7 @@ def test_the_lifetime_is_the_ttl_but_at_most_the_longest(given_ttl: str | None, 
 
 @pytest.mark.parametrize(
     ("ttl", "errno"),
-    [("-1", 114), ("", 111), ("1.5", 111), ("+1", 111), ("1 2", 111), ("٣", 111), ("0x10", 111), ("9" * 20, 111)],
+    [("-1", 114), ("", 111), ("1.5", 111), ("+1", 111), ("1 2", 111), ("٣", 111), ("0x10", 111)],
 )
 def test_a_ttl_that_is_no_number_of_seconds_is_refused(ttl: str, errno: int) -> None:
     error = refusal({"TTL": ttl})
@@ -148,9 +162,74 @@ def test_a_ttl_that_is_no_number_of_seconds_is_refused(ttl: str, errno: int) -> 
     assert (error.code, error.field, error.errno) == ("ttl_invalid", "TTL", errno)
 
 
-def test_encrypted_messages_need_a_ttl_and_are_not_taken_yet() -> None:
+@pytest.mark.parametrize("topic", ["a=", "YQ=="])
+def test_padding_is_no_part_of_a_topic(topic: str) -> None:
+    assert push({"Topic": topic}).topic == topic.rstrip("=")
+
+
+ENCRYPTED = {"Content-Encoding": "aesgcm", "TTL": "5", "Encryption": 'salt="abc="', "Crypto-Key": "p256ecdsa=K;dh=d"}
+
+
+def test_an_encrypted_body_is_kept_as_it_came_beside_what_the_device_needs() -> None:
+    sent = push(ENCRYPTED | {"Content-Type": "image/png"}, b"\x00\xff")
+    assert (sent.data, sent.encoding, sent.notification) == (b"\x00\xff", "aesgcm", None)
+    assert sent.headers == EncryptionHeaders("salt=abc", "dh=d")
+
+
+def test_without_a_body_nothing_is_encrypted() -> None:
+    for headers in (ENCRYPTED, {"Content-Encoding": "gzip", "TTL": "5"}):
+        sent = push(headers)
+        assert (sent.data, sent.encoding, sent.headers, sent.notification) == (None, None, None, None)
+
+
+KEY = VapidKey.generate()
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "body"),
+    [
+        ({"Content-Encoding": "aes128gcm"}, b"x" * 20 + b"\x41" + unb64url(KEY.public) + b"x" * 20),
+        ({"Content-Encoding": "aesgcm", "Encryption": "salt=abc", "Crypto-Key": f"dh={KEY.public}"}, b"x"),
+    ],
+)
+def test_the_key_that_signs_is_not_the_one_that_encrypts(encrypted: dict[str, str], body: bytes) -> None:
+    signed = {"Authorization": KEY.authorization("https://push.example/push/x", system_clock())}
+    error = refusal(encrypted | signed | {"TTL": "5"}, body)
+    assert (error.code, error.field, error.errno) == ("encoding_invalid", "Crypto-Key", 110)
+    other = {"Authorization": VapidKey.generate().authorization("https://push.example/push/x", system_clock())}
+    for headers in (encrypted | other, encrypted):
+        assert push(headers | {"TTL": "5"}, body).data == body
+
+
+def test_headers_that_are_lists_may_come_in_several_lines() -> None:
+    lines = [*raw(ENCRYPTED), (b"crypto-key", b"keyid=x;dh=e"), (b"prefer", b"a"), (b"prefer", b"respond-async")]
+    sent = parse(lines, b"x", RULES)
+    assert sent.headers == EncryptionHeaders("salt=abc", "dh=d,keyid=x;dh=e")
+    assert sent.receipt
+
+
+@pytest.mark.parametrize(
+    ("prefer", "receipt"),
+    [
+        ("respond-async", True),
+        ("Respond-Async; x=y", True),
+        ("wait=10, respond-async", True),
+        ("", False),
+        ("wait=10", False),
+        ("no-respond-async", False),
+    ],
+)
+def test_a_sender_may_prefer_a_receipt(prefer: str, receipt: bool) -> None:
+    assert push({"Prefer": prefer}).receipt is receipt
+
+
+def test_now_or_never_has_no_receipt() -> None:
+    assert not push({"Prefer": "respond-async", "TTL": "0"}).receipt
+
+
+def test_encrypted_messages_need_a_ttl_and_an_encoding_that_devices_read() -> None:
     assert isinstance(refusal({"Content-Encoding": "aes128gcm"}, b"x"), TtlMissing)
-    for encoding in ("aes128gcm", "aesgcm", "identity", ""):
+    for encoding in ("gzip", "aes128gcm, gzip", "aesgcm128", "identity", ""):
         error = refusal({"Content-Encoding": encoding, "TTL": "5"}, b"x")
         assert isinstance(error, EncodingInvalid)
         assert (error.field, error.errno) == ("Content-Encoding", 110)
@@ -161,7 +240,7 @@ def test_topics_are_up_to_32_base64url_characters(topic: str) -> None:
     assert push({"Topic": topic}).topic == topic
 
 
-@pytest.mark.parametrize("topic", ["", "x" * 33, "a b", "a=", "a/b", "ü"])
+@pytest.mark.parametrize("topic", ["", "x" * 33, "a b", "=", "a=b", "a/b", "ü"])
 def test_other_topics_are_refused(topic: str) -> None:
     error = refusal({"Topic": topic})
     assert isinstance(error, TopicInvalid)
@@ -221,7 +300,7 @@ bodies = st.binary(max_size=60) | st.dictionaries(
 def test_whatever_arrives_is_a_push_or_a_problem(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     outcome: Push | Problem
     try:
-        outcome = parse(headers, body, max_lifetime_seconds=LONGEST, max_body_bytes=50)
+        outcome = parse(headers, body, Rules(LONGEST, 50, RULES.vapid))
     except Problem as error:
         outcome = error
     if isinstance(outcome, Problem):

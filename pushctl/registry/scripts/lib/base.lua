@@ -1,10 +1,12 @@
 -- What every user script begins with. Time is Redis TIME plus shift_ms (0 outside tests), never a host's clock.
 local function int(n) return string.format('%.0f', n) end
 
-local function now_ms()
+local function now_us()
   local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + tonumber(A.shift_ms)
+  return t[1] * 1000000 + t[2] + A.shift_ms * 1000
 end
+
+local function now_ms() return math.floor(now_us() / 1000) end
 
 -- The user's meta, or nil: then nothing of the user may be touched. bytes and topics are as they were at this moment.
 local function read_meta()

@@ -8,7 +8,7 @@ local function heal_push_urls(meta)
   for _, id in ipairs(redis.call('HKEYS', K.push_urls)) do
     local number, _, _, site, vapid = string.match(redis.call('HGET', K.push_urls, id), PUSH_URL)
     redis.call('ZADD', K.push_url_order, number, id)
-    redis.call('HSET', K.sites, site .. ' ' .. vapid, id)
+    redis.call('HSET', K.sites, site_field(site, vapid), id)
   end
   if n < math.max(order, sites) then break_log(meta) end
 end

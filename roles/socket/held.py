@@ -1,0 +1,312 @@
+"""A connection that this server holds, whatever it speaks: from the moment it is known to the close.
+
+Owns: the two tasks of a connection (one reads frames, one writes), its lease, its pulse, and how it ends.
+Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
+is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
+Must not know: WebSockets (wire.py), where hints come from (hub.py), what is said: that is a device's (connection.py) or
+a browser's (browser.py).
+"""
+
+import math
+import random
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from pushctl.errors import Problem
+from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId, new_id
+from pushctl.points import Point, passed
+from pushctl.protocol import jobs
+from pushctl.stages import Stage
+from roles.socket.ending import Ending, Endings
+from roles.socket.leaving import Leaving
+from roles.socket.patience import Patience, Wait
+from roles.socket.pulse import Pulse
+from roles.socket.wire import Disconnected, Wire
+
+if TYPE_CHECKING:
+    from roles.socket.serve import SocketRole
+
+
+class Held(ABC):
+    def __init__(self, role: "SocketRole", wire: Wire, user: UserId, device: DeviceId, endings: Endings) -> None:
+        self._role = role
+        self._wire = wire
+        self.user = user
+        self.device = device
+        self.id = ConnectionId(new_id())
+        self._endings = endings
+        self._woken = trio.Event()
+        self._patience = Patience(partial(role.registry.wait_for, user))
+        self._claiming = False
+        """A claim is on its way, and nobody knows whether it ran."""
+        self.has_lease = False
+        self._ending: Ending | None = None
+        self._leaving = Leaving()
+        self._reading = trio.CancelScope()
+        self._writing = trio.CancelScope()
+        self._close_by = math.inf
+        self._close_from = -math.inf
+        """Not closed before, though it may be over."""
+        socket = role.config.socket
+        self._pulse = Pulse(trio.current_time(), ping_seconds=socket.ping_seconds, pong_seconds=socket.pong_seconds)
+        wire.on_pong_owed = self.wake
+        wire.on_pong = self._pulse.ponged
+
+    # --- what it speaks ----------------------------------------------------------------------------------------------
+
+    min_rank = 0
+    """Of messages that it wants."""
+
+    @property
+    def session(self) -> SessionHash | None:
+        """None: it never logged in."""
+        return None
+
+    @property
+    def is_stored(self) -> bool:
+        """The registry knows its user."""
+        return True
+
+    @abstractmethod
+    def _claimed(self, *, lowered: bool) -> None:
+        """Its lease stands; `lowered`: it wants more than before."""
+
+    @abstractmethod
+    async def _greet(self) -> None:
+        """The first frame. Raises Problem, Disconnected."""
+
+    @abstractmethod
+    async def _write_next(self) -> None:
+        """What is due, or wait until something is. Raises Problem, Disconnected."""
+
+    @abstractmethod
+    async def _write_rest(self) -> None:
+        """Of a connection that is sent away: what would be lost."""
+
+    @abstractmethod
+    async def _hear(self, message: str | bytes) -> None:
+        """One message of the peer. Raises Problem."""
+
+    @abstractmethod
+    def _word_to_leave(self) -> bytes | None:
+        """The frame that says when to come back: once, when it has not been told yet."""
+
+    @abstractmethod
+    def is_at(self, last: Cursor) -> bool:
+        """Whether nothing is missing if the log ends at `last`."""
+
+    @abstractmethod
+    def fall_behind(self) -> None:
+        """Read the log: hints of it may have been lost."""
+
+    @abstractmethod
+    def hear_appended(self, job: jobs.Appended) -> None:
+        """A hint that events were appended. Waits for nothing."""
+
+    @abstractmethod
+    def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
+        """A message in no log, good for so long. Waits for nothing."""
+
+    def session_ends(self, job: jobs.SessionEnds) -> None:
+        """A session of the user ends. Waits for nothing."""
+        if job.device is None and job.session is None:
+            self.signed_out()
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the connection is over. Order matters: join, claim, read the log, go live (tail.py says why)."""
+        self._role.hub.join(self)
+        if self._role.draining:
+            self.drain(after_ms=random.randrange(1000))  # noqa: S311 - spread
+        try:
+            try:
+                await passed(Point.JOINED)
+                if self.is_stored:
+                    await self._claim()
+                await passed(Point.CLAIMED)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._read)
+            except Problem as problem:
+                self.end(problem)
+        finally:
+            self._role.hub.leave(self)
+            await passed(Point.LEFT)
+            if self._claiming:
+                self._role.withdraw(self)
+            elif self.has_lease:
+                self._role.release(self)
+            await self._close()
+
+    async def _claim(self) -> None:
+        role = self._role
+        await role.present()
+        self._claiming = True
+        lowered, displaced = await role.registry.presence.claim(
+            self.user,
+            self.device,
+            self.id,
+            server=role.id,
+            generation=role.generation,
+            rank=self.min_rank,
+        )
+        self._claiming = False
+        self.has_lease = True
+        self._claimed(lowered=lowered)
+        role.displace(self.user, displaced)
+
+    def end(self, problem: Problem) -> None:
+        """End with an error: the peer is told the code and whether to come back."""
+        self._end(self._endings.of_problem(problem))
+
+    def displaced(self) -> None:
+        self._end(self._endings.replaced)
+
+    def bereft(self) -> None:
+        """A newer connection took the lease and gave up: perhaps this one may have it back."""
+        self._role.look_at(self.user)
+
+    def signed_out(self) -> None:
+        self._end(self._endings.signed_out)
+
+    def drain(self, after_ms: int) -> None:
+        """End now; the device is to come back after so long."""
+        self._end(self._endings.sent_away(after_ms))
+
+    def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
+        """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
+        now = trio.current_time()
+        self._leaving.ask(now + after_seconds, now + closed_after)
+        self.wake()
+
+    @property
+    def was_asked_to_leave(self) -> bool:
+        return self._leaving.was_asked
+
+    def may_stay(self) -> None:
+        """Unless it goes by itself: what was said cannot be taken back."""
+        self._leaving.take_back()
+
+    def leave_now(self) -> None:
+        """End a connection that was asked to leave."""
+        self._end(self._endings.sent_away(self._leaving.to_say(trio.current_time())))
+
+    def check(self, now: float) -> None:
+        """Called about every second: is its time up, does the peer still answer?"""
+        if self._leaving.by <= now:
+            self.leave_now()
+            return
+        # We do not listen ourselves while we wait for Redis or do not know whether we are still who we were; a
+        # peer that the writer waits for is judged by the writer.
+        excused = self._patience.is_needed or self._wire.sending or self._role.heart.absent
+        if self._pulse.is_lost(now, excused=excused):
+            self._end(self._endings.no_pong)
+        elif self._pulse.ping_due:
+            self.wake()
+
+    def _end(self, how: Ending) -> None:
+        """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
+        if self._ending is None:
+            self._ending = how
+            self._reading.cancel()
+            self._close_by = self._writing.deadline = self._role.close_by()
+            self.wake()
+
+    async def _close(self) -> None:
+        self._wire.forget()
+        how = self._ending or self._endings.stopped
+        by = min(self._close_by, self._role.close_by())
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
+            await trio.sleep_until(min(by, self._close_from))
+            if how.last is not None:
+                await self._wire.send(how.last)
+        await self._wire.close(how.code, how.detail, by=by)
+        self._role.metrics.closes.labels(how.label).inc()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        with self._writing:
+            try:
+                await self._greet()
+                while self._ending is None:
+                    await self._keep_alive()
+                    await self._write_next()
+                if self._ending.is_draining:
+                    await self._write_rest()
+            except Problem as problem:
+                self.end(problem)
+            except Disconnected as gone:
+                self._end(self._endings.of_peer(gone))
+
+    async def _wait(self) -> None:
+        """Until something happened since the last look: hints, pings and endings all wake."""
+        await self._woken.wait()
+        self._woken = trio.Event()
+
+    async def _send(self, frame: bytes) -> None:
+        """Send one frame, and first what is due of pings and pongs."""
+        await self._role.present()
+        await self._keep_alive()
+        await self._wire.send(frame)
+        self._role.frames_written += 1
+
+    async def _keep_alive(self) -> None:
+        if self._wire.owes_pong:
+            await self._wire.pong()
+        if self._pulse.ping_due:
+            self._pulse.pinged(trio.current_time())
+            await self._wire.ping()
+
+    async def _ping_meanwhile(self, wait: Wait) -> None:
+        """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device
+        must not take us for dead. Raises Disconnected."""
+        over = False
+        gone: Disconnected | None = None
+
+        async def watch() -> None:
+            nonlocal over
+            await wait()
+            over = True
+            self.wake()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            try:
+                while not over:
+                    await self._keep_alive()
+                    await self._wait()
+            except Disconnected as error:
+                gone = error
+                nursery.cancel_scope.cancel()
+        if gone is not None:
+            raise gone
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        with self._reading:
+            try:
+                while True:
+                    message = await self._wire.receive()
+                    await self._role.present()
+                    await self._hear(message)
+            except Problem as problem:
+                self.end(problem)
+            except Disconnected as gone:
+                self._end(self._endings.of_peer(gone))
+
+    def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:
+        """Count and log a stage that messages reached on this device; `seq`: up to where in the user's log."""
+        if messages:
+            self._role.metrics.stage(stage, messages)
+            seq = cursor.position.seq if cursor else None
+            self._role.log.info(stage.value, user=self.user, device=self.device, messages=messages, seq=seq)
