@@ -18,6 +18,7 @@ from pushctl.client.foreign import printable
 if TYPE_CHECKING:
     from pushctl.client.events import Event
     from pushctl.client.phone import Phone
+    from pushctl.webpush.encryption import Subscription
 
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -84,6 +85,7 @@ def logout(
         "pushctl client allow https://news.example",
         "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
         "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
+        "pushctl client allow news.example --web-push > sub.json && pushctl send --encrypt sub.json Hello",
     )
 )
 def allow(
@@ -91,17 +93,35 @@ def allow(
     icon_: Annotated[
         str | None, typer.Option("--icon", parser=icon, metavar="URL|FILE", help="Its icon: a URL or an image file.")
     ] = None,
+    web_push: Annotated[
+        bool, typer.Option("--web-push", help="Make keys and print a subscription, as a browser gives it to a page.")
+    ] = False,
+    vapid_key: Annotated[
+        str | None,
+        typer.Option(parser=text, metavar="KEY", help="Only messages signed by this key (`pushctl keys vapid`)."),
+    ] = None,
     profile: Profile = "default",
     json: Json = False,
 ) -> None:
     """Allow a site to send messages: prints the push URL to give to it.
 
-    The same site always has the same push URL; another icon replaces the one before.
+    The same site always has the same push URL (one for each --vapid-key); another icon replaces the one before. With
+    --web-push the site gets keys, too, and what it encrypts to them (`pushctl send --encrypt`) this profile decrypts.
     """
     from msgspec.structs import asdict
 
+    from pushctl.client.events import json_line
+
+    if web_push:
+
+        async def subscribe(phone: "Phone") -> "Subscription":
+            return await phone.subscribe(site_, icon_, vapid_key=vapid_key)
+
+        print(json_line(with_phone(profile, subscribe)), flush=True)
+        return
+
     async def act(phone: "Phone") -> "dict[str, Any]":
-        push_url, created = await phone.allow(site_, icon_)
+        push_url, created = await phone.allow(site_, icon_, vapid_key=vapid_key)
         return {**asdict(push_url), "created": created}
 
     made = with_phone(profile, act)

@@ -1,8 +1,8 @@
-"""`pushctl keys`: the secrets that the service needs, made, rotated and taken out.
+"""`pushctl keys`: the secrets that the service and its senders need, made, rotated and taken out.
 
 Owns: what people type and are told. Promises: no secret is ever printed; a keys file is never overwritten, and changed
 only whole; what would hurt is refused (exit 3) with the reason.
-Must not know: what the keys are for (identity/keys.py), which step is safe (rotation.py).
+Must not know: what the keys are for (identity/keys.py, webpush/signing.py), which step is safe (rotation.py).
 """
 
 import os
@@ -19,6 +19,7 @@ from pushctl.config.model import Config
 from pushctl.config.render import toml_value
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys, change
+from pushctl.webpush.signing import VapidKey
 
 if TYPE_CHECKING:
     from pushctl.identity.key import Key
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="Make, rotate and take out the secrets that the service needs.",
+    help="Make, rotate and take out the secrets that the service and its senders need.",
     no_args_is_help=True,
     epilog=cli.examples(
         "pushctl keys new /etc/pushctl/keys.toml",
         "pushctl keys status --config conf.d",
         "pushctl keys rotate sealing --config conf.d",
+        "pushctl keys vapid vapid.pem",
     ),
 )
 
@@ -206,6 +208,24 @@ def _check_not_needed(keys: Keys, kind: "Kind", key: "Key") -> None:
     newest = {"user_id": keys.user_id_keys[0].id, "identity_index": keys.index_id or FIRST}
     if key.state == "seals" or newest.get(kind) == key.id:
         raise NotGood(f"{key.id} is the key in use: `pushctl keys rotate {kind}` first")
+
+
+@app.command(
+    epilog=cli.examples(
+        "pushctl keys vapid", "pushctl client allow news.example --web-push --vapid-key $(pushctl keys vapid site.pem)"
+    )
+)
+def vapid(
+    file: Annotated[Path, typer.Argument(help="Where to write; must not be there yet.")] = Path("vapid.pem"),
+) -> None:
+    """Make a sender's key (VAPID, RFC 8292; PEM, mode 0600) and print its public half.
+
+    The public half is what a page passes as applicationServerKey; `pushctl send --vapid` and other senders sign with
+    the file.
+    """
+    key = VapidKey.generate()
+    key.write(file)
+    print(key.public)
 
 
 def _file(config: Config) -> Path:

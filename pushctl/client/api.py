@@ -150,9 +150,12 @@ class Api:
         found: _PushUrls = decoded(await self._send("GET", "/v1/push-urls", token=token), _PushUrls)
         return found.push_urls
 
-    async def allow(self, token: str, site: str, icon: str | None) -> tuple[PushUrl, bool]:
-        """The push URL, and whether it is new."""
-        answer = await self._send("POST", "/v1/push-urls", {"site": site, "icon": icon, "vapid_key": None}, token=token)
+    async def allow(
+        self, token: str, site: str, icon: str | None, vapid_key: str | None = None
+    ) -> tuple[PushUrl, bool]:
+        """The push URL, and whether it is new. `vapid_key`: it takes only what this key signed."""
+        body = {"site": site, "icon": icon, "vapid_key": vapid_key}
+        answer = await self._send("POST", "/v1/push-urls", body, token=token)
         push_url: PushUrl = decoded(answer, PushUrl)
         return push_url, answer.status_code == 201
 

@@ -26,6 +26,7 @@ from pushctl.clock import Clock, system_clock
 from pushctl.errors import Failed, PushctlError, Unreachable
 from pushctl.protocol.frames import PushUrl, Urgency
 from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
+from pushctl.webpush.encryption import Subscription
 
 Watchers = trio.MemorySendChannel[events.Event]
 
@@ -142,11 +143,17 @@ class Phone:
                 raise
         self.store.end_session()
 
-    async def allow(self, site: str, icon: str | None) -> tuple[PushUrl, bool]:
-        """The push URL for a site, and whether it is new."""
-        push_url, created = await self._api.allow(self.session().token, site, icon)
+    async def allow(self, site: str, icon: str | None, *, vapid_key: str | None = None) -> tuple[PushUrl, bool]:
+        """The push URL for a site, and whether it is new. `vapid_key`: it takes only what this key signed."""
+        push_url, created = await self._api.allow(self.session().token, site, icon, vapid_key)
         self.store.put_push_url(push_url)
         return push_url, created
+
+    async def subscribe(self, site: str, icon: str | None, *, vapid_key: str | None = None) -> Subscription:
+        """As `allow`, with keys: what comes encrypted to them this device can read, and nobody else. The same keys each
+        time."""
+        push_url, _ = await self.allow(site, icon, vapid_key=vapid_key)
+        return Subscription(push_url.url, self.store.keys_of(push_url.id).public())
 
     async def revoke(self, site_or_id: str) -> list[PushUrl]:
         """Revokes the push URLs of a site, or the one with this id. Failed if there is none."""

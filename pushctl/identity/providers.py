@@ -5,16 +5,16 @@ Owns: which providers the configuration lets in, built in or named there. Must n
 
 from pushctl.config.check import dev_idp_on
 from pushctl.config.model import Config
+from pushctl.config.oidc_rules import active_providers
 from pushctl.identity.principals import BROWSERID, BROWSERID_DEV
 
 
 def providers_of(config: Config) -> frozenset[str]:
     """The names that `Login.provider` may have under this configuration."""
-    oidc = config.identity.oidc
     return frozenset(
         [
             *([BROWSERID] if config.identity.browserid.enabled else []),
             *([BROWSERID_DEV] if dev_idp_on(config) else []),
-            *(each.name for each in oidc.providers if oidc.enabled and not each.disabled),
+            *(provider.name for provider in active_providers(config)),
         ]
     )

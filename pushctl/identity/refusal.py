@@ -58,7 +58,7 @@ LoginCode = Literal[
 ]
 
 _SENTENCES: dict[LoginCode, str] = {
-    "assertion_too_large": "the assertion is larger than 16384 bytes; send only what the identity provider needs",
+    "assertion_too_large": "certificate and assertion are too large together; send only what is needed",
     "malformed_bundle": "the credentials are not a backed assertion: send certificate~assertion",
     "certificate_chain": "the assertion is backed by several certificates; send exactly one",
     "malformed_jws": "the certificate or the assertion is not a well-formed JWS",

@@ -23,6 +23,7 @@ from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, OIDC, Principa
 from pushctl.identity.refusal import LoginRefused
 from pushctl.identity.support import Authority
 from pushctl.identity.syntax import Origin
+from pushctl.log import get_logger
 
 if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.oidc_logins import OidcLogins
 
 _FIELD = "Authorization"
+
+log = get_logger(part="identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class IdentityVerifier:
         self._oidc = _oidc(config)
         if dev_idp is not None:
             self._authorities[DEV_IDP_DOMAIN] = dev_idp.authority
+        self.audience = audiences[0]
+        """An origin that assertions may be for."""
         self._browserid = Verifier(
             self._authorities,
             audiences,
@@ -91,7 +96,12 @@ class IdentityVerifier:
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
-        return self._login(await self._verified(credentials.strip(" "), now_ms), now_ms)
+        try:
+            verified = await self._verified(credentials.strip(" "), now_ms)
+        except LoginRefused as refused:
+            log.info("login_refused", code=refused.code, reason=refused.reason)
+            raise
+        return self._login(verified, now_ms)
 
     async def _verified(self, bundle: str, now_ms: int) -> Verified:
         """All that costs nothing is checked before anybody is asked."""

@@ -13,6 +13,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.registry.broadcasts import Broadcasts
 from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
 from pushctl.registry.identities import Identities
@@ -61,6 +62,7 @@ class Registry:
         self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.broadcasts = Broadcasts(store, self.channels)
         self.receipts = Receipts(store)
         self._keys = keys
 

@@ -14,7 +14,7 @@ from trio import TaskStatus
 from pushctl import log
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
-from pushctl.config.model import Config
+from pushctl.config.model import Browserid, Config
 from pushctl.errors import ConfigError
 from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
@@ -105,8 +105,9 @@ class ApiRole:
                 await nursery.start(self._server.serve, listeners)
                 nursery.start_soon(receipts.run)
                 nursery.start_soon(verifier.warm)
+                _warn_of_discovery(config.identity.browserid)
                 if dev_idp is not None:
-                    nursery.start_soon(_warn_every_hour)
+                    nursery.start_soon(_warn_every_hour, config)
                 task_status.started(Ready("api", "api", address, public_url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -182,7 +183,14 @@ async def _dev_idp() -> "DevIdp":
     return await trio.to_thread.run_sync(DevIdp.generate)
 
 
-async def _warn_every_hour() -> None:
+def _warn_of_discovery(browserid: Browserid) -> None:
+    if browserid.enabled and browserid.mode == "discover" and not browserid.discover.allow_domains:
+        _log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
+
+
+async def _warn_every_hour(config: Config) -> None:
     while True:
+        if config.identity.dev_idp.allow_bind_any:
+            _log.warning("dev_idp_beyond_loopback", listen=config.api.listen, detail="identity.dev_idp.allow_bind_any")
         _log.warning("dev_idp_on", detail="whoever reaches this listener logs in as anybody; never on a public host")
         await trio.sleep(WARN_SECONDS)

@@ -16,6 +16,7 @@ from pushctl.ids import START, ConnectionId, Cursor, MessageRef, PushUrlId, Serv
 from pushctl.inbox.accounts import Accounts
 from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
+from pushctl.registry.broadcasts import MAX_BROADCASTS
 from pushctl.registry.identities import SETTLE_IDENTITY
 from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
@@ -84,6 +85,7 @@ def most(row: Row, config: Config) -> int | None:
         "identities": limits.identities_per_user,
         "lease": 3,
         "repair": 3,
+        "broadcasts": MAX_BROADCASTS + 1,
         "devices": limits.devices_per_user,
         "ghosts": limits.log_events_per_user,
         "log": limits.log_events_per_user,
@@ -158,6 +160,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     report = Report(known=["AAAA", "index:"], seals=["AAAA"], opens=[], claims=["index:"])
     await registry.key_holders.report("api-1", report, About("api", "api", "host", 1, "0"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
+    await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
     await registry.presence.claim(
         ADA, inbox.device, CONNECTION, session=SessionHash("s1"), server=SERVER, generation=generation, rank=0

@@ -13,8 +13,13 @@ local function new_identity(now)
   return {id = A.identity_id, provider = A.provider, linked = now, used = now, generation = -1, pending = false, made = false}
 end
 
+-- Also under entries that whoever asks does not know, as it has only another key of the index.
 local function keep(identity)
-  for i = REST, #ARGV do redis.call('HSET', K.identities, ARGV[i], cmsgpack.pack(identity)) end
+  local raw, all = cmsgpack.pack(identity), redis.call('HGETALL', K.identities)
+  for i = 1, #all, 2 do
+    if cmsgpack.unpack(all[i + 1]).id == identity.id then redis.call('HSET', K.identities, all[i], raw) end
+  end
+  for i = REST, #ARGV do redis.call('HSET', K.identities, ARGV[i], raw) end
 end
 
 -- A log-in at the provider, with its generation ('' = it keeps none). False: its account has a newer one. Otherwise
