@@ -30,6 +30,7 @@ from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
 from roles.socket.admission import Admission, Reason
+from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
 from roles.socket.held import Held
@@ -70,6 +71,7 @@ class SocketRole:
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
         self.drainer = Draining(self)
+        self.broadcasts = Broadcasts(self)
         self._returns = Returns(self)
         self.settling = Settling(self)
         self._receiver: Receiver | None = None
@@ -115,6 +117,7 @@ class SocketRole:
             self.registry,
             self.id,
             on_batch=self._hear,
+            on_news=lambda: self.broadcasts.hear(None),
             on_loss=self._leases.hurry,
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
@@ -129,6 +132,7 @@ class SocketRole:
         self.state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
+        await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
             self.heart.beat,
@@ -138,6 +142,7 @@ class SocketRole:
             self._leases.ping,
             self._returns.run,
             self.settling.run,
+            self.broadcasts.run,
             self.drainer.run,
         ):
             nursery.start_soon(loop)

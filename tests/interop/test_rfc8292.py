@@ -136,7 +136,7 @@ does_not_apply(
     RFC,
     "2.1",
     'The "sub" claim SHOULD include a contact URI for the application server',
-    "It is asked of senders; `pushctl send --contact` says one. `sub` is not looked at here.",
+    "It is asked of senders; `pushctl send --contact URL` says one. `sub` is not looked at here.",
 )
 does_not_apply(
     RFC,
