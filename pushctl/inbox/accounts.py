@@ -152,7 +152,8 @@ class Accounts:
                     name=device_name,
                     session=session,
                     identity=entries[0],
-                    aliases=entries[1:],
+                    older_entries=entries[1:],
+                    maker=user in keys.user_ids(login.principal),
                     provider=login.provider,
                     generation=login.generation,
                 )
@@ -216,11 +217,11 @@ class Accounts:
         session = hash_session_token(token)
         return self._standing(session, await self._registry.sessions.find_row(session), "$.token")
 
-    async def still_stand(self, sessions: Sequence[Session]) -> list[bool]:
+    async def still_stand(self, sessions: Sequence[SessionHash]) -> list[bool]:
         """Which sessions of open connections have not expired and may go on; being used, they are put off. Whether
         their devices name them, reconcile says."""
-        found = await self._registry.sessions.look([session.hash for session in sessions])
-        return [self._may_go_on(session.hash, each) for session, each in zip(sessions, found, strict=True)]
+        found = await self._registry.sessions.look(sessions)
+        return [self._may_go_on(session, each) for session, each in zip(sessions, found, strict=True)]
 
     def _standing(self, session: SessionHash, found: Found | None, field: str) -> Session:
         if found is None or not self._may_go_on(session, found):

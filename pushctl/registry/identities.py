@@ -1,6 +1,7 @@
 """A user's identities: the principals that may log in to the account.
 
-Owns: key identities; scripts identities, link_identity, settle_identity, unlink_identity; the order of steps of a link.
+Owns: key identities; scripts identities, link_identity, settle_identity, unlink_identity, drop_entry; the order of
+steps of a link.
 The account's own list decides; the index of identities (sessions.py, listing.py) only finds the account, and whoever
 changes the list makes the index agree with it.
 Promises: an identity is linked to one account at most, whoever links it or logs in with it at the same moment: its
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from pushctl.errors import IdentityTaken, LastIdentity, LimitReached, NotFound
 from pushctl.ids import DeviceId, SessionHash, UserId, new_id
+from pushctl.registry.connection import Argument
 from pushctl.registry.listing import Listing
 from pushctl.registry.presence import SessionEnded
 from pushctl.registry.records import IdentityRecord, linked_identities, parse_identity
@@ -22,6 +24,7 @@ from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import AccountGone, Store
 from pushctl.registry.users import Superseded
 
+DROP_ENTRY = Script.load("drop_entry")
 IDENTITIES = Script.load("identities")
 LINK_IDENTITY = Script.load("link_identity")
 SETTLE_IDENTITY = Script.load("settle_identity")
@@ -40,12 +43,13 @@ class Linked:
 class Identities:
     def __init__(self, store: Store, listing: Listing, sessions: Sessions) -> None:
         self._store = store
-        self._sessions = sessions
         self._listing = listing
+        self._sessions = sessions
 
     async def all(self, user: UserId, device: DeviceId) -> tuple[list[IdentityRecord], str]:
         """(those that are linked; the id of the one that this device logged in with, '' if it is not known)"""
         reply = await self._store.run(IDENTITIES, user, device=device)
+        # While the index moves to another key, an identity has several entries.
         found = {identity.id: identity for identity in linked_identities(reply[1]).values()}
         return list(found.values()), reply[2].decode()
 
@@ -59,17 +63,15 @@ class Identities:
         provider: str,
         generation: int | None,
     ) -> Linked:
-        """Let an identity log in to the account, too. `entries`: its own in the index under each key, newest first.
-        Asked for in `session` of `device`.
+        """Let the identity of these entries, the newest first, log in to the account, too. Asked for in `session` of
+        `device`.
 
         Raises IdentityTaken, LimitReached, Superseded, SessionEnded.
         """
         begun = await self._begin(user, entries, device, session, provider, generation)
         led_here = await self._lead_to(user, entries)
         try:
-            reply = await self._store.run(
-                SETTLE_IDENTITY, user, rest=entries[1:], identity=entries[0], ours=int(led_here)
-            )
+            reply = await self._store.run(SETTLE_IDENTITY, user, rest=entries, ours=int(led_here))
         except AccountGone:
             await self._listing.forget(user, entries)
             raise
@@ -95,10 +97,9 @@ class Identities:
         reply = await self._store.run(
             LINK_IDENTITY,
             user,
-            rest=entries[1:],
+            rest=entries,
             device=device,
             session=session,
-            identity=entries[0],
             identity_id=new_id(),
             provider=provider,
             generation="" if generation is None else generation,
@@ -116,21 +117,17 @@ class Identities:
         """Whether the entries lead to this user, and to nobody else, from now on."""
         first = await self._sessions.user_of_any(entries, user)
         if first != user and await self._store.link.ask("EXISTS", self._store.keys.user(first, "meta")):
-            # An unlinking that was cut off leaves the entry there. One without an account may be a log-in's.
+            # An unlinking that was cut off leaves them there. Those without an account may be a log-in's.
             await self._listing.agree_on(first, entries)
             return await self._sessions.user_of_any(entries, user) == user
         return first == user
 
-    async def forget_entries(self, entries: Sequence[str]) -> None:
-        """Entries under a key of the index that is given up: others lead to the same users."""
-        keys = self._store.keys
-        users = zip(await self._sessions.users_of(entries), entries, strict=True)
-        await self._store.link.ask_all(
-            [
-                *(("HDEL", keys.user(user, "identities"), entry) for user, entry in users if user is not None),
-                *(("UNLINK", keys.identity(entry)) for entry in entries),
-            ]
-        )
+    async def drop_entries(self, under: Sequence[tuple[UserId, str]]) -> None:
+        """Entries under a key of the index that is given up, of identities that have others."""
+        calls: list[tuple[Script, Sequence[str], dict[str, Argument]]] = [
+            (DROP_ENTRY, [self._store.keys.user(user, "identities")], {"entry": entry}) for user, entry in under
+        ]
+        await self._store.run_together(*calls)
 
     async def unlink(self, user: UserId, identity_id: str) -> Sequence[SessionHash]:
         """The identity logs in here no more; the sessions that it opened and that have ended with it.
@@ -142,5 +139,5 @@ class Identities:
             raise NotFound("this account has no such identity")
         if reply[0] == b"last":
             raise LastIdentity("nobody could log in any more; link another identity first, or delete the account")
-        await self._listing.agree_on(user, [entry.decode() for entry in reply[1]])
+        await self._listing.agree_on(user, [raw.decode() for raw in reply[1]])
         return [SessionHash(raw.decode()) for raw in reply[2]]

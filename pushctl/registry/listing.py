@@ -63,19 +63,16 @@ class Listing:
             there = now
 
     async def agree_on(self, user: UserId, entries: Sequence[str]) -> None:
-        """As `agree`, for these entries of the index of identities: each leads to this user iff the account has it, and
+        """As `agree`, for some entries of the index of identities: each leads to this user iff the account has it, and
         never away from another."""
         for entry in entries:
-            await self._agree_on(user, entry)
-
-    async def _agree_on(self, user: UserId, entry: str) -> None:
-        there = None
-        while (now := await self._store.link.ask("HEXISTS", self._identities(user), entry)) != there:
-            there = now
-            if there:
-                await self._store.link.ask("SETNX", self._store.keys.identity(entry), user)
-            else:
-                await self.forget(user, [entry])
+            there = None
+            while (now := await self._store.link.ask("HEXISTS", self._identities(user), entry)) != there:
+                there = now
+                if there:
+                    await self._store.link.ask("SETNX", self._store.keys.identity(entry), user)
+                else:
+                    await self.forget(user, [entry])
 
     async def _linked(self, user: UserId) -> list[str]:
         """The entries of a user's identities. Whoever links one that is pending puts it into the index himself."""

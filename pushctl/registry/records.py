@@ -150,7 +150,7 @@ class Change:
 
 class IdentityRecord(msgspec.Struct, frozen=True):
     """An identity of a user's at rest. Times in ms; `generation`: the largest its provider told, -1 for none;
-    `pending`: its link is not finished, and counts for nothing yet."""
+    `pending`: its link is not finished, and counts for nothing yet; `made`: the user's id is its own."""
 
     id: str
     provider: str
@@ -158,6 +158,7 @@ class IdentityRecord(msgspec.Struct, frozen=True):
     used: int
     generation: int
     pending: bool
+    made: bool
 
 
 _identity_decoder = msgspec.msgpack.Decoder(IdentityRecord)

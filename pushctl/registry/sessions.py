@@ -179,6 +179,10 @@ class Sessions:
         replies = await self._store.link.ask_all([("GET", self._store.keys.identity(entry)) for entry in entries])
         return [None if raw is None else UserId(raw.decode()) for raw in replies]
 
+    async def forget_entries(self, entries: Sequence[str]) -> None:
+        """Entries under a key that is given up: others lead to the same users."""
+        await self._store.link.ask_all([("UNLINK", self._store.keys.identity(entry)) for entry in entries])
+
     async def find_user(self, entry: str) -> UserId | None:
         """The user of a principal's index entry; None: proved to have none. Raises StoreUnavailable otherwise."""
         raw = await self._store.link.ask("GET", self._store.keys.identity(entry))

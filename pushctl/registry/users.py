@@ -9,7 +9,7 @@ Must not know: credentials; session tokens (only their hashes).
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +31,9 @@ END_SESSION = Script.load("end_session")
 END_SESSIONS = Script.load("end_sessions")
 
 
+SIGNED_OUT: Final = "-"
+
+
 class NotLinked(Exception):
     """The account that the index named, or that an identity makes, is not (any more) this identity's."""
 
@@ -45,7 +48,7 @@ class Device(msgspec.Struct, frozen=True):
 
     name: str
     session: str
-    """Empty: it has signed out."""
+    """Empty: a browser, which never logged in; SIGNED_OUT."""
     older: list[str] | dict[str, str]
     """Sessions it had, newest first, that may not have ended. (An empty Lua table is packed as a map.)"""
     created: int
@@ -66,7 +69,7 @@ class Device(msgspec.Struct, frozen=True):
     @property
     def sessions(self) -> list[SessionHash]:
         """The one it has and those it had."""
-        return [SessionHash(session) for session in (self.session, *self.older) if session]
+        return [SessionHash(session) for session in (self.session, *self.older) if session not in ("", SIGNED_OUT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class Deleted:
     sessions: list[SessionHash]
 
     @classmethod
-    def of_reply(cls, reply: Sequence[Any]) -> "Deleted":
-        """Of a script that left a tombstone."""
+    def of(cls, reply: Sequence[Any]) -> "Deleted":
+        """From the answer of whatever left the tombstone."""
         return cls(reply[1].decode(), [entry.decode() for entry in reply[2]], _hashes(reply[3]))
 
     @classmethod
@@ -129,15 +132,17 @@ class Users:
         name: str,
         session: SessionHash,
         identity: str,
-        aliases: Sequence[str] = (),
+        older_entries: Sequence[str] = (),
+        maker: bool = True,
         new_device: DeviceId | None = None,
         provider: str = "",
         generation: int | None = None,
     ) -> Registered:
         """A log-in: make the user if new, its device if new (as `new_device`), and note the device's session.
 
-        `identity`: the entry of the index that led here, or will; `aliases`: its other ones, under older keys. Raises
-        NotFound for a device that is not this user's, LimitReached for one too many, NotLinked, Superseded.
+        `identity`: the entry of the index that led here, or will, under its newest key; `older_entries`: under others;
+        `maker`: the user's id is the one that the identity makes. Raises NotFound for a device that is not this user's,
+        LimitReached for one too many, NotLinked, Superseded.
         """
         limit = self._store.config.limits.devices_per_user
         epoch, new_device, identity_id = new_epoch(), new_device or DeviceId(new_id()), new_id()
@@ -146,13 +151,13 @@ class Users:
             return await self._store.run_uncertain(
                 REGISTER,
                 user,
-                rest=aliases,
                 device=device or "",
                 new_device=new_device,
                 name=name,
                 session=session,
                 epoch=epoch,
-                identity=identity,
+                rest=[identity, *older_entries],
+                maker=int(maker),
                 identity_id=identity_id,
                 provider=provider,
                 generation="" if generation is None else generation,
@@ -180,7 +185,7 @@ class Users:
         if new_user:
             # Again: it may have been emptied in between.
             await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
-            await self.listing.agree(user, [identity, *aliases], there=True)
+            await self.listing.agree(user, [identity, *older_entries], there=True)
         return Registered(DeviceId(reply[1].decode()), _hashes(reply[3]), new_user, _hashes(reply[4]))
 
     async def devices(self, user: UserId) -> tuple[dict[DeviceId, Device], list[str]]:
@@ -213,7 +218,7 @@ class Users:
     async def delete(self, user: UserId) -> Deleted:
         """Replace all that is stored for the user by a tombstone. What is left to do is in the answer, and in it."""
         reply = await self._store.run(DELETE_USER, user)
-        return Deleted.of_reply(reply)
+        return Deleted.of(reply)
 
     async def finish_deletion(self, user: UserId, deleted: Deleted) -> None:
         """The second half of `delete`: what is not in the user's slot. Whoever meets an unfinished one calls this."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import Unauthenticated
-from pushctl.ids import Cursor
+from pushctl.ids import Cursor, SessionHash
 from pushctl.inbox import Session
 from pushctl.inbox.inbox import parse_cursor
 from pushctl.points import Point, passed
@@ -52,8 +52,8 @@ class Connection(Held):
         self._session_deadline = trio.current_time() + role.seconds_left(signed_in.expires_at_ms)
 
     @property
-    def session(self) -> Session:
-        return self._session
+    def session(self) -> SessionHash:
+        return self._session.hash
 
     def _claimed(self, *, lowered: bool) -> None:
         if lowered:
@@ -90,7 +90,7 @@ class Connection(Held):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
-        if self._session.hash not in job.sessions:
+        if self.session not in job.sessions:
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)

@@ -18,7 +18,6 @@ import trio
 
 from pushctl.errors import Problem
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId, new_id
-from pushctl.inbox import Session
 from pushctl.points import Point, passed
 from pushctl.protocol import jobs
 from pushctl.registry.browsers import NO_SESSION
@@ -64,14 +63,9 @@ class Held(ABC):
     """Of messages that it wants."""
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> SessionHash | None:
         """None: it never logged in."""
         return None
-
-    @property
-    def session_hash(self) -> SessionHash:
-        """As the registry asks for it."""
-        return self.session.hash if self.session else NO_SESSION
 
     @property
     def is_stored(self) -> bool:
@@ -118,9 +112,10 @@ class Held(ABC):
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         """A message in no log, good for so long. Waits for nothing."""
 
-    @abstractmethod
     def session_ends(self, job: jobs.SessionEnds) -> None:
         """Sessions of the user end. Waits for nothing."""
+        if self.session in job.sessions:
+            self.signed_out()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -157,7 +152,7 @@ class Held(ABC):
             self.user,
             self.device,
             self.id,
-            session=self.session_hash,
+            session=self.session or NO_SESSION,
             server=role.id,
             generation=role.generation,
             rank=self.min_rank,

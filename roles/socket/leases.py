@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
-from pushctl.ids import ConnectionId, Cursor, DeviceId, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
 from pushctl.registry.browsers import NO_SESSION
 from pushctl.registry.store import AccountGone
 
@@ -109,7 +109,7 @@ class Leases:
         try:
             found = await role.registry.presence.reconcile(
                 user,
-                [(connection.id, connection.device, connection.session_hash) for connection in connections],
+                [(connection.id, connection.device, connection.session or NO_SESSION) for connection in connections],
                 server=role.id,
                 generation=role.generation,
             )
@@ -121,23 +121,21 @@ class Leases:
         except StoreUnavailable:
             self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
-        for connection, lease, may_go_on in zip(connections, found.leases, standing, strict=True):
+        for connection, lease in zip(connections, found.leases, strict=True):
             if lease != "displaced":
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease in ("no_device", "ended") or not may_go_on:
+            elif lease in ("no_device", "ended") or connection.session not in standing:
                 connection.signed_out()
             elif not connection.is_at(found.last):
                 connection.fall_behind()
 
-    async def _standing(self, connections: Sequence["Held"]) -> list[bool]:
-        """Whose session stands. Who never logged in has nothing that could end."""
-        stands = {NO_SESSION: True}
+    async def _standing(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
+        """And None: who never logged in has nothing that could end."""
         sessions = [connection.session for connection in connections if connection.session is not None]
-        for session, stand in zip(sessions, await self._role.accounts.still_stand(sessions), strict=True):
-            stands[session.hash] = stand
-        return [stands[connection.session_hash] for connection in connections]
+        stand = await self._role.accounts.still_stand(sessions)
+        return {None, *(session for session, stands in zip(sessions, stand, strict=True) if stands)}
 
     def _doubt(self, connection: "Held") -> None:
         """Another one holds its device; believed at the second look."""

@@ -41,7 +41,7 @@ class Household:
         registry = self.scene.registry
         made = await registry.users.register(self.user, device=None, name="", session=session, identity=self.user)
         await registry.sessions.begin(
-            session, self.user, made.device, provider="browserid", expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS
+            session, self.user, made.device, provider="browserid-dev", expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS
         )
         return Session(self.user, made.device, session, expires_at_ms)
 

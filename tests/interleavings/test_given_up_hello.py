@@ -29,7 +29,7 @@ class NeverHears(Connection):
             self.user,
             self.device,
             self.id,
-            session=self.session_hash,
+            session=self.session,
             server=self._role.id,
             generation=self._role.generation,
             rank=0,

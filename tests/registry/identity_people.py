@@ -4,6 +4,7 @@ Owns: logging in by name; the check of the index against the accounts' lists. Mu
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
@@ -28,12 +29,18 @@ def entry_of(name: str) -> str:
     return KEYS.index_entry(login_as(name).principal)
 
 
+def believing(config: Config) -> Config:
+    """BrowserID is switched on."""
+    identity = config.identity
+    return replace(config, identity=replace(identity, browserid=replace(identity.browserid, enabled=True)))
+
+
 class People:
     """Names are of identities; a suffix of their own keeps the plays of one registry apart."""
 
     def __init__(self, registry: Registry, config: Config) -> None:
         self.registry = registry
-        self.accounts = Accounts(registry, config)
+        self.accounts = Accounts(registry, believing(config))
         self._suffix = new_id()
 
     def name(self, name: str) -> str:

@@ -99,7 +99,7 @@ async def test_a_browser_is_recognised_whichever_key_made_its_user(firefox: Fire
     for keys in (old, both, fresh_only):
         assert await firefox.service(keys).recognise(firefox.browser.uaid) == firefox.browser
     # Without its entry in the index the known keys are tried, each of them.
-    identity = firefox.registry.users._store.keys.identity(firefox.browser.entries[0])
+    identity = firefox.registry.users._store.keys.identity(firefox.browser.identity)
     await firefox.registry.link.ask("DEL", identity)
     assert await firefox.service(both).recognise(firefox.browser.uaid) == firefox.browser
 

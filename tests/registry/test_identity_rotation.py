@@ -11,7 +11,7 @@ from pushctl.inbox.accounts import Accounts, IdentityView, SignedIn
 from pushctl.keyring import report_of
 from pushctl.registry import Registry
 from pushctl.registry.key_holders import About
-from tests.registry.identity_people import KEYS, login_as
+from tests.registry.identity_people import KEYS, believing, login_as
 
 BOTH = rotation.with_new(KEYS, "identity_index")[0]
 NEW = rotation.without(BOTH, rotation.FIRST)
@@ -19,7 +19,7 @@ NEW = rotation.without(BOTH, rotation.FIRST)
 
 @pytest.fixture
 def accounts(registry: Registry, config: Config) -> Accounts:
-    return Accounts(registry, config)
+    return Accounts(registry, believing(config))
 
 
 async def log_in(accounts: Accounts, name: str, keys: Keys) -> SignedIn:

@@ -281,7 +281,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
         "settle": lambda: registry.browsers.settle(ADA, [ref]),
-        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, identity="k", ours=1),
+        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, rest=["k"], ours=1),
         "subscribe": lambda: registry.browsers.subscribe(
             ADA, "c", new_id=PushUrlId("new"), vapid_key=None, key_id="k1"
         ),

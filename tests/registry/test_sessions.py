@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pushctl import rotation
 from pushctl.clock import Clock, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import IdentityTaken, LastIdentity, LimitReached, NotFound, Unauthenticated
@@ -15,7 +16,8 @@ from pushctl.ids import ConnectionId, DeviceId, ServerId, UserId
 from pushctl.inbox.accounts import PUT_OFF_MS, RENEWAL_MS, Accounts, SignedIn
 from pushctl.registry import Registry
 from pushctl.registry.presence import SessionEnded
-from tests.registry.identity_people import KEYS, People, entry_of, login_as
+from tests.registry.conftest import Shift
+from tests.registry.identity_people import KEYS, People, believing, login_as
 
 DAY_MS = 86_400_000
 SERVER = ServerId("s1")
@@ -65,7 +67,7 @@ async def test_a_session_of_an_open_connection_is_in_use(registry: Registry, con
     ada = await people.log_in("ada")
     session = await people.accounts.session_of_token(ada.token)
     await unused_for(registry, ada, 80 * DAY_MS)
-    assert await people.accounts.still_stand([session]) == [True]
+    assert await people.accounts.still_stand([session.hash]) == [True]
     assert await left_ms(registry, ada) > 89 * DAY_MS
 
 
@@ -74,14 +76,14 @@ async def test_a_session_ends_a_year_after_its_log_in_however_it_is_used(
 ) -> None:
     ada = await people.log_in("ada")
     max_age_ms = config.identity.session_max_age_seconds * 1000
-    shortly_before = Accounts(registry, config, later(max_age_ms - DAY_MS))
+    shortly_before = Accounts(registry, believing(config), later(max_age_ms - DAY_MS))
     session = await shortly_before.session_of_token(ada.token)
     await unused_for(registry, ada, 89 * DAY_MS + DAY_MS // 2)
     await shortly_before.session_of_token(ada.token)
     assert DAY_MS // 2 < await left_ms(registry, ada) <= DAY_MS
     assert abs(session.expires_at_ms - system_clock() - max_age_ms) < 60_000
     with pytest.raises(Unauthenticated):
-        await Accounts(registry, config, later(max_age_ms)).session_of_token(ada.token)
+        await Accounts(registry, believing(config), later(max_age_ms)).session_of_token(ada.token)
 
 
 async def test_a_session_that_is_renewed_is_not_put_off_even_by_whoever_looked_before(
@@ -127,8 +129,8 @@ async def test_a_session_lasts_only_as_long_as_its_provider_may_vouch_here(
     )
     with_dev_idp = Accounts(registry, replace(config, identity=identity))
     session = await with_dev_idp.session_of_token(by_dev_idp.token)
-    assert await with_dev_idp.still_stand([session]) == [True]
-    assert await people.accounts.still_stand([session]) == [False]
+    assert await with_dev_idp.still_stand([session.hash]) == [True]
+    assert await people.accounts.still_stand([session.hash]) == [False]
     await people.accounts.session_of_token(by_browserid.token)
     for signed_in in (by_dev_idp, by_nobody):
         with pytest.raises(Unauthenticated):
@@ -161,7 +163,7 @@ async def test_a_session_whose_row_survives_its_end_opens_nothing(
     await presence.claim(*at, ConnectionId("a"), session=session.hash, server=SERVER, generation=1, rank=0)
     await ENDS[how](people, ada)
     assert await registry.sessions.live([session.hash]) == [True]
-    for accounts in (people.accounts, Accounts(registry, config)):
+    for accounts in (people.accounts, Accounts(registry, believing(config))):
         with pytest.raises(Unauthenticated):
             await accounts.session_of_token(ada.token)
     with pytest.raises(Unauthenticated):
@@ -313,12 +315,63 @@ async def test_a_deletion_takes_all_identities_and_sessions_with_it(people: Peop
 
 async def test_an_account_of_before_there_were_lists_of_identities_goes_on(people: People, registry: Registry) -> None:
     ada = await people.log_in("ada")
-    keys, entry = registry.users._store.keys, entry_of(people.name("ada"))
-    await registry.link.ask("DEL", keys.user(ada.user, "identities"))
-    await registry.link.ask("HSET", keys.user(ada.user, "meta"), "identity", entry)
+    await registry.link.ask("DEL", registry.users._store.keys.user(ada.user, "identities"))
     assert (await people.log_in("ada")).user == ada.user
     await people.check(["ada"], [ada.user])
-    assert await registry.link.ask("HEXISTS", keys.user(ada.user, "meta"), "identity") == 0
+
+
+# --- beside keys that move, and browsers -----------------------------------------------------------------------------
+
+
+async def entries_left(people: People, user: UserId) -> int:
+    count: int = await people.registry.link.ask("HLEN", people.registry.users._store.keys.user(user, "identities"))
+    return count
+
+
+async def test_while_the_index_moves_an_identity_is_one_under_both_keys(people: People, registry: Registry) -> None:
+    both, _ = rotation.with_new(KEYS, "identity_index")
+    ada = await people.log_in("ada")
+    session = await people.accounts.session_of_token(ada.token)
+    login = login_as(people.name("work"))
+    _, new = await people.accounts.link(session, login, both)
+    assert new
+    assert (await people.log_in("work")).user == ada.user  # by an api that has the old key only
+    by_both = await people.accounts.sign_in(login_as(people.name("work")), both, device_name="d", device_id=None)
+    assert by_both.user == ada.user
+    assert len(await people.accounts.identities(session)) == 2
+    assert await entries_left(people, ada.user) == 3
+    (linked,) = await people.identity_ids(ada.user, "work")
+    await people.accounts.unlink(ada.user, linked)
+    entries = both.index_entries(login.principal)
+    assert await registry.sessions.users_of(entries) == [None, None]
+    assert await entries_left(people, ada.user) == 1
+
+
+async def test_a_key_of_the_index_that_goes_takes_its_entries_out_of_the_lists_and_nobody_from_his_account(
+    people: People, registry: Registry
+) -> None:
+    both, _ = rotation.with_new(KEYS, "identity_index")
+    ada, bob = await people.log_in("ada"), await people.log_in("bob")
+    moved = await people.accounts.sign_in(login_as(people.name("ada")), both, device_name="d", device_id=None)
+    assert (moved.user, await entries_left(people, ada.user)) == (ada.user, 2)
+    await rotation.retire_index(registry, both, rotation.FIRST, force=True, on_share=lambda _: None)
+    assert [await entries_left(people, each.user) for each in (ada, bob)] == [1, 1]
+    only_new = rotation.without(both, rotation.FIRST)
+    for each, name in ((ada, "ada"), (bob, "bob")):  # bob made his account, though the index has lost him
+        again = await people.accounts.sign_in(login_as(people.name(name)), only_new, device_name="d", device_id=None)
+        assert again.user == each.user
+
+
+async def test_a_user_who_has_signed_out_everywhere_is_no_browser_that_was_not_seen(
+    people: People, shift: Shift
+) -> None:
+    ada = await people.log_in("ada")
+    await people.accounts.sign_out_everywhere(ada.user)
+    shift.ms = 100 * DAY_MS
+    assert not await people.accounts.forget_browser(ada.user, 60 * DAY_MS)
+    counts = await people.registry.users.count(ada.user)
+    assert counts is not None
+    assert counts.browser_unseen_ms is None
 
 
 async def test_a_device_of_nobody_stands_for_nothing(registry: Registry) -> None:

@@ -67,7 +67,7 @@ class Offices:
     async def _log_in(self, user: UserId, session: SessionHash) -> None:
         made = await self._registry.users.register(user, device=None, name="", session=session, identity=user)
         await self._registry.sessions.begin(
-            session, user, made.device, provider="browserid", expires_at_ms=2**50, lasts_ms=600_000
+            session, user, made.device, provider="browserid-dev", expires_at_ms=2**50, lasts_ms=600_000
         )
 
     async def ask(self, token: str, office: int = 0, headers: Mapping[str, str] | None = None) -> httpx.Response:
@@ -79,6 +79,11 @@ class Offices:
         text = (await self._http.get(f"{self.admin[office]}/metrics")).text
         lines = [line for line in text.splitlines() if line.startswith("pushctl_refusals_total{")]
         return {line.partition('"')[2].partition('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    async def arrivals(self, office: int = 0) -> float:
+        text = (await self._http.get(f"{self.admin[office]}/metrics")).text
+        (line,) = [line for line in text.splitlines() if line.startswith("pushctl_arrivals_total ")]
+        return float(line.rpartition(" ")[2])
 
     async def know(self, *servers: Server) -> None:
         """Until each office names all of these, and each has heard its sisters."""
@@ -184,6 +189,7 @@ async def test_more_clients_than_may_arrive_are_no_capacity_whoever_they_are(con
         # Whoever has no session takes nothing from those who have.
         assert (await offices.ask("nobody")).status_code == 401
         assert await offices.refusals() == {"arrivals": 10}
+        assert await offices.arrivals() == 20
 
 
 LIMITED = Limits(arrivals_per_second_per_address=0.01, arrivals_burst_per_address=5)

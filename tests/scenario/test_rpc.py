@@ -110,7 +110,7 @@ async def test_what_was_overheard_is_no_good_at_another_server_nor_after_a_resta
     config: Config, tmp_path: Path
 ) -> None:
     config = replace(by(config, "rpc"), identity=replace(config.identity, keys_file=str(tmp_path / "keys.toml")))
-    body = encode(Batch([SessionEnds(UserId("ada"), [], 0)]))
+    body = encode(Batch([SessionEnds(UserId("ada"), ["s"], 0)]))
     async with running(config) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
         door, other = Door(town), Door(town, "s2")

@@ -1,6 +1,6 @@
 -- A socket server looks after one user's connections: is the log where it thinks, are its leases there?
--- REST: connection, device, session, ... A missing lease is claimed again, unless another connection of that device holds
--- one (it was displaced), the device is gone or its session has ended. A device that stays connected is seen once a day.
+-- REST: connection, device, session, ... A missing lease is claimed again, unless another connection of that device holds one
+-- (it was displaced), the device is gone or its session has ended. A device that stays connected is seen once a day.
 -- Result: {'done', epoch, seq, tag, {'kept' | 'claimed' | 'displaced' | 'no_device' | 'ended', ...}} | {'gone'} | {'unknown'}
 --!use base sessions
 --!keys meta gone devices presence
@@ -14,12 +14,12 @@ local states = {}
 for i = REST, #ARGV, 3 do
   local connection, device, session = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local state, raw = 'kept', redis.call('HGET', K.devices, device)
-  local known, now = raw and cmsgpack.unpack(raw), now_ms()
-  if known and known.seen < now - 86400000 then
-    known.seen = now
+  local known = raw and cmsgpack.unpack(raw)
+  if known and known.seen < now_ms() - 86400000 then
+    known.seen = now_ms()
     redis.call('HSET', K.devices, device, cmsgpack.pack(known))
   end
-  if not raw then
+  if not known then
     state = 'no_device'
   elseif not names(known, session) then
     state = 'ended'

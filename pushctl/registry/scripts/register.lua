@@ -7,11 +7,11 @@
 -- Sessions that a device had stay noted (the last 3): those that are not noted any more have ended, whatever rows there
 -- are. A provider's newer generation ends what the identity's older ones opened.
 -- The identity must be one of the account's: the index may be behind an unlinking, and the id that an identity makes
--- may be an account that it was taken from.
--- REST: see lib/identities.lua
+-- may be an account that it was taken from. One that made the account (maker = 1) and is still in its list is that one,
+-- whatever became of the key that its entry was under.
 --!use base sessions identities
 --!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence rates
---!args shift_ms device new_device name session epoch identity identity_id provider generation max_devices
+--!args shift_ms device new_device name session epoch maker identity_id provider generation max_devices
 --!lane sure
 local now = now_ms()
 local known = redis.call('EXISTS', K.meta) == 1
@@ -24,15 +24,12 @@ if not known then
   redis.call('HSET', K.meta, 'epoch', A.epoch, 'seq', '0', 'tag', '0', 'floor', '0', 'floor_tag', '0', 'bytes', '0', 'topics', '0',
              'push_url_count', count, 'created', int(now))
 end
-local identity = identity_here()
+local identity = identity_of()
 if not identity then
-  -- An account of before there were lists of identities has its one in meta.
-  local only = redis.call('HGET', K.meta, 'identity')
-  local ours = only == A.identity
-  for i = REST, #ARGV do ours = ours or only == ARGV[i] end
-  if known and not ours then return {'not_linked'} end
-  if only then redis.call('HDEL', K.meta, 'identity') end
-  identity = new_identity(now)
+  local count, made = linked()
+  if count > 0 and not (made and A.maker == '1') then return {'not_linked'} end
+  identity = made or new_identity(now)
+  identity.made = A.maker == '1'
 end
 local id = A.device
 local raw = id ~= '' and redis.call('HGET', K.devices, id)
@@ -44,7 +41,7 @@ if not used(identity, now, ended) then return {'superseded'} end
 local device
 if id ~= '' then
   device = cmsgpack.unpack(redis.call('HGET', K.devices, id))
-  if device.session ~= '' then table.insert(device.older, 1, device.session) end
+  if has_session(device) then table.insert(device.older, 1, device.session) end
   device.older[4] = nil
 else
   id = A.new_device

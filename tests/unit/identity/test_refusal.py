@@ -39,8 +39,8 @@ STATUSES = {
         "delegation_too_deep",
         "untrusted_issuer",
         "replayed_assertion",
-        *(set(get_args(TokenCode)) - {"malformed_token"}),
         "token_superseded",
+        *(set(get_args(TokenCode)) - {"malformed_token"}),
     },
 }
 

@@ -1,5 +1,10 @@
 -- Which sessions a device's record names: the one it has and those before it that may not have ended. Only these stand,
 -- whatever rows there are: so one script in the user's slot ends any number of sessions, at one moment.
+-- A browser, which never logs in, has '' for a session, and keeps it.
+local SIGNED_OUT = '-'
+
+local function has_session(device) return device.session ~= '' and device.session ~= SIGNED_OUT end
+
 local function names(device, session)
   if device.session == session then return true end
   for _, older in ipairs(device.older) do
@@ -11,9 +16,12 @@ end
 -- Strike all of a device's sessions out of its record, into `ended`. True if there were any.
 local function strike(device, ended)
   local before = #ended
-  if device.session ~= '' then ended[before + 1] = device.session end
+  if has_session(device) then
+    ended[before + 1] = device.session
+    device.session = SIGNED_OUT
+  end
   for _, older in ipairs(device.older) do ended[#ended + 1] = older end
-  device.session, device.older = '', {}
+  device.older = {}
   return #ended > before
 end
 
