@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long faults demo serve ci bench requirements
+.PHONY: help install fmt check test test-long faults interop demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,6 +37,12 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
+interop: install ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
+	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
+	firefox-esr --version
+	$(BIN)/pytest tests/interop -o faulthandler_timeout=0
+
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
 
@@ -48,12 +54,16 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation
+	$(BIN)/python -m tests.benchmarks.connections
+	$(BIN)/python -m tests.benchmarks.recovery
 
-ci: test ## test, what is slow or needs Debian's packages, and the demo
+ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	redis-server --version
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
+		--ignore tests/interop
 	$(BIN)/pytest -m "(slow or debian) and not long" tests/faults tests/benchmarks
+	$(MAKE) interop
 	$(MAKE) demo
 
 requirements: install ## pin and hash the dependencies that pyproject.toml names

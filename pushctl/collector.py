@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 LONG_SECONDS: Final = 0.02
-"""A full collection that took longer leaves aside what it found alive."""
+"""A full collection that took more CPU than this leaves aside what it found alive."""
 
 ALL_SECONDS: Final = 3600.0
 
@@ -23,8 +23,12 @@ ALL_SECONDS: Final = 3600.0
 class Collector:
     """`begin` once a process is ready. Leaving the block gives Python's collector back as it was."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.thread_time
+    ) -> None:
+        """`cpu`: seconds that the calling thread ran."""
         self._clock = clock
+        self._cpu = cpu
         self._began = 0.0
         self._looked_at_all = 0.0
 
@@ -47,11 +51,14 @@ class Collector:
         """Python calls this before and after each collection."""
         if info["generation"] < 2:
             return
-        now = self._clock()
         if phase == "start":
-            self._began = now
-            if now - self._looked_at_all >= ALL_SECONDS:
-                self._looked_at_all = now
-                gc.unfreeze()
-        elif now - self._began > LONG_SECONDS:
+            self._look_at_all_if_due()
+            self._began = self._cpu()
+        elif self._cpu() - self._began > LONG_SECONDS:
             gc.freeze()
+
+    def _look_at_all_if_due(self) -> None:
+        now = self._clock()
+        if now - self._looked_at_all >= ALL_SECONDS:
+            self._looked_at_all = now
+            gc.unfreeze()

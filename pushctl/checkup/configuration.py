@@ -5,7 +5,6 @@ Owns: what is true or false on this machine only. Must not know: how values are 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pushctl.checkup.finding import Finding, bad, ok, unknown, warn
@@ -35,7 +34,7 @@ async def check_roles(here: Here) -> Iterable[Finding]:
         mistake
         for role in here.roles or ROLE_NAMES
         for mistake in check_role(here.config, role, alone=bool(here.roles))
-        if not mistake.startswith("identity.keys_file:")  # a check of its own
+        if not mistake.startswith("identity.keys_file: required")  # a check of its own
     )
     if mistakes:
         return [mistake_of(mistake) for mistake in mistakes]
@@ -48,8 +47,11 @@ def mistake_of(line: str) -> Finding:
 
 
 async def check_keys_file(here: Here) -> Iterable[Finding]:
-    name = here.config.identity.keys_file
-    if not name:
+    try:
+        keys = Keys.configured(here.config.identity)
+    except ConfigError as error:
+        return [mistake_of(mistake) for mistake in error.mistakes]
+    if keys is None:
         missing = bad if here.needs_keys() else warn
         return [
             missing(
@@ -58,10 +60,6 @@ async def check_keys_file(here: Here) -> Iterable[Finding]:
                 "pushctl keys new keys.toml    # prints the line to configure",
             )
         ]
-    try:
-        keys = Keys.load(Path(name))
-    except ConfigError as error:
-        return [mistake_of(mistake) for mistake in error.mistakes]
     return [ok(f"installation {keys.installation}, sealing keys: {', '.join(key.id for key in keys.sealing_keys)}")]
 
 

@@ -14,7 +14,7 @@ from pushctl.identity.keys import installation_of
 async def check_installation(master: Master) -> Iterable[Finding]:
     config = master.config
     try:
-        installation = installation_of(config.identity.keys_file)
+        installation = installation_of(config.identity)
     except ConfigError:
         installation = None  # check_keys_file says why
     if installation is None:

@@ -31,9 +31,10 @@ COMMANDS = {
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
     "drain": "Empty a socket server at a pace.",
     "undrain": "Let a socket server that drains take clients again.",
+    "broadcast": "Tell every browser of a new version of something.",
     "doctor": "Find out whether machine, configuration and Redis are fit for it.",
     "config": "Show, check or write the configuration.",
-    "keys": "Make the secrets that the service needs.",
+    "keys": "Make, rotate and take out the secrets that the service needs.",
 }
 """Each is a module of this package; the text is what `pushctl --help` says of it."""
 

@@ -5,20 +5,20 @@ Promises: with --json every line on stdout is one JSON object with the names of 
 Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 """
 
-import platform
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_swarm, examples
-from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, shower, whole_id, with_phone
-from pushctl.cli.values import duration, first_line_of, icon, site, text
+from pushctl.cli import client_account, client_login, client_swarm, examples
+from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
+from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
     from pushctl.client.events import Event
     from pushctl.client.phone import Phone
+    from pushctl.webpush.encryption import Subscription
 
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -57,66 +57,24 @@ def client() -> None:
     """
 
 
+app.command(epilog=client_login.EXAMPLES)(client_login.login)
+
+
 @app.command(
     epilog=examples(
-        "pushctl client login alice",
-        "pushctl client login alice --profile phone --device-name 'My phone'",
-        "pushctl client login alice --api https://push.example --boxoffice https://where.push.example",
-        "get-assertion | pushctl client login --assertion -",
+        "pushctl client logout",
+        "pushctl client logout --profile phone",
+        "pushctl client logout --everywhere              # also on a device that was lost",
     )
 )
-def login(
-    name: Annotated[
-        str | None, typer.Argument(parser=text, metavar="NAME", help="User of the development identity provider.")
-    ] = None,
-    device_name: Annotated[
-        str | None, typer.Option(parser=text, metavar="TEXT", help="What the device is called.", show_default=False)
-    ] = None,
-    api: ApiUrl = None,
-    boxoffice: BoxofficeUrl = None,
-    assertion: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),
-    ] = None,
+def logout(
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="End the sessions of all devices.")] = False,
     profile: Profile = "default",
-    json: Json = False,
 ) -> None:
-    """Log in and become a device of that user.
-
-    Makes a key, lets the service's development identity provider certify it for NAME@dev-idp.localhost, and signs a
-    real BrowserID assertion with it. With --assertion, one from elsewhere is used instead. Logging in again renews the
-    session of the same device; as another user, the profile forgets what it knew.
-    """
-    if (name is None) == (assertion is None):
-        raise typer.BadParameter("give either a NAME or --assertion FILE")
-    bundle = first_line_of(assertion) if assertion is not None else None
-    called = device_name or (profile if profile != "default" else platform.node() or "device")
-
-    async def act(phone: "Phone") -> "dict[str, str]":
-        if bundle is not None:
-            session = await phone.login_with(bundle, called)
-        else:
-            session = await phone.login(name or "", called)
-        phone.remember_urls()
-        return {
-            "user": session.user,
-            "device": session.device,
-            "device_name": session.device_name,
-            "expires_at": session.expires_at,
-        }
-
-    session = with_phone(profile, act, api=api, boxoffice=boxoffice)
-    print_one(
-        json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
-    )
-
-
-@app.command(epilog=examples("pushctl client logout", "pushctl client logout --profile phone"))
-def logout(profile: Profile = "default") -> None:
     """End the session and forget messages and push URLs on this device. Other devices keep theirs."""
 
     async def act(phone: "Phone") -> None:
-        await phone.logout()
+        await phone.logout(everywhere=everywhere)
 
     with_phone(profile, act)
     say("logged out")
@@ -127,6 +85,7 @@ def logout(profile: Profile = "default") -> None:
         "pushctl client allow https://news.example",
         "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
         "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
+        "pushctl client allow news.example --web-push > sub.json && pushctl send --encrypt sub.json Hello",
     )
 )
 def allow(
@@ -134,17 +93,35 @@ def allow(
     icon_: Annotated[
         str | None, typer.Option("--icon", parser=icon, metavar="URL|FILE", help="Its icon: a URL or an image file.")
     ] = None,
+    web_push: Annotated[
+        bool, typer.Option("--web-push", help="Make keys and print a subscription, as a browser gives it to a page.")
+    ] = False,
+    vapid_key: Annotated[
+        str | None,
+        typer.Option(parser=text, metavar="KEY", help="Only messages signed by this key (`pushctl keys vapid`)."),
+    ] = None,
     profile: Profile = "default",
     json: Json = False,
 ) -> None:
     """Allow a site to send messages: prints the push URL to give to it.
 
-    The same site always has the same push URL; another icon replaces the one before.
+    The same site always has the same push URL (one for each --vapid-key); another icon replaces the one before. With
+    --web-push the site gets keys, too, and what it encrypts to them (`pushctl send --encrypt`) this profile decrypts.
     """
     from msgspec.structs import asdict
 
+    from pushctl.client.events import json_line
+
+    if web_push:
+
+        async def subscribe(phone: "Phone") -> "Subscription":
+            return await phone.subscribe(site_, icon_, vapid_key=vapid_key)
+
+        print(json_line(with_phone(profile, subscribe)), flush=True)
+        return
+
     async def act(phone: "Phone") -> "dict[str, Any]":
-        push_url, created = await phone.allow(site_, icon_)
+        push_url, created = await phone.allow(site_, icon_, vapid_key=vapid_key)
         return {**asdict(push_url), "created": created}
 
     made = with_phone(profile, act)
@@ -333,4 +310,5 @@ def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> N
     with_phone(profile, act)
 
 
+client_account.add_commands(app)
 app.command(epilog=client_swarm.EXAMPLES)(client_swarm.swarm)

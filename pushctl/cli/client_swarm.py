@@ -6,7 +6,6 @@ a file that only its owner can read, and are never printed.
 Must not know: devices (client/fleet.py), how a report looks (client_swarm_view.py).
 """
 
-import gc
 import os
 import signal
 import tempfile
@@ -18,10 +17,11 @@ import typer
 from pushctl.cli import examples
 from pushctl.cli.device import DEFAULT_URLS, ApiUrl, BoxofficeUrl, said_url, say
 from pushctl.cli.values import duration, rate, share, site
+from pushctl.collector import Collector
 from pushctl.errors import Failed, NotGood, Unreachable
 
 if TYPE_CHECKING:
-    from pushctl.client.fleet import Fleet, Phase, Plan
+    from pushctl.client.fleet import Fleet, Plan
     from pushctl.client.report import Report
 
 DEFAULT_SITE: Final = "https://swarm.example"
@@ -137,27 +137,15 @@ async def _run(plan: "Plan", targets: Path | None, json: bool) -> None:
 
     async with open_client(plan.api_url, plan.boxoffice_url) as client:
         fleet = Fleet(plan, client, ready=ready)
-        async with watched(fleet):
-            _spare_the_collector(fleet)
-            found = await _interruptible(fleet)
+        # Else it would stop us for seconds, and that would be taken for the service's latency.
+        with Collector() as collector:
+            collector.begin()
+            async with watched(fleet):
+                found = await _interruptible(fleet)
     print_swarm(found, json=json)
     if fleet.was_interrupted:
         raise KeyboardInterrupt
     raise_unless_good(found)
-
-
-def _spare_the_collector(fleet: "Fleet") -> None:
-    """What a phase has made stays until the end, and Python's garbage collector need not walk through it again and
-    again: with 2,000 devices that stops the process for a quarter of a second each time, and would be taken for the
-    service's latency."""
-    told = fleet.on_phase
-
-    def on_phase(phase: "Phase") -> None:
-        gc.collect()
-        gc.freeze()
-        told(phase)
-
-    fleet.on_phase = on_phase
 
 
 async def _interruptible(fleet: "Fleet") -> "Report":

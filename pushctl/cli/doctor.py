@@ -103,7 +103,7 @@ async def _examine(report: "Report", here: Here, adopt: bool) -> None:
 
 async def _adopt(registry: Registry, config: Config) -> None:
     """After a loss that nothing brings back. What it did, the check of the installation says."""
-    installation = installation_of(config.identity.keys_file)
+    installation = installation_of(config.identity)
     if installation is None:
         raise ConfigError(["identity.keys_file: --adopt needs it: the file says whose this Redis is to be"])
     await registry.adopt(installation)

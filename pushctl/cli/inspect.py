@@ -187,10 +187,11 @@ def _sealer(config: "Config") -> "Sealer":
     from pushctl.identity.keys import Keys
     from pushctl.identity.sealing import Sealer
 
-    if not config.identity.keys_file:
+    keys = Keys.configured(config.identity)
+    if keys is None:
         advice = "required to open push URLs and message ids; or give USER/ID, USER/SEQ"
         raise ConfigError([f"identity.keys_file: {advice}"])
-    return Sealer(Keys.load(Path(config.identity.keys_file)))
+    return Sealer(keys)
 
 
 def _show(

@@ -6,6 +6,7 @@ Must not know: HTTP (client/sender.py).
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
@@ -15,6 +16,7 @@ from pushctl.cli.values import duration, first_line_of, header_text, is_web_url,
 
 if TYPE_CHECKING:
     from pushctl.client.sender import Push, Sent, WaitFor
+    from pushctl.webpush.encryption import Subscription
 
 VARIABLE: Final = "PUSHCTL_PUSH_URL"
 
@@ -27,6 +29,8 @@ EXAMPLES = examples(
     "make 2>&1 | tail -3 | pushctl send @push_url.txt - --title make",
     "pushctl send @push_url.txt 'Score 2:1' --topic match-17   # replaces the unread one",
     "pushctl send @push_url.txt 'Are you there?' --wait read --timeout 2m || echo nobody",
+    "pushctl send --encrypt subscription.json Hello       # what a browser's page gives you",
+    "pushctl send --encrypt subscription.json Hello --vapid vapid.pem --contact mailto:ops@news.example",
     "pushctl send @push_url.txt Hello --json | jq -r .location",
 )
 
@@ -65,6 +69,24 @@ def send(
         str | None,
         typer.Option(parser=header_text, metavar="TEXT", help="The same key within 5 minutes stores at most once."),
     ] = None,
+    encrypt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only the device can read it: a subscription's JSON with its keys; PUSH_URL may then be left out.",
+            show_default=False,
+        ),
+    ] = None,
+    vapid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Sign with this key (`pushctl keys vapid` makes one).", show_default=False),
+    ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option(
+            parser=header_text, metavar="URL", help="With --vapid: who can be asked, mailto:... or https://..."
+        ),
+    ] = None,
     wait: Annotated[
         Literal["stored", "delivered", "read"] | None,
         typer.Option(help="Wait until this has happened; exit 4 if it does not within --timeout."),
@@ -90,8 +112,13 @@ def send(
     from pushctl.client.events import json_line
     from pushctl.client.sender import Push
     from pushctl.protocol.frames import Notification
+    from pushctl.webpush.signing import VapidKey
 
-    target, typed = _target_and_message(push_url, message, os.environ.get(VARIABLE))
+    subscription = _subscription(encrypt) if encrypt is not None else None
+    if contact is not None and vapid is None:
+        raise typer.BadParameter("--contact is part of a signature: give --vapid, too")
+    known = os.environ.get(VARIABLE) or (subscription.endpoint if subscription else None)
+    target, typed = _target_and_message(push_url, message, known)
     body = text_from(typed) if typed is not None else None
     notification = None
     if any(part is not None for part in (title, body, icon, url, tag)):
@@ -101,11 +128,29 @@ def send(
     if wait is not None and ttl == 0:
         raise typer.BadParameter("--ttl 0 is never stored, so there is nothing to --wait for")
     push = Push(
-        notification=notification, ttl_seconds=ttl, topic=topic, urgency=urgency, idempotency_key=idempotency_key
+        notification=notification,
+        ttl_seconds=ttl,
+        topic=topic,
+        urgency=urgency,
+        idempotency_key=idempotency_key,
+        encrypt_for=subscription.keys if subscription else None,
+        sign_with=VapidKey.load(vapid) if vapid is not None else None,
+        contact=contact,
     )
     # 201 means stored: nothing is left to wait for then.
     sent = trio.run(partial(_send, target, push, None if wait == "stored" else wait, timeout))
     print(json_line(sent) if json else f"{sent.id}  {sent.state}, ttl {sent.ttl_seconds} s", flush=True)
+
+
+def _subscription(file: Path) -> "Subscription":
+    from pushctl.webpush.encryption import parse_subscription
+
+    try:
+        return parse_subscription(file.read_bytes())
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{file}: {error}") from None
 
 
 async def _send(target: str, push: "Push", wait: "WaitFor | None", seconds: float) -> "Sent":

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import typer
 
 from pushctl.client.foreign import printable
+from pushctl.client.loopback import is_loopback
 from pushctl.config.model import ROLE_NAMES, RoleName
 
 MAX_ICON_BYTES: Final = 16 * 1024
@@ -127,6 +128,17 @@ def server_url(value: str) -> str:
     if parts is None or parts.query or parts.fragment or parts.username is not None:
         raise typer.BadParameter(f"{value!r} is not a server's URL: write http://127.0.0.1:8080")
     return url.rstrip("/")
+
+
+def issuer_url(value: str) -> str:
+    """An identity provider's issuer as it is written, final slash included: https, or http on this machine."""
+    url = value.strip()
+    parts = urlsplit(url) if is_web_url(url) else None
+    if parts is None or parts.query or parts.fragment or parts.username is not None:
+        raise typer.BadParameter(f"{value!r} is not an issuer: write https://accounts.example/")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise typer.BadParameter(f"{value!r}: an issuer that is not of this machine must be https")
+    return url
 
 
 def icon(value: str) -> str:

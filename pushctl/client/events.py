@@ -54,8 +54,8 @@ class MessageEvent(_Event, frozen=True, tag="message"):
     """A message this device did not have. `icon`: the notification's, else the one of its push URL.
 
     `live`: it came as it was sent, not as something missed while away; `latency_ms` (sent to received, by two clocks)
-    is null otherwise. `cursor` is null for TTL 0. `data`, `encoding`: of an encrypted message, whose `title` and `body`
-    are null.
+    is null otherwise. `cursor` is null for TTL 0. `encoding`: it came encrypted; what this device has
+    no keys for (`pushctl client allow --web-push`) is in `data`, and `title` and `body` are null.
     """
 
     id: str

@@ -7,7 +7,6 @@ other path ever stands in an error's text, only the server's origin.
 Must not know: which routes there are (api.py, sender.py).
 """
 
-import ipaddress
 import os
 import socket
 import ssl
@@ -21,6 +20,7 @@ import msgspec
 import trio
 
 from pushctl.client.foreign import printable
+from pushctl.client.loopback import is_loopback
 from pushctl.errors import Failed, TimedOut, Unreachable
 
 CONNECT_SECONDS: Final = 10.0
@@ -71,14 +71,6 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 @cache
 def trusted() -> ssl.SSLContext:
     """Whose certificates are believed, over HTTP and WebSocket alike: the system's authorities, or those in the files
@@ -108,10 +100,27 @@ async def request(
     seconds: float = ANSWER_SECONDS,
 ) -> httpx.Response:
     """One request and its whole answer, a success (2xx). Raises Unreachable, NoRoom, TimedOut, LoginNeeded, Refused."""
+    answer = await exchange(client, method, url, headers=headers, content=content, params=params, seconds=seconds)
+    if not answer.is_success:
+        raise refusal(answer, origin_of(url))
+    return answer
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    params: Mapping[str, str] | None = None,
+    seconds: float = ANSWER_SECONDS,
+) -> httpx.Response:
+    """One request and its whole answer, whatever it is. Raises Unreachable, TimedOut, Failed."""
     origin = origin_of(url)
     try:
         with trio.fail_after(seconds):
-            answer = await client.request(method, url, headers=dict(headers or {}), content=content, params=params)
+            return await client.request(method, url, headers=dict(headers or {}), content=content, params=params)
     except trio.TooSlowError:
         raise TimedOut(f"{origin} did not answer within {seconds:g} s") from None
     except httpx.ConnectTimeout:
@@ -123,9 +132,6 @@ async def request(
     except (httpx.InvalidURL, httpx.HTTPError) as error:
         # The text of these may quote the URL, which may be a push URL.
         raise Failed(f"cannot ask {origin}: {type(error).__name__}") from None
-    if not answer.is_success:
-        raise refusal(answer, origin)
-    return answer
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

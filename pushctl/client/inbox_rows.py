@@ -14,14 +14,27 @@ import msgspec
 
 from pushctl.client import events
 from pushctl.clock import Clock, parse_rfc3339
+from pushctl.ids import unb64url
 from pushctl.protocol import frames
 from pushctl.protocol.frames import URGENCY_RANK, Message, PushUrl, Urgency
+from pushctl.webpush.encryption import DeviceKeys, Undecryptable, open_message
 
 DAY_MS: Final = 86_400_000
+
+_notification_decoder = msgspec.json.Decoder(frames.Notification)
 
 
 def _told(push_url: PushUrl) -> events.Event:
     return events.PushUrlEvent(push_url.id, push_url.site, push_url.url, push_url.icon)
+
+
+def _notification(plaintext: str) -> frames.Notification:
+    """What an encrypted message says: the members of a notification in JSON, or a text, or nothing."""
+    try:
+        said = _notification_decoder.decode(plaintext)
+    except msgspec.DecodeError:
+        said = frames.Notification()
+    return said if said.title is not None or said.body is not None else frames.Notification(body=plaintext)
 
 
 class InboxRows:
@@ -49,6 +62,7 @@ class InboxRows:
 
     def _put_message(self, message: Message, *, live: bool, cursor: str | None) -> list[events.Event]:
         now = self._clock()
+        message = self._decrypted(message)
         ephemeral = live and cursor is None
         icon = self._database.execute("SELECT icon FROM push_urls WHERE id = ?", (message.push_url,)).fetchone()
         try:
@@ -73,6 +87,38 @@ class InboxRows:
             ),
         )
         return [told] if live or added.rowcount else []
+
+    def _decrypted(self, message: Message) -> Message:
+        """With what it says, if keys of this device open it; `encoding` stays. Any other message as it came."""
+        keys = self.keys_of(message.push_url) if message.data is not None else None
+        if keys is None or message.data is None or message.encoding is None:
+            return message
+        beside = message.headers or frames.EncryptionHeaders()
+        try:
+            plaintext = open_message(
+                unb64url(message.data),
+                message.encoding,
+                keys,
+                encryption=beside.encryption,
+                crypto_key=beside.crypto_key,
+            ).decode()
+        except (Undecryptable, ValueError):
+            return message
+        return msgspec.structs.replace(message, notification=_notification(plaintext), data=None, headers=None)
+
+    def keys_of(self, push_url_id: str) -> DeviceKeys | None:
+        """They outlive the push URL: messages that were sent before it was revoked may be still to come."""
+        row = self._database.execute(
+            "SELECT private, auth FROM push_keys WHERE push_url = ?", (push_url_id,)
+        ).fetchone()
+        return DeviceKeys.parse(*row) if row else None
+
+    def make_keys(self, push_url_id: str) -> DeviceKeys:
+        keys = DeviceKeys.generate()
+        self._database.execute(
+            "INSERT INTO push_keys (push_url, private, auth) VALUES (?, ?, ?)", (push_url_id, *keys.texts())
+        )
+        return keys
 
     def put_push_url(self, push_url: PushUrl) -> bool:
         """False if it was here already, with this icon."""
@@ -131,5 +177,5 @@ class InboxRows:
         self._database.execute("DELETE FROM messages WHERE keep_until_ms < ?", (self._clock() - DAY_MS,))
 
     def forget(self) -> None:
-        for table in ("position", "push_urls", "messages"):
+        for table in ("position", "push_urls", "push_keys", "messages"):
             self._database.execute(f"DELETE FROM {table}")  # noqa: S608  (names from the line above)

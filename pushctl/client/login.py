@@ -1,4 +1,5 @@
-"""The credential a device logs in with: a backed assertion, made with the embedded development identity provider.
+"""The credential a device logs in with: a backed assertion, made with the embedded development identity provider; and
+whom a credential speaks for. (Tokens of other providers: oidc.py.)
 
 Owns: the user's key (made anew for each login, kept nowhere) and the steps from it to an assertion.
 Must not know: the store, sessions, whether an assertion will be believed.
@@ -12,6 +13,7 @@ import trio
 
 from pushctl.client.api import Api
 from pushctl.client.http import Refused
+from pushctl.client.oidc import claims_of
 from pushctl.clock import Clock
 from pushctl.errors import Failed
 from pushctl.ids import unb64url
@@ -85,3 +87,9 @@ def account_of(assertion: str) -> str:
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         raise Failed("this is no backed BrowserID assertion (certificate~assertion)") from None
     return email
+
+
+def account_of_token(token: str) -> str:
+    """The same of an OIDC token: its issuer and subject."""
+    claims = claims_of(token)
+    return f"{claims.get('iss')} {claims.get('sub')}"

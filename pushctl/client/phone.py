@@ -14,18 +14,19 @@ import httpx
 import trio
 
 from pushctl.client import events
-from pushctl.client.api import Api
+from pushctl.client.api import Api, DeviceRow, IdentityRow
 from pushctl.client.asking import ask_box_office
 from pushctl.client.connection import LEAST_PING_SECONDS, NO_CODE, Connection, Ended
 from pushctl.client.dialing import NotConnected, dial
 from pushctl.client.http import LoginNeeded, Refused, open_client
 from pushctl.client.intake import Intake
-from pushctl.client.login import account_of, dev_assertion
+from pushctl.client.login import account_of, account_of_token, dev_assertion
 from pushctl.client.store import Session, Store
 from pushctl.clock import Clock, system_clock
 from pushctl.errors import Failed, PushctlError, Unreachable
 from pushctl.protocol.frames import PushUrl, Urgency
 from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
+from pushctl.webpush.encryption import Subscription
 
 Watchers = trio.MemorySendChannel[events.Event]
 
@@ -82,8 +83,24 @@ class Phone:
 
     async def login_with(self, assertion: str, device_name: str) -> Session:
         """With a backed BrowserID assertion made elsewhere (or here)."""
-        account = account_of(assertion)
-        opened = await self._api.login(f"BrowserID {assertion}", device_name, self.store.known_device(account))
+        return await self._log_in(f"BrowserID {assertion}", account_of(assertion), device_name, None)
+
+    async def login_with_token(self, token: str, device_name: str, provider: str | None) -> Session:
+        """With an OIDC token; `provider`: its name there, needed where there are several.
+
+        Failed if the service no longer knows the device: the token is used up then, and the next login makes a new one.
+        """
+        account = account_of_token(token)
+        try:
+            return await self._log_in(f"Bearer {token}", account, device_name, provider)
+        except Refused as refused:
+            if refused.status != 404 or self.store.known_device(account) is None:
+                raise
+        self.store.forget_device()
+        raise Failed("the service does not know this device any more: log in once more, as a new one")
+
+    async def _log_in(self, authorization: str, account: str, device_name: str, provider: str | None) -> Session:
+        opened = await self._api.login(authorization, device_name, self.store.known_device(account), provider)
         session = Session(opened.token, opened.user, opened.device.id, opened.device.name, account, opened.expires_at)
         self.store.begin_session(session)
         if self._connection is not None:
@@ -95,20 +112,48 @@ class Phone:
         for setting, url in self._urls.items():
             self.store.set_setting(setting, url)
 
-    async def logout(self) -> None:
-        """Ends the session and forgets the inbox. A session that is over already counts as ended."""
+    async def link(self, name: str) -> IdentityRow:
+        """Lets `<name>@dev-idp.localhost` log in to this account, too."""
+        token = self.session().token  # before the user's key is made
+        assertion = await dev_assertion(self._api, name, self._clock)
+        return await self._api.link(token, f"BrowserID {assertion}", None)
+
+    async def link_with(self, credential: str, provider: str | None) -> IdentityRow:
+        """The same with a proof made elsewhere: `BrowserID <assertion>` or `Bearer <OIDC token>`."""
+        return await self._api.link(self.session().token, credential, provider)
+
+    async def identities(self) -> list[IdentityRow]:
+        return await self._api.identities(self.session().token)
+
+    async def unlink(self, identity: str) -> None:
+        await self._api.unlink(self.session().token, identity)
+
+    async def devices(self) -> list[DeviceRow]:
+        return await self._api.devices(self.session().token)
+
+    async def remove_device(self, device: str) -> None:
+        await self._api.remove_device(self.session().token, device)
+
+    async def logout(self, *, everywhere: bool = False) -> None:
+        """Ends the session, or all of the user's, and forgets the inbox. One that is over already counts as ended."""
         try:
-            await self._api.logout(self.session().token)
+            await self._api.logout(self.session().token, everywhere=everywhere)
         except LoginNeeded:
             if self.store.session() is None:
                 raise
         self.store.end_session()
 
-    async def allow(self, site: str, icon: str | None) -> tuple[PushUrl, bool]:
-        """The push URL for a site, and whether it is new."""
-        push_url, created = await self._api.allow(self.session().token, site, icon)
+    async def allow(self, site: str, icon: str | None, *, vapid_key: str | None = None) -> tuple[PushUrl, bool]:
+        """The push URL for a site, and whether it is new. `vapid_key`: it takes only what this key signed."""
+        push_url, created = await self._api.allow(self.session().token, site, icon, vapid_key)
         self.store.put_push_url(push_url)
         return push_url, created
+
+    async def subscribe(self, site: str, icon: str | None, *, vapid_key: str | None = None) -> Subscription:
+        """As `allow`, with keys: what comes encrypted to them this device can read, and nobody else. The same keys each
+        time."""
+        push_url, _ = await self.allow(site, icon, vapid_key=vapid_key)
+        return Subscription(push_url.url, self.store.keys_of(push_url.id).public())
 
     async def revoke(self, site_or_id: str) -> list[PushUrl]:
         """Revokes the push URLs of a site, or the one with this id. Failed if there is none."""

@@ -20,9 +20,13 @@ DIRECTORY_VARIABLE: Final = "PUSHCTL_CLIENT_DIR"
 BUSY_SECONDS: Final = 5.0
 """Two commands may use one profile at once (`listen` here, `read` there); each holds the lock for a millisecond."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+_KEYS: Final = """CREATE TABLE push_keys (push_url TEXT PRIMARY KEY, private TEXT NOT NULL, auth TEXT NOT NULL)"""
+"""Since version 2. What the site of a push URL encrypts to."""
 
 _SCHEMA: Final = (
+    _KEYS,
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # token NULL: logged out, but the device may be used again by the same account
     """CREATE TABLE session (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT, user TEXT NOT NULL,
@@ -108,7 +112,7 @@ class Database:
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise Failed(f"the profile {self._path} was written by a newer pushctl: use that, or another --profile")
-        if version == 0:
-            for statement in _SCHEMA:
+        if version < SCHEMA_VERSION:
+            for statement in _SCHEMA if version == 0 else (_KEYS,):
                 self.connection.execute(statement)
             self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

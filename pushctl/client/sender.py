@@ -17,13 +17,19 @@ from msgspec import Struct
 
 from pushctl.client.foreign import printable
 from pushctl.client.http import NoRoom, Refused, decoded, origin_of, request
+from pushctl.clock import system_clock
 from pushctl.errors import Failed, NotGood, PushctlError
 from pushctl.protocol.frames import Notification, Urgency
+from pushctl.webpush.encryption import MAX_PLAINTEXT_BYTES, SubscriptionKeys, seal_message
+from pushctl.webpush.signing import VapidKey
 
 WaitFor = Literal["delivered", "read"]
 
 _REACHED: Final[dict[WaitFor, tuple[str, ...]]] = {"delivered": ("delivered", "read"), "read": ("read",)}
 _DEAD: Final = ("expired", "replaced", "cancelled", "evicted")
+
+LONGEST_SECONDS: Final = 2_419_200
+"""What an encrypted message says if nothing was said: it must say something, and every service cuts it to its own."""
 
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -39,6 +45,11 @@ class Push:
     topic: str | None = None
     urgency: Urgency | None = None
     idempotency_key: str | None = None
+    encrypt_for: SubscriptionKeys | None = None
+    """Only the device with these keys can read it (RFC 8291)."""
+    sign_with: VapidKey | None = None
+    contact: str | None = None
+    """Whom the push service can ask about the sender: a mailto: or https: URL."""
 
 
 class Sent(Struct, frozen=True):
@@ -61,7 +72,9 @@ async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
 
     Raises Failed (410: revoked; other refusals) or Unreachable (no connection; 429, 503).
     """
-    headers = {}
+    headers, content = _content(push)
+    if push.sign_with is not None:
+        headers["Authorization"] = push.sign_with.authorization(push_url, system_clock(), push.contact)
     if push.ttl_seconds is not None:
         headers["TTL"] = str(push.ttl_seconds)
     if push.topic is not None:
@@ -70,11 +83,6 @@ async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
         headers["Urgency"] = push.urgency
     if push.idempotency_key is not None:
         headers["Idempotency-Key"] = push.idempotency_key
-    content = b""
-    if push.notification is not None:
-        headers["Content-Type"] = "application/json"
-        members = msgspec.structs.asdict(push.notification)
-        content = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
     try:
         answer = await request(client, "POST", push_url, headers=headers, content=content, seconds=math.inf)
     except Refused as refused:
@@ -89,6 +97,21 @@ async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
         ttl_seconds=ttl_seconds,
         state="stored" if ttl_seconds > 0 else "ephemeral",
     )
+
+
+def _content(push: Push) -> tuple[dict[str, str], bytes]:
+    """Headers and body. An encrypted message that is only a body is its text: what a page's service worker reads."""
+    if push.notification is None:
+        return {}, b""
+    members = msgspec.structs.asdict(push.notification)
+    said = {name: value for name, value in members.items() if value is not None}
+    if push.encrypt_for is None:
+        return {"Content-Type": "application/json"}, msgspec.json.encode(said)
+    plaintext = said["body"].encode() if said.keys() == {"body"} else msgspec.json.encode(said)
+    if len(plaintext) > MAX_PLAINTEXT_BYTES:
+        raise Failed(f"an encrypted message has at most {MAX_PLAINTEXT_BYTES} bytes, not {len(plaintext)}")
+    headers = {"Content-Encoding": "aes128gcm", "Content-Type": "application/octet-stream", "TTL": str(LONGEST_SECONDS)}
+    return headers, seal_message(plaintext, push.encrypt_for)
 
 
 async def wait_for(client: httpx.AsyncClient, sent: Sent, state: WaitFor) -> Sent:
@@ -119,6 +142,7 @@ def _explained(refused: Refused, origin: str) -> PushctlError:
         return Failed(f"{origin} answered 410: the user revoked this push URL, forget it")
     if refused.status == 404:
         return Failed(f"{origin} answered 404: it never made this push URL, or it was copied in part")
-    if refused.status == 401:
-        return Failed(f"{origin} answered 401: {printable(refused.detail) or 'it wants a signature (VAPID)'}")
+    if refused.status in (401, 403):
+        detail = printable(refused.detail) or "it wants a signature (VAPID)"
+        return Failed(f"{origin} answered {refused.status}: {detail}")
     return refused

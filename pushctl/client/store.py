@@ -25,6 +25,7 @@ from pushctl.client.profile import Database
 from pushctl.clock import Clock, system_clock
 from pushctl.protocol import frames
 from pushctl.protocol.frames import URGENCY_RANK, Message, PushUrl, Urgency
+from pushctl.webpush.encryption import DeviceKeys
 
 _decoder = msgspec.json.Decoder(Message)
 
@@ -192,6 +193,11 @@ class Store:
             database.executemany("UPDATE messages SET state = 'read' WHERE id = ?", [(i,) for i in ids])
 
     # --- what the service says ---------------------------------------------------------------------------------------
+
+    def keys_of(self, push_url_id: str) -> DeviceKeys:
+        """The keys that a site encrypts to; made when first asked for."""
+        with self._database.transaction():
+            return self._inbox.keys_of(push_url_id) or self._inbox.make_keys(push_url_id)
 
     def put_push_url(self, push_url: PushUrl) -> None:
         """An answer to a request that names a push URL; its event comes as well."""

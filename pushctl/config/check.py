@@ -7,6 +7,7 @@ Must not know: files, flags; whether files named in the configuration hold what 
 from urllib.parse import urlsplit
 
 from pushctl.config.model import Config, RoleName
+from pushctl.config.oidc_rules import check_providers
 from pushctl.config.schema import is_loopback, is_unspecified, keys, split_address, value_at
 from pushctl.ids import ID_PATTERN
 
@@ -23,13 +24,12 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
     `alone`: a process of its own. The roles of one `serve all` know each other's addresses and need not be told.
     """
     mistakes = _check_public(config, role) if alone else []
-    if role in ("api", "socket") and not config.identity.keys_file:
-        mistakes.append("identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it")
+    mistakes += _check_keys(config, role)
     idle_seconds = config.gc.idle_device_days * 86_400
-    if role == "gc" and 0 < idle_seconds < config.identity.session_seconds:
+    if role == "gc" and 0 < idle_seconds < config.identity.session_max_age_seconds:
         mistakes.append(
-            "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
-            "asks over HTTP is not seen between two log-ins"
+            "gc.idle_device_days: must be at least as long as a session may be (identity.session_max_age_seconds): a "
+            "device that only asks over HTTP is not seen between two log-ins"
         )
     return [
         *mistakes,
@@ -37,7 +37,17 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
         *_check_rpc(config, role),
         *_check_dev_idp(config, role),
         *_check_browserid(config, role),
+        *(check_providers(config) if role == "api" else ()),
     ]
+
+
+def _check_keys(config: Config, role: RoleName) -> list[str]:
+    identity = config.identity
+    if identity.keys_file and identity.keys_toml:
+        return ["identity.keys_toml: identity.keys_file is set as well; use one of them"]
+    if role in ("api", "socket") and not (identity.keys_file or identity.keys_toml):
+        return ["identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it"]
+    return []
 
 
 def dev_idp_on(config: Config) -> bool:
@@ -92,7 +102,8 @@ def _check_tls(config: Config, role: RoleName) -> list[str]:
 def _check_rpc(config: Config, role: RoleName) -> list[str]:
     """Routers must know how to sign, and where to call."""
     listen, url = config.socket.rpc_listen, config.socket.rpc_url
-    if role == "router" and config.routing.strategy == "rpc" and not config.identity.keys_file:
+    has_keys = config.identity.keys_file or config.identity.keys_toml
+    if role == "router" and config.routing.strategy == "rpc" and not has_keys:
         return ["identity.keys_file: required by routing.strategy = rpc: calls are signed with what all roles share"]
     if role == "socket" and url and not listen:
         return ["socket.rpc_url: means nothing without socket.rpc_listen"]

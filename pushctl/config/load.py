@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pushctl.config.model import Config
-from pushctl.config.schema import Key, TablesWrong, build, close, keys, tables
+from pushctl.config.schema import UNSAID, Key, TablesWrong, build, close, keys, tables
 from pushctl.errors import ConfigError
 
 DEFAULT_DIRECTORY = Path("/etc/pushctl/conf.d")
@@ -174,6 +174,8 @@ def _read_set(gathered: _Gatherer, assignment: str) -> None:
         gathered.mistake("--set", f"{path}: expected KEY=VALUE, such as socket.id=s1")
     elif path in tables():
         gathered.mistake("--set", f"{path}: is a table; set one of its keys, such as {_some_key(path)}")
+    elif path in UNSAID:
+        gathered.mistake("--set", f"{path}: others can see a command line; use {keys()[path].variable} or its _FILE")
     elif path in keys():
         gathered.value("--set", keys()[path], value, text=True)
     else:

@@ -25,8 +25,8 @@ def key(
     """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
     metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
     if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=factory, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,12 @@ class Socket:
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
     )
     rpc_url: str = key("", "the http:// URL under which routers reach rpc_listen; empty: what it listens on")
-    reconcile_seconds: float = key(60, "every user's log and lease is looked at this often", minimum=1)
+    reconcile_seconds: float = key(
+        60,
+        "every user's log, lease and session is looked at this often (a missed sign-out is found after two at most)",
+        minimum=1,
+        maximum=150,
+    )
     handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
@@ -212,7 +217,8 @@ class Limits:
     """Per user and per address."""
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
-    devices_per_user: int = key(50, "more: 409", minimum=1)
+    devices_per_user: int = key(50, "more: 409; as many sessions, and one more for each that is renewed", minimum=1)
+    identities_per_user: int = key(10, "that may log in to one account; more: 409", minimum=1)
     connections_per_user: int = key(
         50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
     )
@@ -317,14 +323,51 @@ class Browserid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OidcProvider:
+    """An OpenID provider, and one kind of its tokens."""
+
+    name: str = key(None, "what a login calls it; also in logs and session records")
+    kind: Literal["id_token", "access_token"] = key(
+        None, "id_token: of a log-in at one of our clients; access_token: a JWT for our API"
+    )
+    issuer: str = key(None, "its tokens' iss, byte for byte")
+    jwks_uri: str = key("", "https URL of its keys; empty: discovery says it")
+    discovery: bool = key(False, "ask <issuer>/.well-known/openid-configuration for jwks_uri")
+    audiences: tuple[str, ...] = key((), "one must be in aud: our client ids (id_token), our resource (access_token)")
+    algorithms: tuple[str, ...] = key(("RS256",), "of signatures: RS256, ES256, EdDSA, PS256")
+    check_audience: bool = key(True, "false: aud is not looked at, required_scope alone says that a token is for us")
+    required_scope: str = key("", "access_token: a word that scope must hold")
+    client_ids: tuple[str, ...] = key((), "access_token: whose tokens are taken; empty: any client's")
+    generation_claim: str = key("", "of a number that rises with each sign-out at the provider; fxa-generation")
+    max_age_seconds: int = key(0, "a token may be traded so long after its iat; 0: until its end", minimum=0)
+    disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oidc:
+    """OpenID Connect: ID tokens and JWT access tokens."""
+
+    enabled: bool = key(False, "let users log in by the providers below")
+    leeway_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
+    providers: tuple[OidcProvider, ...] = key((), "which providers are believed, each a [[identity.oidc.providers]]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """Who users are."""
 
     environment: Literal["production", "development"] = key("production", "development allows the embedded provider")
-    keys_file: str = key("", "file made by `pushctl keys new` (required by api and socket)")
-    session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
+    keys_file: str = key("", "file made by `pushctl keys new` (api and socket need this or keys_toml)")
+    keys_toml: str = key(
+        "",
+        "the text of such a file instead, from the environment or a mounted secret; never shown",
+        secret=True,
+    )
+    session_ttl_seconds: int = key(90 * 86_400, "a session lasts since it was last used", minimum=60)
+    session_max_age_seconds: int = key(365 * 86_400, "a session lasts at most, since its log-in", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)
+    oidc: Oidc = key(factory=Oidc)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import tomli_w
 
 from pushctl.config.load import Loaded
 from pushctl.config.model import ROLE_NAMES
-from pushctl.config.schema import Key, keys, tables, value_at
+from pushctl.config.schema import UNSAID, Key, keys, tables, value_at
 
 HIDDEN = "(hidden)"
 
@@ -73,6 +73,8 @@ def toml_value(value: Any) -> str:
 
 def _shown(loaded: Loaded, key: Key) -> Any:
     value = value_at(loaded.config, key.path)
+    if key.path in UNSAID:
+        return HIDDEN if value else value
     if key.item is not None:
         return [asdict(table) for table in value]
     return _CREDENTIALS.sub(HIDDEN, value) if key.secret else value

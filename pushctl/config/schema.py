@@ -135,6 +135,10 @@ class Key:
         return f"got {str(value).lower() if isinstance(value, bool) else repr(value)}"
 
 
+UNSAID = frozenset({"identity.keys_toml"})
+"""Keys whose whole value is a secret: it is never shown, nor taken from a command line, which others can see."""
+
+
 def _read_table(item: type, known: Mapping[str, Key], table: Mapping[str, Any], mistakes: list[str]) -> Any:
     """One of a list of tables; None if there are mistakes in it."""
     before, values = len(mistakes), {}

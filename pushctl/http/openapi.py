@@ -30,6 +30,9 @@ SESSION: Final[dict[str, list[str]]] = {"session": []}
 _SCHEMES = {
     "session": SecurityScheme(type="http", scheme="Bearer", description="the token that POST /v1/login answered"),
     "browserid": SecurityScheme(type="http", scheme="BrowserID", description="a backed assertion"),
+    "oidc": SecurityScheme(
+        type="http", scheme="Bearer", bearer_format="JWT", description="a token of an OpenID provider"
+    ),
 }
 
 _PAGE = resources.files("pushctl.http").joinpath("docs.html").read_bytes()

@@ -99,7 +99,7 @@ class _Errors:
         status, pairs, body = problem_response(problem, extra=self._extra_of(problem))
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in pairs}
         if status == 401:
-            headers["www-authenticate"] = self._challenge
+            headers["www-authenticate"] = problem.challenge or self._challenge
         return Response(body, status_code=status, headers=headers, media_type=headers.pop("content-type"))
 
     def on_framework_error(self, request: Request[Any, Any, State], error: HTTPException) -> Response[bytes]:
@@ -178,7 +178,7 @@ TITLES: Final = {
     401: "no valid session or credential",
     403: "not allowed",
     404: "no such thing, or another user's",
-    409: "a limit is reached",
+    409: "a limit is reached, or something is in its way",
     410: "gone for good",
     413: "the body is too large",
     415: "the content type is not supported",

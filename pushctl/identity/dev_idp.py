@@ -48,7 +48,7 @@ class DevIdp:
         return Authority(self.domain, (parse_public_key(self._public_key, DEFAULT_ALGORITHMS),))
 
     def document(self) -> dict[str, object]:
-        """The support document (`/.well-known/browserid`). It must name two pages, which no browser opens any more."""
+        """The support document (`/.well-known/browserid`). It must name two pages, which no browser opens by itself."""
         return {"public-key": self._public_key, "authentication": SIGN_IN_PATH, "provisioning": PROVISION_PATH}
 
     def certificate(self, email: str, public_key: Mapping[str, object], duration_seconds: int, now_ms: int) -> str:

@@ -1,122 +1,173 @@
-"""The keys file: every secret of an installation, shared by all its roles.
+"""The keys of an installation: every secret that its roles share, and what is derived from a principal.
 
-Owns: the file (TOML, for a person to read and back up), its checks, and what is derived from a principal.
-Promises: a file is never overwritten, is readable by its owner only, and either loads whole or every mistake is named.
-No secret is in a repr, an error text or a log line.
-Must not know: what is sealed (sealing.py), or the registry.
+Owns: where they are kept (a file, or a text in the environment) and how a file is made and changed. Promises: making
+one never overwrites; a change replaces the file whole or not at all, at mode 0600, and only what it was made from; a
+file is readable by its owner only. No secret is in a repr, an error text or a log line.
+Must not know: what is sealed (sealing.py), how the text is spelled (keys_text.py), the registry.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import stat
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import tomli_w
-
+from pushctl.config.model import Identity
 from pushctl.errors import ConfigError, Failed
+from pushctl.identity.key import KEY_ID_BYTES, SECRET_BYTES, Key
+from pushctl.identity.keys_text import Contents, parse, render
 from pushctl.identity.principals import Principal
-from pushctl.ids import ID_PATTERN, UserId, b64url, new_id, unb64url
+from pushctl.ids import UserId, b64url, new_id
 
-KEY_ID_BYTES = 3
-SECRET_BYTES = 32
+__all__ = ["KEY_ID_BYTES", "Key", "Keys", "change", "installation_of"]
+
 _USER_ID_BYTES = 16
 _MAX_FILE_BYTES = 65_536
-_KEY_ID = re.compile(r"[A-Za-z0-9_-]{4}")
-
-_HEADER = """\
-# The secrets of one pushctl installation, made by `pushctl keys new`. Every role of the installation uses this file.
-#
-# Keep it secret: mode 0600, never in a repository. Who has it can read push URLs and can tell whose inbox is whose.
-# Back it up together with Redis: without it no push URL that was handed out works again, and nobody finds their inbox.
-
-# Names the installation.
-"""
-_SEALING_COMMENT = """
-# Seal push URLs and message ids. The first seals new ones, all of them open: put a new key first only when every role
-# has it, and keep an old one as long as a push URL that it sealed may live.
-"""
-_USER_ID_COMMENT = """
-# Make a user's id out of who logs in. The first makes new ones.
-"""
-_INDEX_COMMENT = """
-# Finds a user's id again, whichever key made it. There is one, and it stays.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A named secret. `id`: 4 base64url characters (3 bytes); `secret`: 32 bytes."""
-
-    id: str
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def generate(cls) -> "Key":
-        return cls(new_id(KEY_ID_BYTES), secrets.token_bytes(SECRET_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Everything in the file. Of several keys the first is the one in use, the others are known."""
+    """All of them, in the order of the file."""
 
     installation: str
     sealing_keys: tuple[Key, ...]
     user_id_keys: tuple[Key, ...]
+    """The first makes new ids."""
     identity_index: bytes = field(repr=False)
+    """The newest; `index_id`: its id, empty for that of the first file; the others are still looked under."""
+    index_id: str = ""
+    older_index_keys: tuple[Key, ...] = ()
 
     @classmethod
     def generate(cls) -> "Keys":
-        return cls(new_id(12), (Key.generate(),), (Key.generate(),), secrets.token_bytes(SECRET_BYTES))
+        sealing = (Key.generate("seals"),)
+        return cls(new_id(12), sealing, (Key.generate(),), secrets.token_bytes(SECRET_BYTES))
 
     @classmethod
     def load(cls, path: Path) -> "Keys":
         """From the file at `path`. ConfigError with a line for each mistake, also if others may read the file."""
-        return _parse(path, _read(path))
+        return cls._of(parse(str(path), _read(path)))
+
+    @classmethod
+    def configured(cls, identity: Identity) -> "Keys | None":
+        """As the configuration says: from its own text, or from the file that it names, read now. None: says nothing.
+        Raises ConfigError."""
+        if identity.keys_toml:
+            return cls._of(parse("identity.keys_toml", identity.keys_toml))
+        return cls.load(Path(identity.keys_file)) if identity.keys_file else None
+
+    @classmethod
+    def needed(cls, identity: Identity) -> "Keys":
+        """As `configured`, for who cannot do without."""
+        keys = cls.configured(identity)
+        if keys is None:
+            raise ConfigError(["identity.keys_file: required; `pushctl keys new FILE` makes one, all roles share it"])
+        return keys
+
+    @classmethod
+    def _of(cls, contents: Contents) -> "Keys":
+        newest, *older = contents.index
+        return cls(contents.installation, contents.sealing, contents.user_id, newest.secret, newest.id, tuple(older))
 
     def write(self, path: Path) -> None:
         """Makes the file, mode 0600, whole or not at all. Failed if there is one already, or it cannot be written."""
-        text = self._text().encode()
-        draft = path.with_name(f".{path.name}.{new_id()}")
         try:
-            try:
-                _write_durably(draft, text)
+            with _draft(path, self.text()) as draft:
                 os.link(draft, path)  # unlike a rename it fails if the name is taken, so no key is ever lost to it
-            finally:
-                draft.unlink(missing_ok=True)
             _sync_directory(path.parent)
         except FileExistsError:
             raise Failed(f"{path}: exists already; keys are never overwritten") from None
         except OSError as error:
             raise Failed(f"cannot write {path}: {error.strerror}") from None
 
+    def text(self) -> str:
+        """As a keys file says it."""
+        return render(Contents(self.installation, self.sealing_keys, self.user_id_keys, self.index_keys))
+
+    @property
+    def index_keys(self) -> tuple[Key, ...]:
+        """Newest first."""
+        return (Key(self.index_id, self.identity_index), *self.older_index_keys)
+
     def user_id(self, principal: Principal) -> UserId:
         """The id of somebody new: the first 16 bytes of HMAC-SHA256, 22 base64url characters. Not a credential."""
         return UserId(b64url(_hmac(self.user_id_keys[0].secret, principal.canonical())[:_USER_ID_BYTES]))
 
-    def index_entry(self, principal: Principal) -> str:
-        """Where the identity index keeps this principal's user id: HMAC-SHA256, 43 base64url characters."""
-        return b64url(_hmac(self.identity_index, principal.canonical()))
+    def user_ids(self, principal: Principal) -> list[UserId]:
+        """The ids that each of the keys makes, the first as `user_id`."""
+        return [replace(self, user_id_keys=(key,)).user_id(principal) for key in self.user_id_keys]
 
-    def _text(self) -> str:
-        parts = [_HEADER, tomli_w.dumps({"installation": self.installation})]
-        for comment, name, keys in (
-            (_SEALING_COMMENT, "sealing", self.sealing_keys),
-            (_USER_ID_COMMENT, "user_id", self.user_id_keys),
-        ):
-            tables = (tomli_w.dumps({"id": key.id, "secret": b64url(key.secret)}) for key in keys)
-            parts += [comment, "\n".join(f"[[{name}]]\n{table}" for table in tables)]
-        parts += [_INDEX_COMMENT, tomli_w.dumps({"identity_index": {"secret": b64url(self.identity_index)}})]
-        return "".join(parts)
+    def index_entries(self, principal: Principal) -> list[str]:
+        """Where the identity index may keep this principal's user id, newest key first: HMAC-SHA256, 43 base64url
+        characters, with the key's id and a dot in front if it has one."""
+        return [
+            f"{key.id}.{entry}" if key.id else entry
+            for key in self.index_keys
+            for entry in [b64url(_hmac(key.secret, principal.canonical()))]
+        ]
+
+    def index_entry(self, principal: Principal) -> str:
+        """Under the newest key."""
+        return self.index_entries(principal)[0]
+
+    def with_sealing(self, *keys: Key) -> "Keys":
+        return replace(self, sealing_keys=keys)
+
+    def with_index(self, *keys: Key) -> "Keys":
+        """`keys`: newest first."""
+        newest, *older = keys
+        return replace(self, identity_index=newest.secret, index_id=newest.id, older_index_keys=tuple(older))
 
 
 def _hmac(secret: bytes, message: bytes) -> bytes:
     return hmac.digest(secret, message, hashlib.sha256)
+
+
+def installation_of(identity: Identity) -> str | None:
+    """The installation that the configured keys name; None without any. Raises as `Keys.load`."""
+    keys = Keys.configured(identity)
+    return None if keys is None else keys.installation
+
+
+def change(path: Path, how: Callable[[Keys], Keys]) -> Keys:
+    """Change a keys file: `how` is given what it says and returns what it is to say. The file is replaced at once and
+    whole; two changes at a time do not undo each other. Raises ConfigError, Failed, and whatever `how` raises."""
+    try:
+        with _locked(path):
+            keys = how(Keys.load(path))
+            with _draft(path, keys.text()) as draft:
+                draft.rename(path)
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise Failed(f"cannot write {path}: {error.strerror}") from None
+    return keys
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One change at a time: the directory is locked, as the file itself is replaced."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _draft(path: Path, text: str) -> Iterator[Path]:
+    """A file beside `path` with this text, safely on disk; gone afterwards unless it was renamed."""
+    draft = path.with_name(f".{path.name}.{new_id()}")
+    try:
+        _write_durably(draft, text.encode())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -136,10 +187,7 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> Mapping[str, object]:
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -153,93 +201,6 @@ def _read(path: Path) -> Mapping[str, object]:
     if len(raw) > _MAX_FILE_BYTES:
         raise ConfigError([f"{path}: larger than {_MAX_FILE_BYTES} bytes, so no keys file"])
     try:
-        return tomllib.loads(raw.decode())
+        return raw.decode()
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: not UTF-8, so no keys file"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from None
-
-
-def _parse(path: Path, tables: Mapping[str, object]) -> Keys:
-    reader = _Reader(path)
-    reader.refuse_unknown(tables, ("installation", "sealing", "user_id", "identity_index"), "")
-    keys = Keys(
-        reader.installation(tables.get("installation")),
-        reader.keys(tables.get("sealing"), "sealing"),
-        reader.keys(tables.get("user_id"), "user_id"),
-        reader.index(tables.get("identity_index")),
-    )
-    reader.finish()
-    return keys
-
-
-def installation_of(keys_file: str) -> str | None:
-    """The installation that a keys file names; None without a file. Raises as `Keys.load`."""
-    return Keys.load(Path(keys_file)).installation if keys_file else None
-
-
-class _Reader:
-    """Goes through the whole file and collects every mistake; values after a mistake mean nothing."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mistakes: list[str] = []
-        self._seen: set[bytes] = set()
-
-    def finish(self) -> None:
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
-
-    def refuse_unknown(self, table: Mapping[str, object], known: tuple[str, ...], prefix: str) -> None:
-        for name in table:
-            if name not in known:
-                self._mistake(f"{prefix}{name}", f"unknown; expected {', '.join(known)}")
-
-    def installation(self, value: object) -> str:
-        if not isinstance(value, str) or ID_PATTERN.fullmatch(value) is None:
-            self._mistake("installation", "expected a name of A-Z a-z 0-9 _ -")
-            return ""
-        return value
-
-    def keys(self, value: object, name: str) -> tuple[Key, ...]:
-        if not isinstance(value, list) or not value:
-            self._mistake(name, f"expected at least one [[{name}]] table with id and secret")
-            return ()
-        keys = tuple(self._key(item, f"{name}[{at}]") for at, item in enumerate(value))
-        ids = [key.id for key in keys if key.id]
-        for duplicate in sorted({key_id for key_id in ids if ids.count(key_id) > 1}):
-            self._mistake(name, f"two keys have the id {duplicate!r}")
-        return keys
-
-    def index(self, value: object) -> bytes:
-        if not isinstance(value, dict):
-            self._mistake("identity_index", "expected an [identity_index] table with secret")
-            return b""
-        self.refuse_unknown(value, ("secret",), "identity_index.")
-        return self._secret(value.get("secret"), "identity_index.secret")
-
-    def _key(self, value: object, name: str) -> Key:
-        if not isinstance(value, dict):
-            self._mistake(name, "expected a table with id and secret")
-            return Key("", b"")
-        self.refuse_unknown(value, ("id", "secret"), f"{name}.")
-        key_id = value.get("id")
-        if not isinstance(key_id, str) or _KEY_ID.fullmatch(key_id) is None:
-            self._mistake(f"{name}.id", "expected 4 characters of A-Z a-z 0-9 _ -")
-            key_id = ""
-        return Key(key_id, self._secret(value.get("secret"), f"{name}.secret"))
-
-    def _secret(self, value: object, name: str) -> bytes:
-        try:
-            secret = unb64url(value) if isinstance(value, str) else b""
-        except ValueError:
-            secret = b""
-        if len(secret) != SECRET_BYTES:
-            self._mistake(name, f"expected {SECRET_BYTES} bytes as base64url without padding (43 characters)")
-        elif secret in self._seen:
-            self._mistake(name, "this secret stands in the file twice; each key needs its own")
-        self._seen.add(secret)
-        return secret
-
-    def _mistake(self, name: str, what: str) -> None:
-        self._mistakes.append(f"{self._path}: {name}: {what}")

@@ -16,6 +16,10 @@ UAID = "uaid"
 """Subject: the secret by which a browser that never logs in is known. Issuer: empty; it is given out here."""
 
 
+OIDC = "oidc"
+"""Issuer and subject: as the provider writes them, byte for byte. Its e-mail address is an attribute, never the key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     kind: str

@@ -1,15 +1,32 @@
 """Why a login was refused: one stable word per check, its status, and one sentence for the client.
 
-Owns: the code words of BrowserID logins and what each means over HTTP.
-Promises: neither the sentence nor the reason quotes the assertion; the reason is for the log only.
-Must not know: how a check is made (browserid.py), or how the answer is written (http/problem.py).
+Owns: the code words of BrowserID and OIDC logins and what each means over HTTP.
+Promises: neither the sentence nor the reason quotes the credential; the reason is for the log only.
+Must not know: how a check is made (browserid.py, oidc.py), or how the answer is written (http/problem.py).
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pushctl.errors import Problem
 
+TokenCode = Literal[
+    "malformed_token",
+    "wrong_token_type",
+    "unknown_key",
+    "invalid_signature",
+    "wrong_issuer",
+    "token_expired",
+    "token_not_yet_valid",
+    "token_too_old",
+    "wrong_audience",
+    "wrong_client",
+    "missing_scope",
+    "wrong_nonce",
+]
+"""Those that only a token gets."""
+
 LoginCode = Literal[
+    TokenCode,
     "assertion_too_large",
     "malformed_bundle",
     "certificate_chain",
@@ -37,16 +54,17 @@ LoginCode = Literal[
     "invalid_certificate_signature",
     "invalid_assertion_signature",
     "replayed_assertion",
+    "token_superseded",
 ]
 
 _SENTENCES: dict[LoginCode, str] = {
-    "assertion_too_large": "the assertion is larger than 16384 bytes; send only what the identity provider needs",
+    "assertion_too_large": "certificate and assertion are too large together; send only what is needed",
     "malformed_bundle": "the credentials are not a backed assertion: send certificate~assertion",
     "certificate_chain": "the assertion is backed by several certificates; send exactly one",
     "malformed_jws": "the certificate or the assertion is not a well-formed JWS",
-    "unsupported_algorithm": "the certificate or the assertion uses an algorithm that is not accepted; use RS256",
-    "invalid_claim": "a member of the certificate or of the assertion is missing or not valid; times are integers "
-    "in milliseconds",
+    "unsupported_algorithm": "it is signed by an algorithm that is not accepted here; use RS256",
+    "invalid_claim": "a claim is missing or not valid; times are integers in milliseconds in BrowserID, and numbers of "
+    "seconds in a token",
     "invalid_audience": "the audience is not an origin; sign for the public origin of this API",
     "audience_mismatch": "the assertion is for another audience; sign for the public origin of this API",
     "assertion_expired": "the assertion has expired; make a new one",
@@ -67,7 +85,22 @@ _SENTENCES: dict[LoginCode, str] = {
     "untrusted_issuer": "the certificate's issuer may not speak for this e-mail address",
     "invalid_certificate_signature": "the signature of the certificate is not valid; get a new certificate",
     "invalid_assertion_signature": "the signature of the assertion is not valid",
-    "replayed_assertion": "the assertion was used before; make a new one for each login",
+    "replayed_assertion": "it was used before; make a new assertion, or get a new token, for each login",
+    "malformed_token": "the token is not a JWT of at most 8192 bytes; opaque tokens are not taken",
+    "wrong_token_type": "the token is of another kind than this provider is configured for: ID tokens have typ JWT or "
+    "none, access tokens at+jwt",
+    "unknown_key": "the token is signed with a key that the provider does not publish; get a new token",
+    "invalid_signature": "the signature of the token is not valid",
+    "wrong_issuer": "the token is from another issuer than the provider that the login names",
+    "token_expired": "the token has expired; get a new one",
+    "token_not_yet_valid": "the token is from the future; one of the clocks is wrong",
+    "token_too_old": "the token was issued too long ago; get a new one",
+    "wrong_audience": "the token is for another audience",
+    "wrong_client": "the token was made for a client that is not allowed here",
+    "missing_scope": "the token has not the scope that is needed here; ask the provider for it",
+    "wrong_nonce": "the token belongs to another login",
+    "token_superseded": "the identity provider has signed this account out, or its password was changed, since it made "
+    "this token; log in there again",
 }
 
 _BAD_REQUEST = (
@@ -78,6 +111,8 @@ _BAD_REQUEST = (
     "unsupported_algorithm",
     "algorithm_mismatch",
 )
+_TOKEN_UNACCEPTED = ("invalid_signature", "missing_scope")
+"""Well-formed all the same: a token's signature is looked at after its form."""
 _RETRY_SECONDS = 10
 """A failed look-up of an issuer is remembered this long."""
 
@@ -88,7 +123,7 @@ def status_of(code: LoginCode) -> int:
         return 413
     if code == "issuer_unavailable":
         return 503
-    return 400 if code.startswith(_BAD_REQUEST) else 401
+    return 400 if code.startswith(_BAD_REQUEST) and code not in _TOKEN_UNACCEPTED else 401
 
 
 class LoginRefused(Problem):
@@ -105,3 +140,5 @@ class LoginRefused(Problem):
         self.code = code
         self.status = status
         self.reason = reason or code
+        if code in get_args(TokenCode) and status == 401:
+            self.challenge = 'Bearer error="invalid_token"'  # RFC 6750, section 3.1

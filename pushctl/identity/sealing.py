@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pushctl.errors import NotFound, PushUrlUnknown, StoreUnavailable
-from pushctl.identity.keys import KEY_ID_BYTES, Key, Keys
+from pushctl.identity.key import KEY_ID_BYTES, Key
+from pushctl.identity.keys import Keys
 from pushctl.ids import MessageRef, PushUrlId, SessionHash, UserId, b64url, unb64url
 
 _USER_BYTES = 16
@@ -78,7 +79,12 @@ class Sealer:
     """Seals with the key that the thing recorded, opens with any key of the file."""
 
     def __init__(self, keys: Keys) -> None:
-        self._key_id = keys.sealing_keys[0].id
+        """What is new is sealed with the first key that the file says seals, until `seal_with` says otherwise."""
+        self._key_id: str | None = next((key.id for key in keys.sealing_keys if key.state != "opens"), None)
+        self.use(keys)
+
+    def use(self, keys: Keys) -> None:
+        """The keys are these from now on."""
         self._push_urls = _Purpose(b"push-url", _USER_BYTES + _PUSH_URL_BYTES + _NUMBER_BYTES, keys.sealing_keys)
         self._receipts = _Purpose(
             b"receipt",
@@ -87,9 +93,15 @@ class Sealer:
         )
         self._messages = _Purpose(b"message", _USER_BYTES + _SEQ_BYTES + _TAG_BYTES + _MOMENT_BYTES, keys.sealing_keys)
 
+    def seal_with(self, key_id: str | None) -> None:
+        """The key for what is new; None: nothing may be sealed anew for now."""
+        self._key_id = key_id
+
     @property
     def key_id(self) -> str:
-        """Of the key that seals what is new; to be recorded with it."""
+        """Of the key that seals what is new; to be recorded with it. StoreUnavailable: it is not known which may."""
+        if self._key_id is None:
+            raise StoreUnavailable("it is not known yet which key every role has; try again later")
         return self._key_id
 
     def seal_push_url(self, address: PushAddress, key_id: str) -> str:

@@ -3,7 +3,8 @@
 Owns: which schemes are accepted, and which issuers and audiences this installation believes.
 Promises: every mistake of the configuration is found at construction; nothing but a Problem leaves `verify`.
 Must not know: sessions, storage. Refusing a second use of a `replay_digest` is the caller's, after `verify` returned.
-Waits for a network only where issuers are discovered (discovery.py, imported only then).
+Waits for a network only where issuers are discovered (discovery.py), or for the keys of OpenID providers
+(oidc_logins.py); each is imported only where it is configured.
 """
 
 from collections.abc import Mapping
@@ -14,17 +15,24 @@ import trio
 
 from pushctl.clock import Clock
 from pushctl.config.model import Browserid, BrowseridDiscover, Config
+from pushctl.config.oidc_rules import active_providers
 from pushctl.errors import BodyInvalid, ConfigError, Unauthenticated
 from pushctl.identity.browserid import Verified, Verifier
 from pushctl.identity.issuers import DEV_IDP_DOMAIN, domain_mistake, load_issuers
-from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, Principal
+from pushctl.identity.principals import BROWSERID, BROWSERID_DEV, OIDC, Principal
 from pushctl.identity.refusal import LoginRefused
 from pushctl.identity.support import Authority
 from pushctl.identity.syntax import Origin
+from pushctl.log import get_logger
 
 if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
     from pushctl.identity.discovery import Discovery
+    from pushctl.identity.oidc_logins import OidcLogins
+
+_FIELD = "Authorization"
+
+log = get_logger(part="identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,11 @@ class IdentityVerifier:
         self._skew_ms = settings.clock_skew_seconds * 1000
         audiences, self._authorities = _checked(config, config.api.public_url if public_url is None else public_url)
         self._discovery = _discovery(settings, self._authorities) if settings.enabled else None
+        self._oidc = _oidc(config)
         if dev_idp is not None:
             self._authorities[DEV_IDP_DOMAIN] = dev_idp.authority
+        self.audience = audiences[0]
+        """An origin that assertions may be for."""
         self._browserid = Verifier(
             self._authorities,
             audiences,
@@ -77,13 +88,20 @@ class IdentityVerifier:
         await trio.lowlevel.checkpoint()
         scheme, _, credentials = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
-            raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field="Authorization")
+            if self._oidc is None:
+                raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field=_FIELD)
+            return await self._by_token(self._oidc, credentials.strip(" "), provider)
         if scheme.lower() != "browserid":
-            raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field="Authorization")
+            raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field=_FIELD)
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
-        return self._login(await self._verified(credentials.strip(" "), now_ms), now_ms)
+        try:
+            verified = await self._verified(credentials.strip(" "), now_ms)
+        except LoginRefused as refused:
+            log.info("login_refused", code=refused.code, reason=refused.reason)
+            raise
+        return self._login(verified, now_ms)
 
     async def _verified(self, bundle: str, now_ms: int) -> Verified:
         """All that costs nothing is checked before anybody is asked."""
@@ -101,6 +119,24 @@ class IdentityVerifier:
                 raise
         return self._browserid.conclude(candidate, newer)
 
+    async def warm(self) -> None:
+        """Gets ready what a first login would wait for. Nothing of it needs to succeed."""
+        if self._oidc is not None:
+            await self._oidc.warm()
+
+    async def _by_token(self, logins: "OidcLogins", token: str, provider: str | None) -> Login:
+        now_ms = self._clock()
+        settings, verified = await logins.verify(token, provider, now_ms)
+        return Login(
+            Principal(OIDC, settings.issuer, verified.subject),
+            verified.expires_at_ms,
+            verified.replay_digest,
+            # As below: an access token, too, opens one session only.
+            max(1, verified.expires_at_ms + 2 * logins.leeway_ms - now_ms),
+            settings.name,
+            verified.generation,
+        )
+
     def _login(self, verified: Verified, now_ms: int) -> Login:
         kind = BROWSERID_DEV if verified.issuer == DEV_IDP_DOMAIN else BROWSERID
         # The assertion is accepted until its end plus the skew by our clock, and by that of another api server that is
@@ -109,6 +145,15 @@ class IdentityVerifier:
         return Login(
             Principal(kind, "", verified.email), verified.expires_at_ms, verified.replay_digest, keep_replay_ms, kind
         )
+
+
+def _oidc(config: Config) -> "OidcLogins | None":
+    """None, and nothing imported, where there is no provider."""
+    if not active_providers(config):
+        return None
+    from pushctl.identity.oidc_logins import OidcLogins
+
+    return OidcLogins(config)
 
 
 def _checked(config: Config, public_url: str) -> tuple[tuple[str, ...], dict[str, Authority]]:

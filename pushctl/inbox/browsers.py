@@ -9,7 +9,7 @@ the wire, who is connected.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pushctl.identity.keys import Keys
@@ -35,7 +35,8 @@ class Browser:
 
 
 class Browsers:
-    def __init__(self, registry: Registry, inbox: Inbox, keys: Keys) -> None:
+    def __init__(self, registry: Registry, inbox: Inbox, keys: Callable[[], Keys]) -> None:
+        """`keys`: those of now; they may change."""
         self._registry = registry
         self._inbox = inbox
         self._keys = keys
@@ -47,38 +48,53 @@ class Browsers:
         """
         if uaid is not None and mozilla.is_uaid(uaid):
             principal = Principal(UAID, "", uaid)
-            identity = self._keys.index_entry(principal)
-            for user in await self._candidates(principal, identity):
+            entries = self._keys().index_entries(principal)
+            for user in await self._candidates(principal, entries):
                 device = await self._registry.browsers.find(user)
                 if device is not None:
-                    return Browser(uaid, user, device or DeviceId(new_id()), identity, stored=bool(device))
+                    browser = Browser(uaid, user, device or DeviceId(new_id()), entries[0], stored=bool(device))
+                    if device and entries[1:]:
+                        await self._move(browser, entries)
+                    return browser
         return await self._newcomer()
 
-    async def _candidates(self, principal: Principal, identity: str) -> list[UserId]:
-        """Who it may be: the user that the identity index names, whose key may not be known any more, and the ids that
-        each known key would have made."""
-        known = [replace(self._keys, user_id_keys=(key,)).user_id(principal) for key in self._keys.user_id_keys]
-        named = await self._registry.sessions.find_user(identity)
-        return known if named is None or named in known else [named, *known]
+    async def _candidates(self, principal: Principal, entries: Sequence[str]) -> list[UserId]:
+        """Who it may be: whom the identity index names under any of its keys, whose own key may not be known any more,
+        and the ids that each known key would have made."""
+        keys = self._keys()
+        known = keys.user_ids(principal)
+        named = [await self._registry.sessions.find_user(entry) for entry in entries]
+        return list(dict.fromkeys([*(user for user in named if user is not None), *known]))
+
+    async def _move(self, browser: Browser, entries: Sequence[str]) -> None:
+        """To a new key of the identity index, which must find it when the older one goes."""
+        if await self._registry.sessions.find_user(browser.identity) is None:
+            await self._register(browser, browser.device, entries)
 
     async def _newcomer(self) -> Browser:
         uaid = secrets.token_hex(16)
-        principal = Principal(UAID, "", uaid)
-        user = self._keys.user_id(principal)
+        principal, keys = Principal(UAID, "", uaid), self._keys()
+        user = keys.user_id(principal)
         await self._registry.browsers.find(user)
-        return Browser(uaid, user, DeviceId(new_id()), self._keys.index_entry(principal), stored=False)
+        return Browser(uaid, user, DeviceId(new_id()), keys.index_entry(principal), stored=False)
 
     async def store(self, browser: Browser) -> Browser:
         """Before its first subscription: make its user and device. May be repeated."""
+        await self._register(browser, None, self._keys().index_entries(Principal(UAID, "", browser.uaid)))
+        return replace(browser, stored=True)
+
+    async def _register(self, browser: Browser, device: DeviceId | None, entries: Sequence[str]) -> None:
         await self._registry.users.register(
             browser.user,
-            device=None,
+            device=device,
             name=DEVICE_NAME,
             session=NO_SESSION,
-            identity=browser.identity,
+            identity=entries[0],
+            older_entries=entries[1:],
             new_device=browser.device,
         )
-        return replace(browser, stored=True)
+        if entries[1:]:  # servers that have only the older key of the index must find it, too
+            await self._registry.sessions.user_of_any(entries, browser.user)
 
     async def subscribe(self, browser: Browser, channel: str, vapid_key: str | None) -> str:
         """The push URL, absolute, of a channel of a stored browser. Raises LimitReached."""

@@ -57,12 +57,10 @@ class Displaced(Struct, frozen=True, array_like=True, tag="d"):
 
 
 class SessionEnds(Struct, frozen=True, array_like=True, tag="s"):
-    """A session ends in `in_ms`: connections that still use it close with 4504. `session` None = every session of
-    `device`; `device` None = every device of the user."""
+    """These sessions of a user's end in `in_ms`: connections that still use them close with 4504."""
 
     user: str
-    device: str | None
-    session: str | None
+    sessions: list[str]
     in_ms: int
 
 
@@ -87,11 +85,15 @@ class Probe(Struct, frozen=True, array_like=True, tag="p"):
     nonce: str
 
 
+class News(Struct, frozen=True, array_like=True, tag="n"):
+    """To every socket server: broadcasts have changed, look at them."""
+
+
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 _job_decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
-_hint_decoder: msgspec.msgpack.Decoder[Batch | Probe] = msgspec.msgpack.Decoder(Batch | Probe)
+_hint_decoder: msgspec.msgpack.Decoder[Batch | Probe | News] = msgspec.msgpack.Decoder(Batch | Probe | News)
 _heard_decoder: msgspec.msgpack.Decoder[Heard] = msgspec.msgpack.Decoder(Heard)
 
 
@@ -99,7 +101,7 @@ class JobInvalid(Failed):
     """Bytes on a job stream, on a server's channel or in its answer that no role of ours wrote."""
 
 
-def encode(value: Job | Batch | Heard | Probe) -> bytes:
+def encode(value: Job | Batch | Heard | Probe | News) -> bytes:
     return _encoder.encode(value)
 
 
@@ -107,7 +109,7 @@ def decode_job(raw: bytes) -> Job:
     return _decoded(_job_decoder, raw)
 
 
-def decode_hint(raw: bytes) -> Batch | Probe:
+def decode_hint(raw: bytes) -> Batch | Probe | News:
     return _decoded(_hint_decoder, raw)
 
 

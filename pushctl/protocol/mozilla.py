@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pushctl.errors import Problem
-from pushctl.webpush.public_key import public_key
+from pushctl.webpush import public_key
 
 SUBPROTOCOL: Final = "push-notification"
 
@@ -215,4 +215,4 @@ def is_uaid(text: str) -> bool:
 
 def parse_key(text: str | None) -> str | None:
     """The VAPID key of a register, as push URLs spell it; None: it has none. Raises ValueError."""
-    return public_key(text) if text else None
+    return public_key.canonical(text) if text else None

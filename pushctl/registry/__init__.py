@@ -13,13 +13,16 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.registry.broadcasts import Broadcasts
 from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
+from pushctl.registry.identities import Identities
 from pushctl.registry.index import Index
 from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
 from pushctl.registry.installation import Installation
 from pushctl.registry.jobs import Jobs
+from pushctl.registry.key_holders import KeyHolders
 from pushctl.registry.keys import Keys
 from pushctl.registry.keyspace import KeySpace
 from pushctl.registry.link import Link
@@ -50,13 +53,16 @@ class Registry:
         self.servers = Servers(store)
         self.offices = Offices(store)
         self.wishes = Wishes(store)
+        self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
+        self.identities = Identities(store, self.users.listing, self.sessions)
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
         self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.broadcasts = Broadcasts(store, self.channels)
         self.receipts = Receipts(store)
         self._keys = keys
 

@@ -4,11 +4,12 @@
 touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
-  P:{u:*}:meta               hash    login            until the account goes       10 fields: epoch seq tag floor
+  P:{u:*}:meta               hash    login            until the account goes       9 fields: epoch seq tag floor
                                                                                    floor_tag bytes topics created
-                                                                                   push_url_count identity
-  P:{u:*}:gone               hash    deletion         a day once finished          3 fields: push_url_count;
-                                                                                   until finished identity sessions, too
+                                                                                   push_url_count
+  P:{u:*}:gone               hash    deletion         a day once finished          4 fields: push_url_count; until
+                                                                                   finished epoch identities sessions
+  P:{u:*}:identities         hash    login, link      until unlinked               limits.identities_per_user
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
   P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id
@@ -35,7 +36,10 @@ touches one slot of a Cluster.
   P:{servers}:generations    hash    start            for good                     server ids ever used
   P:{servers}:wishes         hash    pushctl drain    until the server goes        as seen
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
+  P:{servers}:broadcasts     hash    operators        for good                     MAX_BROADCASTS, the count of changes
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
+  P:{servers}:key_holders    hash    who seals        for good                     roles that reported in the last 15 s
+  P:{servers}:key_uses       hash    who seals        for good                     keys ever used, by name
   P:{route:*}                stream  api, socket      a day after the last job     routing.max_jobs, max_job_bytes
   P:{route:*}:bytes          string  api, socket      a day after the last job     one number
   P:{shard:*}:due            zset    append, sweep    until swept                  users with something that expires

@@ -17,17 +17,19 @@ FADE = Script.load("fade")
 COUNT = 500
 """Keys that Redis looks at in one step, about."""
 
-LASTING = ("devices", "push_urls", "push_url_order", "sites")
+LASTING = ("devices", "identities", "push_urls", "push_url_order", "sites")
 """A user's keys without an end of their own, beside meta."""
 
 
 @dataclass(slots=True)
 class Found:
-    """Of one step. `lasting`: users with keys that never end by themselves; `entries`: of the identity index."""
+    """Of one step. `lasting`: users with keys that never end by themselves; `allowing`: those who have push URLs;
+    `entries`: of the identity index."""
 
     users: set[UserId] = field(default_factory=set)
     tombstones: set[UserId] = field(default_factory=set)
     lasting: set[UserId] = field(default_factory=set)
+    allowing: set[UserId] = field(default_factory=set)
     entries: list[str] = field(default_factory=list)
 
 
@@ -55,6 +57,8 @@ class KeySpace:
         for name in (raw.decode(errors="replace") for raw in reply[1]):
             if (of_user := self._of_user.fullmatch(name)) and of_user[2] in nouns:
                 nouns[of_user[2]].add(UserId(of_user[1]))
+                if of_user[2] == "push_urls":
+                    found.allowing.add(UserId(of_user[1]))
             elif identity := self._identity.fullmatch(name):
                 found.entries.append(identity[1])
         return int(reply[0]), found

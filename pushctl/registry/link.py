@@ -147,6 +147,8 @@ class Link:
 
     async def run_scripts(self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]]) -> list[Reply]:
         """As `run_script`, independent ones in one round trip; their replies in order."""
+        if not calls:
+            return []
         questions = [
             _Question(("EVALSHA", script.sha1, len(keys), *keys, *arguments), keys[0], script.lane, script)
             for script, keys, arguments in calls

@@ -1,8 +1,10 @@
 """Push URLs of a user.
 
-Owns: the questions asked of scripts allow, revoke and push_urls. Must not know: sealed tokens.
+Owns: the questions asked of scripts allow, revoke, push_urls and sealed_with. Must not know: sealed tokens.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from pushctl.errors import LimitReached
@@ -14,6 +16,7 @@ from pushctl.registry.store import Store
 ALLOW = Script.load("allow")
 REVOKE = Script.load("revoke")
 PUSH_URLS = Script.load("push_urls")
+SEALED_WITH = Script.load("sealed_with")
 
 Outcome = Literal["new", "changed", "same"]
 
@@ -57,3 +60,12 @@ class PushUrls:
         """All of the user's, oldest first."""
         reply = await self._store.run(PUSH_URLS, user)
         return [PushUrlRecord.parse(*pair) for pair in reply[1:]]
+
+    async def sealed_with(self, users: Sequence[UserId]) -> "Counter[str]":
+        """How many push URLs of these users each sealing key sealed, by key id. One round trip."""
+        found: Counter[str] = Counter()
+        keys = [self._store.keys.user(user, "push_urls") for user in users]
+        for reply in await self._store.run_together(*((SEALED_WITH, [key], {}) for key in keys)):
+            flat = iter(reply)
+            found.update({key_id.decode(): count for key_id, count in zip(flat, flat, strict=True)})
+        return found

@@ -135,11 +135,13 @@ def rows_in(reply: Reply) -> list[ServerRow]:
 @dataclass(frozen=True, slots=True)
 class Beat:
     """A heartbeat that counted: the registry's time, for how long there had been none of this server id (0: there never
-    was one, or the clock stepped back), and what is wished of this start of the server."""
+    was one, or the clock stepped back), what is wished of this start of the server, and how often broadcasts have
+    changed."""
 
     now_ms: int
     silent_ms: int
     wish: Wish | None = None
+    broadcasts: int = 0
 
 
 class Servers:
@@ -164,7 +166,8 @@ class Servers:
         )
         if reply[0] != b"done":
             return None
-        return Beat(int(reply[1]), max(0, int(reply[2])), decode_wish(reply[3]) if reply[3] else None)
+        wish = decode_wish(reply[3]) if reply[3] else None
+        return Beat(int(reply[1]), max(0, int(reply[2])), wish, int(reply[4]))
 
     async def goodbye(self, server: ServerId, generation: int) -> None:
         await self._store.run_on(GOODBYE, self._keys(*GOODBYE.keys), server=server, generation=generation)

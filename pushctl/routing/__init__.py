@@ -5,12 +5,11 @@ strategy.py is the interface; rpc.py, channel.py and broadcast.py are the strate
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import trio
 
 from pushctl.config.model import Config
-from pushctl.identity.keys import Keys
+from pushctl.errors import ConfigError
 from pushctl.identity.peers import PeerKeys
 from pushctl.registry import Registry
 from pushctl.routing.broadcast import BroadcastStrategy
@@ -22,9 +21,12 @@ from pushctl.routing.strategy import Strategy
 
 
 @asynccontextmanager
-async def open_strategy(config: Config, registry: Registry, judge: str) -> AsyncIterator[Strategy]:
+async def open_strategy(
+    config: Config, registry: Registry, judge: str, peers: PeerKeys | None
+) -> AsyncIterator[Strategy]:
     """The strategy that `routing.strategy` names, with all it needs, for as long as the block lasts. `judge`: the name
-    under which it judges who lives. Raises ConfigError for a keys file that cannot be used."""
+    under which it judges who lives. `peers`: what rpc signs its calls with; without it there is no rpc (ConfigError).
+    """
     if config.routing.strategy == "broadcast":
         yield BroadcastStrategy(registry)
         return
@@ -33,7 +35,9 @@ async def open_strategy(config: Config, registry: Registry, judge: str) -> Async
         nursery.start_soon(lookup.picture.keep)
         if config.routing.strategy == "channel":
             yield ChannelStrategy(registry, lookup)
+        elif peers is None:
+            raise ConfigError(["identity.keys_file: required by routing.strategy = rpc"])
         else:
-            async with open_rpc(registry, lookup, PeerKeys(Keys.load(Path(config.identity.keys_file)))) as strategy:
+            async with open_rpc(registry, lookup, peers) as strategy:
                 yield strategy
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ import trio
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ServerId, new_id
 from pushctl.log import get_logger
-from pushctl.protocol.jobs import Batch, JobInvalid, Probe, decode_hint, encode
+from pushctl.protocol.jobs import Batch, JobInvalid, News, Probe, decode_hint, encode
 from pushctl.registry import Registry
 from pushctl.registry.channel import Listener
 
@@ -33,6 +33,7 @@ class Receiver:
         server: ServerId,
         *,
         on_batch: Callable[[Batch], None],
+        on_news: Callable[[], None],
         on_loss: Callable[[], None],
         probe_seconds: float,
         answer_seconds: float,
@@ -40,6 +41,7 @@ class Receiver:
         self._registry = registry
         self._server = server
         self._on_batch = on_batch
+        self._on_news = on_news
         self._on_loss = on_loss
         self._probe_seconds = probe_seconds
         self._answer_seconds = answer_seconds
@@ -118,3 +120,5 @@ class Receiver:
             return
         if isinstance(hint, Batch):
             self._on_batch(hint)
+        elif isinstance(hint, News):
+            self._on_news()

@@ -33,10 +33,11 @@ class Running:
 
 
 def for_tests(config: Config, folder: Path, *, exempt_loopback: bool = True) -> Config:
-    """Free ports, fresh keys in `folder`, the development identity provider, short drains. `exempt_loopback`: as in
-    `serve all`, this machine is not counted by address, unless the configuration names who is not."""
+    """Free ports, keys in `folder` unless the configuration names a file, the development identity provider, short
+    drains. `exempt_loopback`: as in `serve all`, this machine is not counted by address, unless the configuration names
+    who is not."""
     exempt = LOOPBACK if exempt_loopback else ()
-    keys_file = folder / "keys.toml"
+    keys_file = Path(config.identity.keys_file or folder / "keys.toml")
     if not keys_file.exists():
         Keys.generate().write(keys_file)
     here = "127.0.0.1:0"

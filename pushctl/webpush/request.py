@@ -27,10 +27,11 @@ from pushctl.errors import (
     UrgencyInvalid,
     VapidInvalid,
 )
+from pushctl.ids import unb64url
 from pushctl.protocol import strict
 from pushctl.protocol.frames import URGENCIES, EncryptionHeaders, Notification, Urgency
 from pushctl.webpush.encoding import encryption_of
-from pushctl.webpush.vapid import Verifier
+from pushctl.webpush.vapid import Verifier, parameters
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -69,7 +70,9 @@ class TtlUnreadable(TtlInvalid):
     errno = 111
 
 
-_TTL = re.compile(r"[0-9]{1,19}")
+_TTL = re.compile(r"[0-9]+")
+_LONGEST_TTL_DIGITS: Final = 19
+"""A number with more is larger than whatever we count with, and means the maximum (RFC 8030, section 5.2)."""
 _NEGATIVE = re.compile(r"-[0-9]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
@@ -127,6 +130,7 @@ def parse(headers: Headers, body: bytes, rules: Rules) -> Push:
             crypto_key=given.get(b"crypto-key"),
             encryption_key=given.get(b"encryption-key"),
         )
+        _refuse_shared_key(signed_by, body, encrypted)
     elif body:
         notification = _notification(given.get(b"content-type"), body)
     return Push(
@@ -142,6 +146,18 @@ def parse(headers: Headers, body: bytes, rules: Rules) -> Push:
         receipt=ttl_seconds > 0 and "respond-async" in preferences(given.get(b"prefer")),
         signed_by=signed_by,
     )
+
+
+def _refuse_shared_key(signed_by: str | None, body: bytes, encrypted: EncryptionHeaders | None) -> None:
+    """RFC 8292, section 3.2: the key that signs is not the one that encrypts."""
+    if signed_by is None:
+        return
+    if encrypted is None:
+        same = body[21:86] == unb64url(signed_by)  # the header in front of the ciphertext (RFC 8188, section 2.1)
+    else:
+        same = ("dh", signed_by) in parameters(encrypted.crypto_key or "")
+    if same:
+        raise EncodingInvalid("the message is encrypted with the sender's VAPID key: use another", field="Crypto-Key")
 
 
 def preferences(prefer: str | None) -> dict[str, str]:
@@ -178,7 +194,8 @@ def _ttl(value: str | None, *, encoded: bool, maximum: int) -> int:
             raise TtlMissing("say how many seconds the message may wait, in the header TTL", field="TTL")
         return maximum
     if _TTL.fullmatch(value):
-        return min(int(value), maximum)
+        digits = value.lstrip("0") or "0"
+        return min(int(digits), maximum) if len(digits) <= _LONGEST_TTL_DIGITS else maximum
     error = TtlInvalid if _NEGATIVE.fullmatch(value) else TtlUnreadable
     raise error("TTL is a number of seconds in decimal digits, 0 or more", field="TTL")
 

@@ -23,6 +23,7 @@ from pushctl.clock import Clock, rfc3339
 from pushctl.errors import VapidInvalid
 from pushctl.identity.jws import parse_object
 from pushctl.ids import unb64url
+from pushctl.webpush import public_key
 
 MAX_AHEAD_SECONDS: Final = 86_400
 """A token says `exp` at most so far ahead (RFC 8292, section 2)."""
@@ -35,8 +36,6 @@ SHOWN_CHARACTERS: Final = 200
 """Of a claim, in the answer to its sender."""
 
 _OLD_SCHEMES: Final = ("webpush", "bearer")
-_URL_ALPHABET: Final = str.maketrans("+/", "-_")
-"""Old senders write keys in plain base64."""
 _LATEST_MS: Final = 253_402_300_799_000
 """9999-12-31T23:59:59Z: later moments cannot be spelled out."""
 
@@ -80,7 +79,7 @@ def credentials(authorization: str | None, crypto_key: str | None) -> Credential
             )
     else:
         raise VapidInvalid("a push URL takes the scheme vapid (RFC 8292), or no Authorization at all")
-    return Credentials(token, key.translate(_URL_ALPHABET))
+    return Credentials(token, public_key.one_spelling(key))
 
 
 def _once(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -173,10 +172,7 @@ def _open(token: str) -> tuple[bytes, dict[str, object], bytes]:
 
 def _public_key(key: str) -> ec.EllipticCurvePublicKey:
     try:
-        point = unb64url(key)
-        if len(point) != 65:
-            raise ValueError("length")
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        return public_key.parse(key)
     except ValueError:
         raise VapidInvalid(
             "the public key is an uncompressed P-256 point (65 bytes) in base64url (RFC 8292, section 3.2)"

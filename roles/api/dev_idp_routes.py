@@ -1,13 +1,15 @@
 """The development identity provider over HTTP: certificates for `<name>@dev-idp.localhost`, for this machine alone.
 
-Owns: its four routes, and who may reach them: the Host must be a loopback name (which also stops DNS rebinding),
+Owns: its routes and pages, and who may reach them: the Host must be a loopback name (which also stops DNS rebinding),
 minting wants a header that no foreign page can send without a preflight (which gets no answer), and a foreign Origin
-is refused.
-Promises: imported only while the provider is on; otherwise the four paths are 404 like any other.
+is refused. Its sign-in page runs nothing but its own scripts, talks to nobody else and stands in no other page.
+Promises: imported only while the provider is on; otherwise its paths are 404 like any other.
 Must not know: what it certifies, or how.
 """
 
+import html
 import re
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from litestar import Response, get, post
@@ -27,6 +29,18 @@ ON_EVERY_ANSWER: Final = (b"x-pushctl-dev-idp", b"on")
 _LOCAL_HOST: Final = r"(localhost|127\.0\.0\.1|\[::1\]|dev-idp\.localhost)(:[0-9]{1,5})?"
 _HOST = re.compile(_LOCAL_HOST, re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile("https?://" + _LOCAL_HOST, re.IGNORECASE | re.ASCII)
+
+
+_PAGES: Final = Path(__file__).with_name("dev_idp_pages")
+_SCRIPT: Final = "text/javascript"
+_PAGE_HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+}
 
 
 class PublicKeyIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,10 +114,32 @@ async def certificate(
     return CertificateOut(made)
 
 
-@get([SIGN_IN_PATH, PROVISION_PATH], media_type="text/plain", guards=[_only_here], include_in_schema=False)
-async def pages() -> str:
-    """The support document must name two pages. No browser opens them any more."""
+@get(PROVISION_PATH, media_type="text/plain", guards=[_only_here], include_in_schema=False)
+async def provisioning() -> str:
+    """The support document must name it. No browser opens it any more."""
     return "development identity provider\n"
 
 
-DEV_IDP_ROUTES: Final = (support_document, certificate, pages)
+def _page(name: str, content_type: str, audience: str = "") -> Response[str]:
+    text = (_PAGES / name).read_text(encoding="utf-8").replace("{audience}", html.escape(audience))
+    return Response(text, media_type=content_type, headers=_PAGE_HEADERS)
+
+
+@get(SIGN_IN_PATH, guards=[_only_here], include_in_schema=False, sync_to_thread=False)
+def sign_in(request: ApiRequest) -> Response[str]:
+    """For browsers: makes a key, has it certified, signs an assertion, and logs in."""
+    return _page("sign_in.html", "text/html", request.services.verifier.audience)
+
+
+@get("/dev/browserid/sign_in.mjs", guards=[_only_here], include_in_schema=False, sync_to_thread=False)
+def sign_in_script() -> Response[str]:
+    return _page("sign_in.mjs", _SCRIPT)
+
+
+@get("/dev/browserid/browserid.mjs", guards=[_only_here], include_in_schema=False, sync_to_thread=False)
+def browserid_script() -> Response[str]:
+    """What the sign-in page does, for other pages of this origin."""
+    return _page("browserid.mjs", _SCRIPT)
+
+
+DEV_IDP_ROUTES: Final = (support_document, certificate, sign_in, sign_in_script, browserid_script, provisioning)

@@ -6,7 +6,6 @@ answered, their jobs on their way). Must not know: any route.
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,14 +14,13 @@ from trio import TaskStatus
 from pushctl import log
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
-from pushctl.config.model import Config
+from pushctl.config.model import Browserid, Config
 from pushctl.errors import ConfigError
 from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.identity.keys import Keys
-from pushctl.identity.sealing import Sealer
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
+from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
@@ -56,7 +54,7 @@ class ApiRole:
             raise ConfigError(mistakes)
         self._config = config
         self._clock = clock
-        self._keys = Keys.load(Path(config.identity.keys_file))
+        self._ring = KeyRing(config.identity, "api", "api")
         if config.api.public_url:
             self._check_public(config.api.public_url)
         self._exempt = Networks(config.limits.exempt_networks, "limits.exempt_networks")
@@ -83,27 +81,33 @@ class ApiRole:
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
-        async with open_registry(config, name="api", installation=self._keys.installation) as registry:
+        async with (
+            open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
+            self._ring.shown(registry),
+        ):
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
+            verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
             inbox = Inbox(
                 registry,
-                Sealer(self._keys),
+                self._ring.sealer,
                 public_url,
                 count=self.metrics.stage,
                 ask_presence=config.routing.strategy != "broadcast",
             )
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
-            self._server = self._http_server(registry, inbox, receipts, public_url, dev_idp, limits)
+            self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
                 nursery.start_soon(receipts.run)
+                nursery.start_soon(verifier.warm)
+                _warn_of_discovery(config.identity.browserid)
                 if dev_idp is not None:
-                    nursery.start_soon(_warn_every_hour)
+                    nursery.start_soon(_warn_every_hour, config)
                 task_status.started(Ready("api", "api", address, public_url))
                 await self._drained.wait()
                 nursery.cancel_scope.cancel()
@@ -117,6 +121,7 @@ class ApiRole:
         inbox: Inbox,
         receipts: Receipts,
         public_url: str,
+        verifier: IdentityVerifier,
         dev_idp: "DevIdp | None",
         limits: Limits,
     ) -> HttpServer:
@@ -125,8 +130,8 @@ class ApiRole:
             registry=registry,
             inbox=inbox,
             accounts=Accounts(registry, config, self._clock),
-            keys=self._keys,
-            verifier=IdentityVerifier(config, self._clock, dev_idp, public_url=public_url),
+            ring=self._ring,
+            verifier=verifier,
             metrics=self.metrics,
             clock=self._clock,
             limits=limits,
@@ -150,6 +155,7 @@ class ApiRole:
 
     def reload(self) -> None:
         """See pushctl.runtime.Reloads."""
+        self._ring.reload()
         if self._tls is not None:
             self._tls.reload()
 
@@ -161,10 +167,13 @@ class ApiRole:
             await self._limits.settle()
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
+            await self._ring.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:
-        return ["it is starting"] if self._registry is None else await self._registry.check()
+        if self._registry is None:
+            return ["it is starting"]
+        return [*await self._registry.check(), *self._ring.not_ready()]
 
 
 async def _dev_idp() -> "DevIdp":
@@ -174,7 +183,14 @@ async def _dev_idp() -> "DevIdp":
     return await trio.to_thread.run_sync(DevIdp.generate)
 
 
-async def _warn_every_hour() -> None:
+def _warn_of_discovery(browserid: Browserid) -> None:
+    if browserid.enabled and browserid.mode == "discover" and not browserid.discover.allow_domains:
+        _log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
+
+
+async def _warn_every_hour(config: Config) -> None:
     while True:
+        if config.identity.dev_idp.allow_bind_any:
+            _log.warning("dev_idp_beyond_loopback", listen=config.api.listen, detail="identity.dev_idp.allow_bind_any")
         _log.warning("dev_idp_on", detail="whoever reaches this listener logs in as anybody; never on a public host")
         await trio.sleep(WARN_SECONDS)

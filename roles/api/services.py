@@ -14,9 +14,9 @@ from litestar.handlers import BaseRouteHandler
 from pushctl.clock import Clock
 from pushctl.http.asgi import host_of
 from pushctl.http.rest import JsonRequest, authorization
-from pushctl.identity.keys import Keys
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox, Session
+from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry
 from roles.api.limits import Limits
@@ -30,7 +30,7 @@ class Services:
     registry: Registry
     inbox: Inbox
     accounts: Accounts
-    keys: Keys
+    ring: KeyRing
     verifier: IdentityVerifier
     metrics: Metrics
     clock: Clock

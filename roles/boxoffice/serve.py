@@ -75,9 +75,7 @@ class BoxOfficeRole:
 
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
-        async with open_registry(
-            config, name="boxoffice", installation=installation_of(config.identity.keys_file)
-        ) as registry:
+        async with open_registry(config, name="boxoffice", installation=installation_of(config.identity)) as registry:
             self._registry = registry
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = LEASE_MS / 1000 + 1
 
 async def run_once(config: Config) -> sweeps.Swept:
     """Sweep until nothing is due, count, finish deletions, repair. Raises NotGood if a shard could not be visited."""
-    installation = installation_of(config.identity.keys_file)
+    installation = installation_of(config.identity)
     async with open_registry(config, name="gc-once", installation=installation) as registry:
         swept = await sweep_all(registry, limit=config.gc.batch)
         await registry.servers.bury()

@@ -46,7 +46,7 @@ class GcRole:
         self._done = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
-        installation = installation_of(self._config.identity.keys_file)
+        installation = installation_of(self._config.identity)
         async with open_registry(self._config, name="gc", installation=installation) as registry:
             async with trio.open_nursery() as nursery:
                 self._registry = registry

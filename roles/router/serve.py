@@ -5,11 +5,14 @@ Promises: a drain finishes what was taken and takes no more; what is in the stre
 Must not know: what becomes of a job (partition.py); how a strategy reaches servers.
 """
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+
 import trio
 
 from pushctl.config.model import Config
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
+from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
@@ -28,16 +31,22 @@ class RouterRole:
         self.metrics = Metrics("router")
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
+        rpc = config.routing.strategy == "rpc"
+        self._ring = KeyRing(config.identity, "router", self._consumer) if rpc else None
         self._registry: Registry | None = None
         self._draining = trio.Event()
         self._idle = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         async with (
-            open_registry(
-                self._config, name="router", installation=installation_of(self._config.identity.keys_file)
-            ) as registry,
-            open_strategy(self._config, registry, judge=f"router-{self._consumer}") as strategy,
+            open_registry(self._config, name="router", installation=installation_of(self._config.identity)) as registry,
+            self._keys_shown(registry),
+            open_strategy(
+                self._config,
+                registry,
+                judge=f"router-{self._consumer}",
+                peers=self._ring.peers if self._ring else None,
+            ) as strategy,
         ):
             self._registry = registry
             partitions = [self._partition(registry, number) for number in range(registry.jobs.partitions)]
@@ -49,6 +58,15 @@ class RouterRole:
                 for partition in partitions:
                     work.start_soon(partition.run, strategy)
             self._idle.set()
+
+    def _keys_shown(self, registry: Registry) -> AbstractAsyncContextManager[None]:
+        """Only a router that signs calls needs keys."""
+        return nullcontext() if self._ring is None else self._ring.shown(registry)
+
+    def reload(self) -> None:
+        """See pushctl.runtime.Reloads."""
+        if self._ring is not None:
+            self._ring.reload()
 
     def _partition(self, registry: Registry, number: int) -> Partition:
         return Partition(
@@ -64,6 +82,10 @@ class RouterRole:
         """Finish the batch at hand and take no more; what is in the streams is other routers' work."""
         self._draining.set()
         await self._idle.wait()
+        if self._ring is not None and self._registry is not None:
+            await self._ring.leave(self._registry)
 
     async def not_ready(self) -> list[str]:
-        return await self._registry.check() if self._registry else ["it is starting"]
+        if self._registry is None:
+            return ["it is starting"]
+        return [*await self._registry.check(), *(self._ring.not_ready() if self._ring else ())]

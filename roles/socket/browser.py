@@ -25,6 +25,7 @@ from pushctl.registry.browsers import Undelivered
 from pushctl.stages import Stage
 from roles.socket.ending import OF_BROWSERS, SlowConsumer
 from roles.socket.held import Held
+from roles.socket.listening import Listening
 from roles.socket.window import Window
 from roles.socket.wire import Wire
 
@@ -55,7 +56,9 @@ class BrowserConnection(Held):
     ) -> None:
         super().__init__(role, wire, browser.user, browser.device, OF_BROWSERS)
         self._browser = browser
-        self._hello = hello
+        self._wanted = hello.broadcasts or {}
+        self._listening = Listening()
+        self._has_news = False
         self._conversation = conversation
         self._window = Window(MAX_OUTSTANDING, stall_seconds=role.config.socket.stall_seconds)
         self._replies: deque[bytes] = deque()
@@ -111,16 +114,29 @@ class BrowserConnection(Held):
             self._ephemeral.append((frame, trio.current_time() + seconds_left))
             self.wake()
 
+    def session_ends(self, job: jobs.SessionEnds) -> None:
+        pass  # it has none
+
+    def hear_broadcasts(self) -> None:
+        """Some have changed, perhaps one that it listens to. Waits for nothing."""
+        self._has_news = True
+        self.wake()
+
     # --- writing -----------------------------------------------------------------------------------------------------
 
     async def _greet(self) -> None:
-        await self._send(mozilla.encode(mozilla.HelloReply(self._browser.uaid, {})))
+        changed = self._listening.ask(self._wanted, self._role.broadcasts.versions)
+        await self._send(mozilla.encode(mozilla.HelloReply(self._browser.uaid, changed)))
         if not self.is_stored:
             self._close_from = trio.current_time() + SETTLE_SECONDS
 
     async def _write_next(self) -> None:
         if self._replies or self._ephemeral:
             await self._write_rest()
+        elif self._has_news:
+            self._has_news = False
+            if changed := self._listening.changes(self._role.broadcasts.versions):
+                await self._send(mozilla.encode(mozilla.Broadcast({**changed})))
         elif self._behind and self._window.room > 0:
             await self._deliver()
         else:
@@ -178,7 +194,10 @@ class BrowserConnection(Held):
                 await self._acknowledge([update.version for update in updates])
             case mozilla.Ping():
                 await self._reply(mozilla.PONG)
-            case mozilla.BroadcastSubscribe() | mozilla.Nack() | mozilla.Hello():
+            case mozilla.BroadcastSubscribe(broadcasts):
+                if changed := self._listening.ask(broadcasts, self._role.broadcasts.versions):
+                    await self._reply(mozilla.encode(mozilla.Broadcast(changed)))
+            case mozilla.Nack() | mozilla.Hello():
                 pass
 
     async def _reply(self, frame: bytes) -> None:

@@ -48,6 +48,7 @@ class Heart:
         self._note_silence(max(beat.silent_ms / 1000, asked_at - self._beaten_at))
         self._beaten_at = asked_at
         self._role.drainer.hear(beat.wish)
+        self._role.broadcasts.hear(beat.broadcasts)
 
     def _note_silence(self, seconds: float) -> None:
         """After a silence leases may be gone, and hints with them. Once more a heartbeat later: a router that had not

@@ -9,7 +9,6 @@ import math
 import resource
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import trio
 
@@ -18,11 +17,9 @@ from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable, Unreachable
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.identity.keys import Keys
-from pushctl.identity.peers import PeerKeys
-from pushctl.identity.sealing import Sealer
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
+from pushctl.keyring import KeyRing
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.protocol import jobs
@@ -33,6 +30,7 @@ from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
 from roles.socket.admission import Admission, Reason
+from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
 from roles.socket.held import Held
@@ -63,6 +61,7 @@ class SocketRole:
         self.log = get_logger(role="socket", server=self.id)
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
+        self._ring = KeyRing(config.identity, "socket", self.label)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -72,6 +71,7 @@ class SocketRole:
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
         self.drainer = Draining(self)
+        self.broadcasts = Broadcasts(self)
         self._returns = Returns(self)
         self.settling = Settling(self)
         self._receiver: Receiver | None = None
@@ -86,35 +86,38 @@ class SocketRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
-        keys = Keys.load(Path(self.config.identity.keys_file))
         admission = Admission(self.config, trio.current_time(), count=self.count_refusal)
         self.reception = Reception(self, admission, self._tls)
-        async with open_registry(
-            self.config, name=f"socket-{self.id}", installation=keys.installation
-        ) as self.registry:
+        async with (
+            open_registry(
+                self.config, name=f"socket-{self.id}", installation=self._ring.keys.installation
+            ) as self.registry,
+            self._ring.shown(self.registry),
+        ):
             self.inbox = Inbox(
                 self.registry,
-                Sealer(keys),
+                self._ring.sealer,
                 self.config.api.public_url,
                 count=self.metrics.stage,
                 ask_presence=self.config.routing.strategy != "broadcast",
             )
             self.accounts = Accounts(self.registry, self.config)
-            self.browsers = Browsers(self.registry, self.inbox, keys)
+            self.browsers = Browsers(self.registry, self.inbox, lambda: self._ring.keys)
             self.generation = await self.registry.servers.new_generation(self.id)
             try:
                 async with trio.open_nursery() as nursery:
-                    await self._start(nursery, PeerKeys(keys), task_status)
+                    await self._start(nursery, task_status)
             except* Fenced:
                 raise Unreachable(
                     f"another socket server has started with the id {self.id}; give each its own [socket] id"
                 ) from None
 
-    async def _start(self, nursery: trio.Nursery, keys: PeerKeys, task_status: trio.TaskStatus[Ready]) -> None:
+    async def _start(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Ready]) -> None:
         self._receiver = Receiver(
             self.registry,
             self.id,
             on_batch=self._hear,
+            on_news=lambda: self.broadcasts.hear(None),
             on_loss=self._leases.hurry,
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
@@ -122,13 +125,14 @@ class SocketRole:
         self.registry.link.when_back.append(self._link_is_back)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
-            await self._open_rpc(nursery, keys)
+            await self._open_rpc(nursery)
         listeners = await open_listeners(self.config.socket.listen)
         address = address_of(listeners)
         self.url = self.config.socket.public_url or f"{'wss' if self._tls else 'ws'}://{address}/"
         self.state = "ready"
         # Its row stands before anybody can claim a lease here: a router that finds no row might prune that lease.
         await self.heart.beat_once()
+        await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
             self.heart.beat,
@@ -138,16 +142,17 @@ class SocketRole:
             self._leases.ping,
             self._returns.run,
             self.settling.run,
+            self.broadcasts.run,
             self.drainer.run,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self.url))
 
-    async def _open_rpc(self, nursery: trio.Nursery, keys: PeerKeys) -> None:
+    async def _open_rpc(self, nursery: trio.Nursery) -> None:
         """Take hints from routers on the internal listener, too, until the role is over."""
         listeners = await open_listeners(self.config.socket.rpc_listen)
         self._rpc_url = self.config.socket.rpc_url or f"http://{address_of(listeners)}"
-        app = RpcApp(self.id, self.generation, keys, self._hear_called)
+        app = RpcApp(self.id, self.generation, self._ring.peers, self._hear_called)
         limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
         await nursery.start(HttpServer(app, limits).serve, listeners)
 
@@ -178,17 +183,19 @@ class SocketRole:
             await self._leases.flush()
             await self.settling.flush()
             await self._returns.flush()
+            await self._ring.leave(self.registry)
             await self.registry.servers.goodbye(self.id, self.generation)
         except StoreUnavailable as error:
             self.log.warning("left_without_goodbye", detail=error.detail)
 
     def reload(self) -> None:
         """See pushctl.runtime.Reloads."""
+        self._ring.reload()
         if self._tls is not None:
             self._tls.reload()
 
     async def not_ready(self) -> list[str]:
-        reasons = await self.registry.check() if self.generation else ["it is starting"]
+        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else ["it is starting"]
         if self._receiver is not None and self._receiver.problem:
             reasons.append(self._receiver.problem)
         if self.drainer.now is not None:

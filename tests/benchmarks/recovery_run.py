@@ -20,7 +20,7 @@ from tests.benchmarks.crowd import Sent, Swarm, send, swarm_at
 from tests.benchmarks.fleet_site import PREFIX, Site, Terms, site_on
 from tests.benchmarks.rig import machine
 from tests.benchmarks.unsound import Unsound
-from tests.faults.arrivals import Metrics, Watch, together
+from tests.faults.arrivals import LOOK_SECONDS, Metrics, Watch, together
 from tests.faults.processes import RoleProcess, drained_by_command
 
 Way = Literal["kill -9", "drain", "SIGTERM"]
@@ -30,9 +30,6 @@ DEVICES = 2
 
 SPARE_CONNECTIONS = 1000
 PATIENCE_SECONDS = 180.0
-CALM_SECONDS = 3.0
-"""Before each server, and at the end."""
-
 OFFICE = "boxoffice"
 
 
@@ -50,6 +47,8 @@ class Size:
     over_seconds: float = 30
     drain_seconds: float = 16
     messages_per_second: float = 50
+    calm_seconds: float = 3
+    """Before each server, and at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,8 @@ class Return:
     """Arrivals a second there, at most, and how many the Box Office sent on."""
     office_peak: float
     put_off: int
-    """Refusals by the Box Office, for more came than may."""
+    """Refusals by the Box Office, for more came than may, and `turned_away` by socket servers."""
+    turned_away: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ class Fleet:
             nursery.start_soon(self.watch.run)
             sending = await nursery.start(partial(self._send, sent))
             returns = [await self._taken(way, server) for way, server in self._victims(ways)]
-            await trio.sleep(CALM_SECONDS)
+            await trio.sleep(self._size.calm_seconds)
             sending.cancel()
-            await trio.sleep(CALM_SECONDS)
+            await trio.sleep(self._size.calm_seconds)
             nursery.cancel_scope.cancel()
         report = await self._swarm.report()
         self._check(report, sent)
@@ -128,22 +128,29 @@ class Fleet:
             await send(self._swarm.push_urls(), per_second=self._size.messages_per_second, sent=sent)
 
     async def _taken(self, way: Way, server: RoleProcess) -> Return:
-        await trio.sleep(CALM_SECONDS)
-        held, put_off = await self._connections([server]), self.watch.refused("arrivals")
+        await trio.sleep(self._size.calm_seconds)
+        held, refused = await self._connections([server]), self._refused()
         others = [each for each in self._site.sockets if each is not server]
         began = trio.current_time()
         await self._ways()[way](server)
         await self._all_connected(others)
-        ended = trio.current_time()
-        found = together([self.watch.lives[each.label][-1] for each in others], began, ended)
-        office = self.watch.lives[OFFICE][-1].between(began, ended)
-        put_off = self.watch.refused("arrivals") - put_off
+        seconds = trio.current_time() - began
+        await trio.sleep(2 * LOOK_SECONDS)
+        span = began - 2 * LOOK_SECONDS, trio.current_time()
+        found = together([self.watch.lives[each.label][-1] for each in others], *span)
+        office = self.watch.lives[OFFICE][-1].between(*span)
+        put_off, turned_away = (now - before for now, before in zip(self._refused(), refused, strict=True))
         if way == "drain":
             await server.drain()
         if way != "kill -9":
             await server.start()
         print(".", end="", file=sys.stderr, flush=True)
-        return Return(way, server.label, held, ended - began, found.total, found.peak(), office.peak(), put_off)
+        peaks = found.peak(), office.peak()
+        return Return(way, server.label, held, seconds, found.total, *peaks, put_off, turned_away)
+
+    def _refused(self) -> tuple[int, int]:
+        """So far: by the Box Office and by socket servers, for too many came."""
+        return self.watch.refused("arrivals"), self.watch.refused("accept_rate")
 
     def _ways(self) -> dict[Way, Callable[[RoleProcess], Awaitable[None]]]:
         return {"kill -9": RoleProcess.kill, "SIGTERM": RoleProcess.drain, "drain": self._drain}

@@ -106,6 +106,10 @@ class RoleProcess:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def reload(self) -> None:
+        """SIGHUP: it reads its files again."""
+        self._signal(signal.SIGHUP)
+
     async def drain(self) -> None:
         """SIGTERM, and wait until it has ended by itself, which it must do with 0."""
         self._signal(signal.SIGTERM)

@@ -73,7 +73,7 @@ async def test_an_emptied_redis_is_503_for_everybody_and_proves_nothing(
     phone = await town.login("ada")
     push_url = await phone.allow()
     location = (await town.push(push_url["url"], {"body": "kept"})).headers["Location"]
-    installation = installation_of(town.service.config.identity.keys_file)
+    installation = installation_of(town.service.config.identity)
     assert installation is not None
     async with phone.connected() as socket:
         await socket.synced()

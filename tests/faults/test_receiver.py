@@ -48,7 +48,13 @@ async def receiver(config: Config, between: Proxy, heard: Heard) -> AsyncIterato
     config = replace(config, redis=replace(config.redis, url=between.url))
     async with open_registry(config, name="test") as registry, trio.open_nursery() as nursery:
         receiving = Receiver(
-            registry, S1, on_batch=heard.batch, on_loss=heard.loss, probe_seconds=0.2, answer_seconds=0.3
+            registry,
+            S1,
+            on_batch=heard.batch,
+            on_news=lambda: None,
+            on_loss=heard.loss,
+            probe_seconds=0.2,
+            answer_seconds=0.3,
         )
         await nursery.start(receiving.run)
         yield registry, receiving

@@ -274,7 +274,6 @@ def test_no_file_speaks_of_what_is_not_in_the_project() -> None:
     rooms = ("pushctl", "roles", "tests", "examples", "conf.d", "docs", ".ci")
     files = [file for room in rooms for pattern in TEXTS for file in (ROOT / room).rglob(pattern)]
     files += [file for pattern in TEXTS for file in ROOT.glob(pattern)]
-    found = {
-        f"{file.relative_to(ROOT)}: {word}" for file in files for word in HIDDEN if word in file.read_text("utf-8")
-    }
+    own = [file for file in files if "node_modules" not in file.parts]
+    found = {f"{file.relative_to(ROOT)}: {word}" for file in own for word in HIDDEN if word in file.read_text("utf-8")}
     assert not found

@@ -10,7 +10,7 @@ MODULES = sorted(
     str(file.relative_to(ROOT))
     for room in ("pushctl", "roles", "examples", "tests")
     for file in (ROOT / room).rglob("*.py")
-    if file.name != "__init__.py" or room in ("pushctl", "roles")
+    if "node_modules" not in file.parts and (file.name != "__init__.py" or room in ("pushctl", "roles"))
 )
 
 

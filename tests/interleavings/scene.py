@@ -17,6 +17,7 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
+from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import UserId
 from pushctl.inbox import Inbox
@@ -122,12 +123,13 @@ async def scene(config: Config) -> AsyncIterator[tuple[Scene, list[Server]]]:
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder))
         config = replace(config, socket=replace(config.socket, reconcile_seconds=AN_HOUR))
+        keys = Keys.needed(config.identity)
         async with (
             open_registry(config, name="test") as registry,
-            open_strategy(config, registry, CONSUMER) as strategy,
+            open_strategy(config, registry, CONSUMER, PeerKeys(keys)) as strategy,
             trio.open_nursery() as nursery,
         ):
-            sealer = Sealer(Keys.load(Path(config.identity.keys_file)))
+            sealer = Sealer(keys)
             played = Scene(registry, sealer, strategy, broadcasts=config.routing.strategy == "broadcast")
             nursery.start_soon(played.take_jobs)
             yield played, [await played.add_server(nursery, config, f"s{n + 1}") for n in range(SERVERS)]

@@ -160,7 +160,7 @@ async def test_a_redis_that_is_not_ours_is_bad_until_its_loss_is_accepted(
     own_redis: RedisProcess, tmp_path: Path
 ) -> None:
     config = config_for(own_redis)
-    ours = installation_of(config.identity.keys_file)
+    ours = installation_of(config.identity)
     assert ours is not None
     unused = (await found(own_redis))["installation"]
     assert (unused.verdict, "adopts it" in unused.found) == ("ok", True)

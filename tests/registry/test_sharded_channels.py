@@ -18,7 +18,7 @@ from tests.redises.process import debian_binary, redis_binary
 from tests.registry.people import impatient, in_thread, until
 
 S1, S2 = ServerId("s1"), ServerId("s2")
-JOB = SessionEnds("ada", None, None, 0)
+JOB = SessionEnds("ada", ["s"], 0)
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,7 @@ async def test_a_channel_that_moves_with_its_slot_is_listened_to_at_its_new_plac
                 registry,
                 S1,
                 on_batch=heard.append,
+                on_news=lambda: None,
                 on_loss=lambda: losses.append(None),
                 probe_seconds=PROBE_SECONDS,
                 answer_seconds=ANSWER_SECONDS,

@@ -110,7 +110,7 @@ async def operator(config: Config, town: Town) -> list[Finding]:
         await eventually(lambda: _drains(registry))
         await ask_to_be_ready(registry, row, by="ops")
         await wait_until_ready(registry, row)
-        installation = installation_of(config.identity.keys_file)
+        installation = installation_of(config.identity)
         assert installation
         await registry.adopt(installation)
         return await examine_redis(registry, config)

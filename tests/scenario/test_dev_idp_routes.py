@@ -1,5 +1,6 @@
 """The development identity provider over HTTP: who may reach it, and that it is nowhere when it is off."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.keys import Keys
 from pushctl.runtime import run_role
 from roles import api
+from roles.api import serve
 from tests.scenario.bad_input import Route, complaint, spoiled
 from tests.scenario.people import Town, user_key
 
@@ -23,6 +25,8 @@ PATHS = (
     ("GET", "/.well-known/browserid"),
     ("POST", "/dev/browserid/certificate"),
     ("GET", "/dev/browserid/sign_in"),
+    ("GET", "/dev/browserid/sign_in.mjs"),
+    ("GET", "/dev/browserid/browserid.mjs"),
     ("GET", "/dev/browserid/provision"),
 )
 MARKED = {"X-Pushctl-Dev": "1"}
@@ -50,11 +54,32 @@ async def test_on_its_routes_answer_and_every_answer_says_so(office: Town) -> No
     assert answer.headers["cache-control"] == "no-store"
     document = answer.json()
     assert document.keys() == {"public-key", "authentication", "provisioning"}
-    for page in (document["authentication"], document["provisioning"]):
-        answer = await office.http.get(api_url + page)
-        assert (answer.status_code, answer.text) == (200, "development identity provider\n")
+    answer = await office.http.get(api_url + document["provisioning"])
+    assert (answer.status_code, answer.text) == (200, "development identity provider\n")
     for path in ("/v1/devices", "/push/x", "/nowhere", "/openapi.json"):
         assert (await office.http.get(api_url + path)).headers["x-pushctl-dev-idp"] == "on"
+
+
+async def test_its_sign_in_page_runs_its_own_scripts_alone(office: Town) -> None:
+    page = await office.http.get(f"{office.service.api}/dev/browserid/sign_in")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f'data-audience="{office.service.api}"' in page.text
+    assert re.findall(r"<script[^>]*>[^<]", page.text) == [], "a script that its policy would not let run"
+    assert not re.search(r"<style|\son[a-z]+=|\sstyle=", page.text)
+    scripts = re.findall(r'<script type="module" src="([^"]+)">', page.text)
+    assert scripts == ["/dev/browserid/sign_in.mjs"]
+    for path in (*scripts, "/dev/browserid/browserid.mjs"):
+        script = await office.http.get(office.service.api + path)
+        assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        for each in (page, script):
+            policy = dict(part.strip().split(" ", 1) for part in each.headers["content-security-policy"].split(";"))
+            assert policy.pop("script-src") == policy.pop("connect-src") == "'self'"
+            assert set(policy) == {"default-src", "base-uri", "form-action", "frame-ancestors"}
+            assert set(policy.values()) == {"'none'"}
+            assert each.headers["x-content-type-options"] == "nosniff"
+            assert each.headers["cross-origin-resource-policy"] == "same-origin"
+            assert each.headers["cache-control"] == "no-store"
+            assert not [name for name in each.headers if name.startswith("access-control")]
 
 
 async def test_to_another_host_its_routes_do_not_exist(office: Town) -> None:
@@ -146,6 +171,25 @@ def test_off_its_code_is_not_even_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+async def test_on_it_says_so_again_and_again_and_that_more_than_this_machine_may_reach_it(
+    capfd: pytest.CaptureFixture[str], off: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "WARN_SECONDS", 0.05)
+    dev_idp = DevIdp(enabled=True, allow_bind_any=True)
+    identity = replace(off.identity, environment="development", dev_idp=dev_idp)
+    role = api.build(replace(off, identity=identity))
+    logged = ""
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+        await nursery.start(lambda task_status: run_role(role, until=stop.wait, task_status=task_status))
+        with trio.fail_after(20):
+            while logged.count("dev_idp_on") < 3:
+                await trio.sleep(0.05)
+                logged += capfd.readouterr().err
+        stop.set()
+    assert logged.count("dev_idp_beyond_loopback") >= 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import trio
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
-from pushctl.ids import ConnectionId, DeviceId, ServerId
+from pushctl.identity.sealing import hash_session_token
+from pushctl.ids import ConnectionId, DeviceId, ServerId, UserId
 from pushctl.protocol.jobs import Batch, Ephemeral, Heard, Probe, SessionEnds, decode_heard, encode
 from pushctl.registry import Registry
 from pushctl.routing.caller import MOMENT_HEADER, Caller, Replaced, Unanswered, purpose_of
@@ -40,15 +41,15 @@ def registry_of(town: Town, server: str = "s1") -> Registry:
 
 
 class Door:
-    """The internal listener of s1, and what it takes to be let in."""
+    """The internal listener of a server, and what it takes to be let in."""
 
-    def __init__(self, town: Town) -> None:
+    def __init__(self, town: Town, server: str = "s1") -> None:
         self._http = town.http
-        role = town.service.roles["s1"]
+        role = town.service.roles[server]
         self.keys = PeerKeys(Keys.load(Path(town.service.config.identity.keys_file)))
         self.url: str = role.row().rpc_url  # type: ignore[attr-defined]
         self.generation: int = role.generation  # type: ignore[attr-defined]
-        self.path = purpose_of(S1, self.generation)
+        self.path = purpose_of(ServerId(server), self.generation)
 
     async def moment(self) -> int:
         return int((await self._http.get(self.url)).headers[MOMENT_HEADER])
@@ -75,7 +76,7 @@ async def connected(town: Town, server: str = "s1") -> AsyncIterator[tuple[Perso
 async def test_what_is_not_signed_for_this_very_process_is_refused_and_heard_by_nobody(town: Town) -> None:
     door = Door(town)
     async with connected(town) as (ada, socket):
-        body = encode(Batch([SessionEnds(ada.user, None, None, 0)]))
+        body = encode(Batch([SessionEnds(ada.user, [hash_session_token(ada.token)], 0)]))
         strangers = PeerKeys(Keys.generate())
         for signature in (
             "",
@@ -103,6 +104,40 @@ async def test_what_was_overheard_cannot_be_said_again(town: Town) -> None:
         assert (await door.post(body, signature=signature)).status_code == 401
         assert (await socket.receive())["type"] == "message"
         assert await socket.silent()
+
+
+async def test_what_was_overheard_is_no_good_at_another_server_nor_after_a_restart(
+    config: Config, tmp_path: Path
+) -> None:
+    config = replace(by(config, "rpc"), identity=replace(config.identity, keys_file=str(tmp_path / "keys.toml")))
+    body = encode(Batch([SessionEnds(UserId("ada"), ["s"], 0)]))
+    async with running(config) as service, httpx.AsyncClient() as http:
+        town = Town(service, http)
+        door, other = Door(town), Door(town, "s2")
+        signature = await door.sign(body)
+        for path in (door.path, other.path):
+            refused = await other.post(body, signature=signature, path=path)
+            assert refused.status_code == (401 if path == other.path else 404)
+        assert (await door.post(body, signature=signature)).status_code == 200
+    async with running(config) as service, httpx.AsyncClient() as http:
+        again = Door(Town(service, http))  # the same id and the same keys, within the window
+        assert again.generation > door.generation
+        assert (await again.post(body, signature=signature, path=door.path)).status_code == 404
+        assert (await again.post(body, signature=signature)).status_code == 401
+        forged = door.keys.sign(again.path, int(signature.split(".")[1]), body)
+        assert (await again.post(body, signature=forged)).status_code == 401  # another clock: the moment is none of it
+        assert (await again.post(body, signature=await again.sign(body))).status_code == 200
+
+
+@pytest.mark.parametrize("off_ms", [-10_000_000, -11_000, 11_000, 10_000_000])
+async def test_a_caller_whose_clock_is_off_asks_once_and_is_let_in(town: Town, off_ms: int) -> None:
+    door = Door(town)
+    batch = encode(Batch([Ephemeral("bob", 0, 2, b"")]))
+    refused = await door.post(batch, signature=door.keys.sign(door.path, await door.moment() + off_ms, batch))
+    assert refused.status_code == 401
+    with closing(Caller(door.keys, S1, door.generation, door.url)) as caller:
+        caller._ahead_ms = await door.moment() - trio.current_time() * 1000 + off_ms
+        assert await caller.tell(batch) == ["bob"]
 
 
 async def test_what_is_no_batch_is_refused_with_the_reason(town: Town) -> None:
@@ -160,7 +195,13 @@ async def test_a_lease_whose_connection_is_gone_is_pruned_by_the_answer(town: To
         left_behind = ConnectionId("left-behind")  # its goodbye was lost
         generation: int = role.generation  # type: ignore[attr-defined]
         await presence.claim(
-            ada.user, DeviceId(laptop.device), left_behind, server=ServerId("s2"), generation=generation, rank=0
+            ada.user,
+            DeviceId(laptop.device),
+            left_behind,
+            session=hash_session_token(laptop.token),
+            server=ServerId("s2"),
+            generation=generation,
+            rank=0,
         )
         push_url = await ada.allow()
         await socket.until("push_url")

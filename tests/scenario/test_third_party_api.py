@@ -58,7 +58,7 @@ async def test_a_message_arrives_as_it_was_sent(
 
 async def test_the_lifetime_that_is_used_comes_back(office: Town) -> None:
     ada, url = await allowed(office)
-    for ttl, used in (("60", "60"), ("0", "0"), ("99999999999", LONGEST)):
+    for ttl, used in (("60", "60"), ("0", "0"), ("9" * 3000, LONGEST)):
         answer = await office.http.post(url, headers={"TTL": ttl})
         assert (answer.status_code, answer.headers["ttl"]) == (201, used)
     assert len(await ada.unread()) == 2
@@ -128,7 +128,6 @@ REFUSED: tuple[tuple[dict[str, str], bytes, int, str, str | None, int | None], .
     ({"TTL": "-1"}, b"", 400, "ttl_invalid", "TTL", 114),
     ({"TTL": "soon"}, b"", 400, "ttl_invalid", "TTL", 111),
     ({"TTL": ""}, b"", 400, "ttl_invalid", "TTL", 111),
-    ({"TTL": "9" * 3000}, b"", 400, "ttl_invalid", "TTL", 111),
     ({"Topic": "x" * 33}, b"", 400, "topic_invalid", "Topic", 113),
     ({"Topic": "a b"}, b"", 400, "topic_invalid", "Topic", 113),
     ({"Urgency": "very"}, b"", 400, "urgency_invalid", "Urgency", None),

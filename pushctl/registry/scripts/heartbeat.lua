@@ -1,8 +1,9 @@
 -- A socket server says that it lives, and learns what is wished of it.
--- Result: {'done', now ms, ms since its last heartbeat or since an older generation's; 0: there was none, wish or ''}
+-- Result: {'done', now ms, ms since its last heartbeat or since an older generation's; 0: there was none, wish or '',
+--          changes of broadcasts so far}
 --         {'fenced'}: a newer generation of this id has started
 --!use base
---!keys seen rows generations wishes
+--!keys seen rows generations wishes broadcasts
 --!args shift_ms server generation row
 local newest = tonumber(redis.call('HGET', K.generations, A.server) or '0')
 if newest > tonumber(A.generation) then return {'fenced'} end
@@ -18,4 +19,4 @@ if asked and asked ~= A.generation then
   redis.call('HDEL', K.wishes, A.server)
   wish = nil
 end
-return {'done', int(now), int(now - before), wish or ''}
+return {'done', int(now), int(now - before), wish or '', redis.call('HGET', K.broadcasts, '') or '0'}

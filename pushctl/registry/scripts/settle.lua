@@ -3,7 +3,7 @@
 -- Result: {'done', how many were unread} | {'gone'} | {'unknown'}
 -- Invariant: an id never hits another message (tag).
 --!use base messages
---!keys meta gone messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry
+--!keys meta gone messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters
 --!args shift_ms volatile_ms max_stubs
 --!lane sure
 local meta = read_meta()

@@ -4,7 +4,7 @@ import httpx
 import pytest
 import trio
 
-from pushctl.client.http import LoginNeeded, NoRoom, Refused, is_loopback, open_client, origin_of, request, retry_after
+from pushctl.client.http import LoginNeeded, NoRoom, Refused, open_client, origin_of, request, retry_after
 from pushctl.errors import Failed, TimedOut, Unreachable
 from tests.fake_service import FakeService
 
@@ -103,18 +103,3 @@ def test_retry_after_is_whole_seconds_or_nothing(text: str, seconds: float | Non
 
 def test_an_origin_holds_no_secret() -> None:
     assert origin_of("https://user:pw@push.example:8443/push/s3cret?x=1") == "https://push.example:8443"
-
-
-@pytest.mark.parametrize(
-    ("url", "loopback"),
-    [
-        ("http://127.0.0.1:8080", True),
-        ("http://[::1]:8080", True),
-        ("http://localhost", True),
-        ("http://dev-idp.localhost", True),
-        ("https://push.example", False),
-        ("http://10.0.0.1", False),
-    ],
-)
-def test_what_is_loopback(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback

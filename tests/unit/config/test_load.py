@@ -198,6 +198,13 @@ def test_a_missing_secret_file_is_named_by_its_variable() -> None:
     ]
 
 
+def test_keys_are_not_taken_from_a_command_line_nor_quoted_from_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, ["identity.keys_toml=hunter2"], {}, default_directory=NOWHERE)
+    assert "PUSHCTL_IDENTITY__KEYS_TOML or its _FILE" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_secret_value_never_stands_in_a_mistake(tmp_path: Path) -> None:
     said = file(tmp_path, "a.toml", '[redis]\nurl = "http://:hunter2@h"\n')
     found = mistakes([said], ["redis.url=hunter2"], PUSHCTL_REDIS__URL="hunter2")

@@ -34,6 +34,12 @@ def test_sources_stand_beside_the_values() -> None:
     assert 'format = "auto"  # default' in lines
 
 
+def test_keys_are_not_shown_at_all() -> None:
+    loaded = load(None, [], {"PUSHCTL_IDENTITY__KEYS_TOML": "hunter2"}, default_directory=NOWHERE)
+    assert "hunter2" not in effective(loaded, sources=True) + str(effective_values(loaded)) + repr(loaded)
+    assert effective_values(loaded)["identity.keys_toml"]["value"] == "(hidden)"
+
+
 def test_credentials_in_the_url_of_redis_are_hidden_and_the_rest_is_shown() -> None:
     for url, shown in (
         ("redis://user:hunter2@h:1/0", "redis://(hidden)@h:1/0"),

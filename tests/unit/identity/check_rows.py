@@ -10,6 +10,7 @@ from tests.unit.identity.bundles import DAY, EMAIL, ISSUER, MINUTE, NOW, ORIGIN,
 from tests.unit.identity.spoiling import (
     GONE,
     Change,
+    address_put_in,
     at,
     both,
     cert,
@@ -23,6 +24,7 @@ from tests.unit.identity.spoiling import (
     holds,
     jwk,
     key_member,
+    key_put_in,
     nested,
     nested_duplicate_member,
     not_a_number,
@@ -36,6 +38,7 @@ from tests.unit.identity.spoiling import (
     sized,
     standard_base64,
     stray_bits,
+    swapped,
     unsigned,
     with_signature,
 )
@@ -129,6 +132,12 @@ FAULTS: list[tuple[str, str, Change]] = [
     ("unsupported_algorithm", "RS128", both(header("alg", "RS128"), holds("weak"))),
     ("unsupported_algorithm", "DS128", cert_header("alg", "DS128")),
     # 3: types
+    ("invalid_claim", "the assertion first", respelt(lambda bundle: "~".join(reversed(bundle.split("~"))))),
+    (
+        "invalid_claim",
+        "the certificate in place of the assertion",
+        respelt(lambda bundle: "~".join([bundle.partition("~")[0]] * 2)),
+    ),
     ("invalid_claim", "iss missing", cert("iss", GONE)),
     ("invalid_claim", "iss is a list", cert("iss", [ISSUER])),
     ("invalid_claim", "public-key missing", cert("public-key", GONE)),
@@ -282,8 +291,11 @@ FAULTS: list[tuple[str, str, Change]] = [
     ("unsupported_algorithm", "an issuer with a weak key only", at("weak.example")),
     # 9: signatures
     ("invalid_certificate_signature", "signed by a stranger", signs_certificate("stranger")),
+    ("invalid_certificate_signature", "a key put in after it was signed", key_put_in),
+    ("invalid_certificate_signature", "an address put in after it was signed", address_put_in),
     ("invalid_certificate_signature", "signed by its own user", signs_certificate("user")),
     ("invalid_assertion_signature", "signed by a stranger", signs_assertion("stranger")),
+    ("invalid_assertion_signature", "another user's assertion behind this one's certificate", swapped),
     ("invalid_assertion_signature", "signed by the issuer", signs_assertion("issuer")),
     ("invalid_assertion_signature", "no signature", respelt(unsigned)),
     (

@@ -4,6 +4,7 @@ import pytest
 
 from pushctl.identity.keys import Keys
 from tests.unit.identity.bundles import KeyRing
+from tests.unit.identity.tokens import Signer
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,8 @@ def ring() -> KeyRing:
 @pytest.fixture(scope="session")
 def keys() -> Keys:
     return Keys.generate()
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    return Signer.make()

@@ -104,6 +104,30 @@ def unsigned(bundle: str) -> str:
     return bundle.rpartition(".")[0] + "."
 
 
+def _with_certificate(draft: Draft, change: Callable[[], None]) -> str:
+    """The certificate's text changed, under the signature of the one before."""
+    signature = draft.text().partition("~")[0].rpartition(".")[2]
+    change()
+    certificate, _, assertion = draft.text().partition("~")
+    return f"{certificate.rpartition('.')[0]}.{signature}~{assertion}"
+
+
+def key_put_in(draft: Draft) -> str:
+    """Somebody found a certificate, and puts the own key in."""
+    return _with_certificate(draft, lambda: draft.certify(draft.keys.stranger))
+
+
+def address_put_in(draft: Draft) -> str:
+    return _with_certificate(draft, lambda: _put(draft.certificate, "principal", {"email": "bob@idp.example"}))
+
+
+def swapped(draft: Draft) -> str:
+    """Alice's certificate, and an assertion that Bob made with his key, certified by the same issuer."""
+    alice = draft.text().partition("~")[0]
+    draft.certify(draft.keys.stranger)
+    return f"{alice}~{draft.text().partition('~')[2]}"
+
+
 def hmac_by_public_key(draft: Draft) -> str:
     """The classic confusion: HS256 with the public key, which everybody knows, as the secret."""
     draft.assertion_header["alg"] = "HS256"

@@ -13,9 +13,10 @@ from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.issuers import DEFAULT_ALGORITHMS
 from pushctl.identity.public_keys import parse_public_key
 from pushctl.identity.support import SupportDocument, delegation
-from pushctl.ids import b64url
+from pushctl.ids import b64url, unb64url
 from tests.unit.identity.bundles import EMAIL, FUZZ, ISSUER, MINUTE, NOW, ORIGIN, Draft, KeyRing, signed
 from tests.unit.identity.check_rows import FAULTS, IN_ORDER, VALID
+from tests.unit.identity.dsa import dsa_bundle, dsa_key, dsa_public_key_json
 from tests.unit.identity.spoiling import (
     Change,
     cert,
@@ -118,6 +119,44 @@ def test_a_key_and_a_header_of_two_allowed_algorithms_do_not_fit(
     assert code_of(wider, spoiled(ring, cert_header("alg", "DS256"))) == "algorithm_mismatch"
 
 
+@pytest.mark.parametrize("user", ["DS256", "DS128"])
+def test_a_dsa_key_logs_in_where_its_algorithm_is_allowed_and_nowhere_else(
+    user: str, ring: KeyRing, issuers: dict[str, SupportDocument]
+) -> None:
+    key = dsa_key(user)
+    bundle = dsa_bundle(ring, key, user)
+
+    allowing = Offline(issuers, [ORIGIN], {"RS256", user})
+    assert allowing.verify(bundle, NOW).email == EMAIL
+    head, _, tail = bundle.rpartition(".")
+    signature, half = unb64url(tail), len(unb64url(tail)) // 2
+    q = int(dsa_public_key_json(key)["q"], 16)
+    # Where ranges are not checked, r = 1 with s = 0 or s = q signs anything.
+    for r, s in ((1, 0), (0, 1), (0, 0), (1, q), (q, 1), (q, q)):
+        forged = f"{head}.{b64url(r.to_bytes(half) + s.to_bytes(half))}"
+        assert code_of(allowing, forged) == "invalid_assertion_signature"
+    for other in (signature[1:], b"\0" + signature, signature + b"\0", signature[:-1], b""):
+        assert code_of(allowing, f"{head}.{b64url(other)}") == "invalid_assertion_signature"
+    for name, number in (("g", 2), ("y", 3), ("q", q - 2), ("y", 1), ("g", 1)):
+        odd = dsa_bundle(ring, key, user, **{name: f"{number:x}"})
+        assert code_of(allowing, odd) == "invalid_key"
+    for algorithms in ({"RS256"}, {"RS256", "DS256", "DS128"} - {user}):
+        assert code_of(Offline(issuers, [ORIGIN], algorithms), bundle) == "unsupported_algorithm"
+
+
+def test_a_dsa_signature_keeps_the_zeros_in_front_of_its_numbers(
+    ring: KeyRing, issuers: dict[str, SupportDocument]
+) -> None:
+    allowing, key = Offline(issuers, [ORIGIN], {"RS256", "DS256"}), dsa_key("DS256")
+    bundles = (dsa_bundle(ring, key, "DS256") for _ in range(20_000))  # each signature is another one
+    bundle = next(bundle for bundle in bundles if signature_of(bundle)[32] == 0)
+    signature = signature_of(bundle)
+
+    assert allowing.verify(bundle, NOW).email == EMAIL
+    stripped = with_signature(bundle, signature[:32] + signature[33:])
+    assert code_of(allowing, stripped) == "invalid_assertion_signature"
+
+
 @pytest.mark.parametrize("first", range(len(IN_ORDER)), ids=[f"{at}-{row[0]}" for at, row in enumerate(IN_ORDER)])
 def test_a_bundle_with_two_faults_gets_the_word_of_the_earlier_check(
     first: int, ring: KeyRing, verifier: Offline
@@ -177,11 +216,21 @@ def test_an_audience_of_ours_that_is_no_origin_is_a_mistake_at_start() -> None:
 # --- whatever arrives ------------------------------------------------------------------------------------------------
 
 
-def test_a_change_of_any_one_character_of_a_valid_bundle_is_refused(ring: KeyRing, verifier: Offline) -> None:
+def test_a_change_of_any_one_byte_of_a_valid_bundle_is_refused(ring: KeyRing, verifier: Offline) -> None:
     bundle = spoiled(ring, lambda draft: None)
     for place, character in enumerate(bundle):
-        other = "B" if character == "A" else "A"
-        assert code_of(verifier, bundle[:place] + other + bundle[place + 1 :])
+        # The neighbours in the alphabet, each bit, and what a lax reader may skip.
+        others = {chr(ord(character) ^ 1 << bit) for bit in range(8)} | {"A", "_", "~", ".", "=", "\n"}
+        for other in others - {character}:
+            assert code_of(verifier, bundle[:place] + other + bundle[place + 1 :])
+
+
+def test_a_byte_more_or_less_anywhere_in_a_valid_bundle_is_refused(ring: KeyRing, verifier: Offline) -> None:
+    bundle = spoiled(ring, lambda draft: None)
+    for place in range(len(bundle)):
+        assert code_of(verifier, bundle[:place] + bundle[place + 1 :])
+        for more in "A=~. ":
+            assert code_of(verifier, bundle[:place] + more + bundle[place:])
 
 
 @FUZZ

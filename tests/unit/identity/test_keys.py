@@ -2,15 +2,22 @@
 
 import os
 import stat
+import subprocess
+import sys
 import tomllib
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pushctl.config.load import load
+from pushctl.config.model import Identity
 from pushctl.errors import ConfigError, Failed
-from pushctl.identity.keys import Key, Keys
+from pushctl.identity.keys import Key, Keys, change
+from pushctl.identity.peers import PeerKeys
 from pushctl.identity.principals import Principal
+from pushctl.identity.sealing import Sealer
 from pushctl.ids import b64url
 
 ALICE = Principal("browserid", "", "alice@idp.example")
@@ -47,7 +54,7 @@ def mistakes_of(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    keys = replace(Keys.generate(), sealing_keys=(Key.generate(), Key.generate()))
+    keys = replace(Keys.generate(), sealing_keys=(Key.generate("opens"), Key.generate("seals")))
 
     keys.write(tmp_path / "keys.toml")
 
@@ -233,3 +240,133 @@ def test_a_new_user_id_key_leaves_the_old_id_findable() -> None:
 
     assert rotated.user_id(ALICE) != keys.user_id(ALICE)
     assert rotated.index_entry(ALICE) == keys.index_entry(ALICE)
+
+
+# --- states, and several keys of the index ---------------------------------------------------------------------------
+
+
+def states_of(tmp_path: Path, text: str) -> list[tuple[str, str | None]]:
+    return [(key.id, key.state) for key in Keys.load(secret_file(tmp_path, text)).sealing_keys]
+
+
+def with_states(*states: str) -> str:
+    text = GOOD
+    for key_id, state in zip(("AAAA", "BBBB"), states, strict=True):
+        text = text.replace(f'id = "{key_id}"\nsecret', f'id = "{key_id}"\nstate = "{state}"\nsecret', 1)
+    return text
+
+
+def test_the_state_says_which_key_seals_whatever_the_order(tmp_path: Path) -> None:
+    assert states_of(tmp_path, with_states("opens", "seals")) == [("AAAA", "opens"), ("BBBB", "seals")]
+    keys = Keys.load(tmp_path / "keys.toml")
+    assert Sealer(keys).key_id == "BBBB"
+    assert PeerKeys(keys).sign("p", 0, b"").startswith("BBBB.")
+
+
+def test_without_any_state_the_first_seals(tmp_path: Path) -> None:
+    assert states_of(tmp_path, GOOD) == [("AAAA", "seals"), ("BBBB", "opens")]
+
+
+def test_what_has_no_state_beside_one_that_has_only_opens(tmp_path: Path) -> None:
+    text = with_states("opens", "seals").replace('state = "opens"\n', "")
+    assert states_of(tmp_path, text) == [("AAAA", "opens"), ("BBBB", "seals")]
+
+
+@pytest.mark.parametrize(
+    ("states", "complaint"),
+    [(("opens", "opens"), 'needs state = "seals"'), (("seals", "sealing"), 'expected "seals" or "opens"')],
+)
+def test_a_state_that_makes_no_sense_is_a_mistake(tmp_path: Path, states: tuple[str, str], complaint: str) -> None:
+    (mistake,) = mistakes_of(tmp_path, with_states(*states))
+    assert complaint in mistake
+
+
+def test_an_index_with_two_keys_is_looked_under_both_newest_first(tmp_path: Path) -> None:
+    keys = Keys.generate()
+    newer = Key.generate()
+    both = keys.with_index(newer, *keys.index_keys)
+    both.write(tmp_path / "keys.toml")
+    again = Keys.load(tmp_path / "keys.toml")
+    assert again == both
+    newest, oldest = again.index_entries(ALICE)
+    assert newest.startswith(f"{newer.id}.")
+    assert oldest == keys.index_entry(ALICE)
+    assert again.index_entry(ALICE) == newest
+
+
+def test_two_keys_of_the_index_without_an_id_are_a_mistake(tmp_path: Path) -> None:
+    index = f'[[identity_index]]\nsecret = "{FOURTH}"\n[[identity_index]]\nsecret = "{b64url(bytes(32))}"'
+    text = GOOD.replace(f'[identity_index]\nsecret = "{FOURTH}"', index)
+    (mistake,) = mistakes_of(tmp_path, text)
+    assert "same id, or none" in mistake
+
+
+# --- a change, and keys without a file -------------------------------------------------------------------------------
+
+
+def test_a_change_replaces_the_file_whole_and_private_and_keeps_what_it_tells_a_person(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    Keys.generate().write(path)
+    told = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    path.chmod(0o400)
+    before = os.umask(0)
+    try:
+        changed = change(path, lambda keys: keys.with_sealing(*keys.sealing_keys, Key.generate("opens")))
+    finally:
+        os.umask(before)
+    assert Keys.load(path) == changed
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [line for line in path.read_text().splitlines() if line.startswith("#")] == told
+    assert os.listdir(tmp_path) == ["keys.toml"]
+
+
+def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    Keys.generate().write(path)
+    before = path.read_bytes()
+
+    def refuse(_: Keys) -> Keys:
+        raise Failed("no")
+
+    with pytest.raises(Failed):
+        change(path, refuse)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["keys.toml"]
+
+
+def test_changes_at_the_same_time_do_not_undo_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    Keys.generate().write(path)
+    script = (
+        "import sys; from pathlib import Path; from pushctl.identity.keys import Key, change\n"
+        "for _ in range(5): change(Path(sys.argv[1]), lambda k: k.with_sealing(*k.sealing_keys, Key.generate('opens')))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert len(Keys.load(path).sealing_keys) == 16
+
+
+def test_keys_come_from_the_environment_as_well_as_from_a_file(tmp_path: Path) -> None:
+    keys = Keys.generate()
+    (tmp_path / "secret").write_text(keys.text())
+    (tmp_path / "secret").chmod(0o444)  # as containers mount them
+    for environ in (
+        {"PUSHCTL_IDENTITY__KEYS_TOML": keys.text()},
+        {"PUSHCTL_IDENTITY__KEYS_TOML_FILE": str(tmp_path / "secret")},
+    ):
+        identity = load(None, [], environ, default_directory=tmp_path / "none").config.identity
+        assert Keys.needed(identity) == keys
+        assert b64url(keys.identity_index) not in repr(identity)
+    with pytest.raises(ConfigError, match="required"):
+        Keys.needed(Identity())
+
+
+def test_a_mistake_in_keys_from_the_environment_names_its_key_and_quotes_nothing() -> None:
+    keys = Keys.generate()
+    identity = Identity(keys_toml=keys.text().replace("[[user_id]]", "[[user]]"))
+    with pytest.raises(ConfigError) as caught:
+        Keys.needed(identity)
+    said = "".join(traceback.format_exception(caught.value)) + str(caught.value)
+    assert "identity.keys_toml: user: unknown" in said
+    for secret in (keys.identity_index, keys.sealing_keys[0].secret, keys.user_id_keys[0].secret):
+        assert b64url(secret) not in said

@@ -83,6 +83,15 @@ def test_another_body_moment_or_nonce_is_not_what_was_signed() -> None:
             gate().check(signature, body)
 
 
+def test_what_is_signed_cannot_be_cut_up_in_another_way() -> None:
+    """A nonce that takes in the head of the body is the same text to sign, and would be a new nonce."""
+    door = gate()
+    key_id, moment, nonce, mac = sign(body=b"one\ntwo").split(".")
+    with pytest.raises(Unauthenticated):
+        door.check(f"{key_id}.{moment}.{nonce}\none.{mac}", b"two")
+    door.check(f"{key_id}.{moment}.{nonce}.{mac}", b"one\ntwo")
+
+
 def test_a_new_key_is_known_before_it_signs_and_an_old_one_until_it_is_taken_out() -> None:
     old, new = KEYS.sealing_keys[0], Key.generate()
     before, told, turned, after = (

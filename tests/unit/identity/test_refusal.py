@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from pushctl.errors import Problem, Unauthenticated
-from pushctl.identity.refusal import LoginCode, LoginRefused
+from pushctl.identity.refusal import LoginCode, LoginRefused, TokenCode
 
 STATUSES = {
     400: {
@@ -22,6 +22,7 @@ STATUSES = {
         "certificate_chain",
         "unsupported_algorithm",
         "algorithm_mismatch",
+        "malformed_token",
     },
     413: {"assertion_too_large"},
     503: {"issuer_unavailable"},
@@ -38,6 +39,8 @@ STATUSES = {
         "delegation_too_deep",
         "untrusted_issuer",
         "replayed_assertion",
+        "token_superseded",
+        *(set(get_args(TokenCode)) - {"malformed_token"}),
     },
 }
 
@@ -74,3 +77,11 @@ def test_the_reason_is_for_the_log_and_not_in_the_answer() -> None:
 
     assert refused.reason not in refused.detail
     assert LoginRefused("invalid_claim").reason == "invalid_claim"
+
+
+def test_a_token_that_is_not_accepted_is_told_so_as_bearer_tokens_are() -> None:
+    """RFC 6750, section 3.1."""
+    challenges = {code: LoginRefused(code).challenge for code in get_args(LoginCode)}
+
+    told = {code for code, challenge in challenges.items() if challenge == 'Bearer error="invalid_token"'}
+    assert told == set(get_args(TokenCode)) - {"malformed_token"}

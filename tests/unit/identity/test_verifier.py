@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ import trio
 
 from pushctl.config.model import Api, Browserid, BrowseridDiscover, BrowseridIssuer, Config, Identity
 from pushctl.errors import BodyInvalid, ConfigError, Problem, Unauthenticated
+from pushctl.identity import discovery
 from pushctl.identity.browserid import LoginRefused
 from pushctl.identity.browserid_make import make_assertion, make_bundle, public_key_json
 from pushctl.identity.dev_idp import DevIdp
 from pushctl.identity.principals import Principal
 from pushctl.identity.verifier import IdentityVerifier, Login
+from tests.internet import Internet, open_internet
 from tests.unit.identity.bundles import EMAIL, ISSUER, MINUTE, NOW, ORIGIN, SKEW, Draft, KeyRing
+from tests.unit.identity.check_rows import FAULTS
+from tests.unit.identity.spoiling import at, spoiled
 
 
 @pytest.fixture
@@ -153,6 +158,51 @@ async def test_assertions_are_for_the_public_url_that_a_start_picked(config: Con
     assert (await refusal(verifier, f"BrowserID {draft.text()}")).code == "audience_mismatch"
     draft.assertion["aud"] = "http://127.0.0.1:41234"
     assert (await answer(verifier, f"BrowserID {draft.text()}")).principal.subject == EMAIL
+
+
+@pytest.fixture
+async def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Internet]:
+    async with open_internet(tmp_path / "certificates") as internet:
+        monkeypatch.setattr(discovery, "Fetcher", internet.fetcher)
+        yield internet
+
+
+async def test_in_mode_discover_a_domain_is_asked_and_asked_again_when_its_key_changed(
+    config: Config, ring: KeyRing, internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = "idp.push-tests.net"
+    pages = {"authentication": "/a", "provisioning": "/p"}
+    internet.publish(host, {"public-key": public_key_json(ring.issuer), **pages})
+    settings = BrowseridDiscover(ca_file=internet.ca_file)
+    verifier = IdentityVerifier(changed(config, mode="discover", discover=settings), clock)
+    draft = Draft(ring)
+    draft.certificate |= {"iss": host, "principal": {"email": f"alice@{host}"}}
+
+    login = await answer(verifier, f"BrowserID {draft.text()}")
+    assert (login.principal, login.provider) == (Principal("browserid", "", f"alice@{host}"), "browserid")
+    assert (await answer(verifier, f"BrowserID {Draft(ring).text()}")).principal.subject == EMAIL
+    assert len(internet.requests) == 1, "a configured issuer was asked"
+
+    internet.publish(host, {"public-key": public_key_json(ring.stranger), **pages})
+    draft.certificate_key = ring.stranger
+    assert (await refusal(verifier, f"BrowserID {draft.text()}")).code == "invalid_certificate_signature"
+    monkeypatch.setattr(discovery, "FRESH_SECONDS", 0.0)
+    assert (await answer(verifier, f"BrowserID {draft.text()}")).principal.subject == f"alice@{host}"
+    draft.certificate_key = ring.short
+    assert (await refusal(verifier, f"BrowserID {draft.text()}")).code == "invalid_certificate_signature"
+
+
+async def test_nobody_is_asked_for_a_bundle_that_is_wrong_in_itself(
+    config: Config, ring: KeyRing, internet: Internet
+) -> None:
+    settings = BrowseridDiscover(ca_file=internet.ca_file)
+    verifier = IdentityVerifier(changed(config, mode="discover", discover=settings), clock)
+    last = [name for _, name, _ in FAULTS].index("an unknown domain")  # the first row of step 8
+    for code, name, change in FAULTS[:last]:
+        bundle = spoiled(ring, at("idp.push-tests.net"), change)
+        assert (await refusal(verifier, f"BrowserID {bundle}")).code == code, name
+    assert not internet.resolved
+    assert last > 100
 
 
 def dev_bundle(dev_idp: DevIdp, ring: KeyRing) -> str:

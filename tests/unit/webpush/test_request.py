@@ -20,8 +20,10 @@ from pushctl.errors import (
     UrgencyInvalid,
     VapidInvalid,
 )
+from pushctl.ids import unb64url
 from pushctl.protocol.frames import EncryptionHeaders, Notification
 from pushctl.webpush.request import Push, Rules, parse
+from pushctl.webpush.signing import VapidKey
 from pushctl.webpush.vapid import Verifier
 
 LONGEST = 259_200
@@ -135,7 +137,16 @@ def test_a_body_over_the_limit_is_413_with_mozillas_number() -> None:
 
 @pytest.mark.parametrize(
     ("given_ttl", "used"),
-    [(None, LONGEST), ("0", 0), ("60", 60), (" 60 ", 60), ("007", 7), ("259201", LONGEST), ("9" * 19, LONGEST)],
+    [
+        (None, LONGEST),
+        ("0", 0),
+        ("60", 60),
+        (" 60 ", 60),
+        ("007", 7),
+        ("259201", LONGEST),
+        ("9" * 3000, LONGEST),
+        ("0" * 30 + "7", 7),
+    ],
 )
 def test_the_lifetime_is_the_ttl_but_at_most_the_longest(given_ttl: str | None, used: int) -> None:
     assert push({} if given_ttl is None else {"TTL": given_ttl}).ttl_seconds == used
@@ -143,7 +154,7 @@ def test_the_lifetime_is_the_ttl_but_at_most_the_longest(given_ttl: str | None, 
 
 @pytest.mark.parametrize(
     ("ttl", "errno"),
-    [("-1", 114), ("", 111), ("1.5", 111), ("+1", 111), ("1 2", 111), ("٣", 111), ("0x10", 111), ("9" * 20, 111)],
+    [("-1", 114), ("", 111), ("1.5", 111), ("+1", 111), ("1 2", 111), ("٣", 111), ("0x10", 111)],
 )
 def test_a_ttl_that_is_no_number_of_seconds_is_refused(ttl: str, errno: int) -> None:
     error = refusal({"TTL": ttl})
@@ -169,6 +180,26 @@ def test_without_a_body_nothing_is_encrypted() -> None:
     for headers in (ENCRYPTED, {"Content-Encoding": "gzip", "TTL": "5"}):
         sent = push(headers)
         assert (sent.data, sent.encoding, sent.headers, sent.notification) == (None, None, None, None)
+
+
+KEY = VapidKey.generate()
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "body"),
+    [
+        ({"Content-Encoding": "aes128gcm"}, b"x" * 20 + b"\x41" + unb64url(KEY.public) + b"x" * 20),
+        ({"Content-Encoding": "aesgcm", "Encryption": "salt=abc", "Crypto-Key": f"dh={KEY.public}"}, b"x"),
+    ],
+    ids=("aes128gcm", "aesgcm"),
+)
+def test_the_key_that_signs_is_not_the_one_that_encrypts(encrypted: dict[str, str], body: bytes) -> None:
+    signed = {"Authorization": KEY.authorization("https://push.example/push/x", system_clock())}
+    error = refusal(encrypted | signed | {"TTL": "5"}, body)
+    assert (error.code, error.field, error.errno) == ("encoding_invalid", "Crypto-Key", 110)
+    other = {"Authorization": VapidKey.generate().authorization("https://push.example/push/x", system_clock())}
+    for headers in (encrypted | other, encrypted):
+        assert push(headers | {"TTL": "5"}, body).data == body
 
 
 def test_headers_that_are_lists_may_come_in_several_lines() -> None:

@@ -1,0 +1,78 @@
+"""The benchmark of recovery: small, with rates that bind, and how arrivals are held to a rate."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushctl.rates import Rate, TokenBucket
+from tests.faults.arrivals import Counted, Look, together
+
+
+def looks(*counts: int, every: float = 1.0, takes: float = 0.0) -> Counted:
+    return Counted([Look(n * every, n * every + takes, count) for n, count in enumerate(counts)])
+
+
+# --- arrivals --------------------------------------------------------------------------------------------------------
+
+
+def test_what_keeps_to_a_rate_and_its_burst_is_no_excess() -> None:
+    rate = Rate(10, 20)
+    assert looks(0, 30, 40, 50, 50, 50, 80).excess(rate) == 0
+    assert looks(0, 31, 40).excess(rate) == 1
+    assert looks(0, 30, 40, 55).excess(rate) == 5
+    assert looks(0, 0, 0, 31, 42).excess(rate) == 2
+    assert looks(7).excess(rate) < 0
+    assert Counted().excess(rate) < 0
+
+
+def test_a_look_that_took_long_proves_less() -> None:
+    assert looks(0, 35, takes=0.5).excess(Rate(10, 20)) == 0
+    assert looks(0, 36, takes=0.5).excess(Rate(10, 20)) == 1
+
+
+@given(st.lists(st.floats(0, 2), max_size=60), st.floats(0, 0.3))
+def test_whatever_a_bucket_lets_through_is_no_excess_however_it_is_looked_at(pauses: list[float], takes: float) -> None:
+    rate, now, count, seen = Rate(3, 4), 0.0, 0, []
+    bucket = TokenBucket(rate, now)
+    for pause in pauses:
+        asked, now = now + pause, now + pause + takes / 2
+        while not bucket.take(now):
+            count += 1
+        seen.append(Look(asked, asked + takes, count))
+        now = asked + takes
+    assert Counted(seen).excess(rate) <= 1e-6
+
+
+def test_the_peak_is_the_most_in_about_a_second_of_all_servers_together() -> None:
+    one, other = looks(0, 0, 3, 3, 3, 3, 3, every=0.2), looks(0, 2, 4, 6, 8, 10, 10, every=0.2)
+    assert one.peak() == pytest.approx(3, rel=0.3)
+    both = together([one, other], 0, 10)
+    assert both.total == 13
+    assert both.peak() == pytest.approx(13, rel=0.3)
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_clients_come_back_from_servers_that_are_killed_drained_and_stopped_without_loss_and_not_too_fast(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "recovery.json"
+    with trio.fail_after(400):
+        command = [sys.executable, "-m", "tests.benchmarks.recovery", "--quick", "--json", str(told)]
+        await trio.run_process(command, capture_stdout=True)  # fails when too many came, or something was lost
+    killed, restarted = json.loads(told.read_text())["lives"]
+    assert [each["way"] for each in killed["returns"]] == ["kill -9"]
+    assert [each["way"] for each in restarted["returns"]] == 3 * ["drain"] + 3 * ["SIGTERM"]
+    for each in (*killed["returns"], *restarted["returns"]):
+        assert each["came"] >= each["held"] > 0
+    for life in (killed, restarted):
+        assert (life["report"]["lost"], life["report"]["connected"]) == (0, life["clients"])
+    assert killed["returns"][0]["put_off"], "the rate was one that binds"
+    assert sum(each["put_off"] for each in restarted["returns"] if each["way"] == "SIGTERM"), "here, too"
