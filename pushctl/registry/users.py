@@ -49,9 +49,14 @@ class Device(msgspec.Struct, frozen=True):
     """Connections whose claims were withdrawn before they ran, newest first."""
 
     @property
+    def is_browser(self) -> bool:
+        """It never logged in: it has no session and no cursor, and takes what is unread."""
+        return not self.session
+
+    @property
     def sessions(self) -> list[SessionHash]:
         """The one it has and those it had."""
-        return [SessionHash(session) for session in (self.session, *self.older)]
+        return [SessionHash(session) for session in (self.session, *self.older) if session]
 
 
 @dataclass(frozen=True, slots=True)
