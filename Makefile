@@ -59,7 +59,6 @@ bench: install ## how fast it is here
 
 ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
-	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	redis-server --version
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
 		--ignore tests/interop

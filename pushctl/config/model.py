@@ -139,7 +139,12 @@ class Socket:
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
     )
     rpc_url: str = key("", "the http:// URL under which routers reach rpc_listen; empty: what it listens on")
-    reconcile_seconds: float = key(60, "every user's log and lease is looked at this often", minimum=1)
+    reconcile_seconds: float = key(
+        60,
+        "every user's log, lease and session is looked at this often (a missed sign-out is found after two at most)",
+        minimum=1,
+        maximum=150,
+    )
     handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
@@ -212,7 +217,8 @@ class Limits:
     """Per user and per address."""
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
-    devices_per_user: int = key(50, "more: 409", minimum=1)
+    devices_per_user: int = key(50, "more: 409; as many sessions, and one more for each that is renewed", minimum=1)
+    identities_per_user: int = key(10, "that may log in to one account; more: 409", minimum=1)
     connections_per_user: int = key(
         50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
     )
@@ -357,7 +363,8 @@ class Identity:
         "the text of such a file instead, from the environment or a mounted secret; never shown",
         secret=True,
     )
-    session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
+    session_ttl_seconds: int = key(90 * 86_400, "a session lasts since it was last used", minimum=60)
+    session_max_age_seconds: int = key(365 * 86_400, "a session lasts at most, since its log-in", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)
     oidc: Oidc = key(factory=Oidc)

@@ -235,6 +235,24 @@ async def test_new_keys_of_the_provider_are_found_with_the_first_token_that_need
         assert (await shown(there, unused, "accounts")).json()["code"] == "unknown_key"
 
 
+async def test_a_sign_out_at_the_provider_ends_the_sessions_from_before(
+    config: Config, own_provider: OpenIdProvider
+) -> None:
+    """As a changed password at Mozilla accounts: its tokens then say a larger generation."""
+    async with service(config, own_provider.issuer) as there, httpx.AsyncClient(trust_env=False) as http:
+
+        async def alive(login: httpx.Response) -> int:
+            session = {"Authorization": f"Bearer {login.json()['token']}"}
+            return (await http.get(f"{there.api}/v1/devices", headers=session)).status_code
+
+        before = await shown(there, await token(own_provider.issuer, "access_token"), "api")
+        assert await alive(before) == 200
+        own_provider.restart(generation=2)
+        after = await shown(there, await token(own_provider.issuer, "access_token"), "api")
+        assert after.status_code == 201, after.text
+        assert (await alive(before), await alive(after)) == (401, 200)
+
+
 async def test_while_the_provider_is_away_its_last_keys_serve_and_without_any_the_service_still_starts(
     config: Config, own_provider: OpenIdProvider
 ) -> None:

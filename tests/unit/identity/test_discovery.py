@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from pushctl.config.model import BrowseridDiscover
+from pushctl.identity import answers
 from pushctl.identity import discovery as rules
 from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.discovery import Discovery
@@ -254,7 +255,7 @@ async def test_an_authority_is_asked_for_each_domain_that_it_speaks_for(world: W
 
 
 async def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(answers, "MAX_REMEMBERED", 3)
     discovery = world.discovery()
     for at in range(6):
         world.internet.publish(f"good{at}.push-tests.net", world.document())
