@@ -67,6 +67,11 @@ class Device(msgspec.Struct, frozen=True):
     """The id of the identity that it logged in with."""
 
     @property
+    def is_browser(self) -> bool:
+        """It never logged in: it has no session and no cursor, and takes what is unread."""
+        return not self.session
+
+    @property
     def sessions(self) -> list[SessionHash]:
         """The one it has and those it had."""
         return [SessionHash(session) for session in (self.session, *self.older) if session not in ("", SIGNED_OUT)]

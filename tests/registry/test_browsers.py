@@ -188,10 +188,10 @@ async def test_pages_follow_each_other_in_order_and_end(firefox: Firefox) -> Non
 
 
 async def test_a_batch_of_expired_messages_does_not_end_the_pages(firefox: Firefox, shift: Shift) -> None:
-    for n in range(9):
+    for n in range(20):
         await firefox.push(b"%d" % n)
     shift.ms = 61_000
-    # An append throws a few expired ones away on its way: this one stands behind some of them.
+    # An append throws a few expired ones away on its way: this one stands behind the others.
     await firefox.push(b"alive")
     seen, page = [], await firefox.look(limit=1)
     seen += bodies(page)
