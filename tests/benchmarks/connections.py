@@ -120,7 +120,7 @@ def tell(measured: Measured) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, help="how many, an even number; default: 10000")
-    parser.add_argument("--arrivals", type=float, help="a second; default: 150")
+    parser.add_argument("--arrivals", type=float, help="a second; default: 100")
     parser.add_argument("--idle", type=float, help="seconds; default: 60")
     parser.add_argument("--rounds", type=int, help="default: 1")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")

@@ -120,6 +120,8 @@ async def test_those_who_come_too_fast_are_told_when_to_come(config: Config) -> 
             await peer.stream.aclose()
         assert statuses == [101] * 3 + [503] * 3
         assert await refusals(town) == {"accept_rate": 3}
+        metrics = (await town.http.get(town.service.admin["s1"] + "/metrics")).text
+        assert "\npushctl_arrivals_total 3.0\n" in metrics
 
 
 async def test_one_address_cannot_use_up_the_turns_of_all(config: Config) -> None:

@@ -51,6 +51,7 @@ def test_devices_come_back_evenly_at_the_pace_of_the_drain_but_never_faster_than
     seconds: float, pace: float
 ) -> None:
     backs = sorted(back for _, back in moments(3000, seconds))
+    assert backs[-1] == pytest.approx(3000 / pace, rel=0.05)
     for begin in range(int(backs[-1]) - 5):
         in_five_seconds = sum(begin <= back < begin + 5 for back in backs)
         assert in_five_seconds == pytest.approx(5 * pace, rel=0.5)
