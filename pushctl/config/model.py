@@ -21,9 +21,13 @@ def key(
     maximum: float | None = None,
     factory: Callable[[], Any] | None = None,
     secret: bool = False,
+    examples: tuple[dict[str, Any], ...] = (),
 ) -> Any:
-    """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
+    """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown.
+
+    `examples`: of a list of tables, entries as they may stand in a file.
+    """
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret, "examples": examples}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -343,13 +347,34 @@ class OidcProvider:
     disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
 
 
+_ACCOUNTS = {
+    "name": "accounts",
+    "kind": "id_token",
+    "issuer": "https://accounts.example/",
+    "discovery": True,
+    "audiences": ["push-app", "push-cli"],
+}
+_MOZILLA = {
+    "name": "mozilla",
+    "kind": "access_token",
+    "issuer": "https://accounts.firefox.com",
+    "jwks_uri": "https://oauth.accounts.firefox.com/v1/jwks",
+    "check_audience": False,
+    "required_scope": "https://identity.mozilla.com/apps/push-example",
+    "client_ids": ["0123456789abcdef"],
+    "generation_claim": "fxa-generation",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Oidc:
     """OpenID Connect: ID tokens and JWT access tokens."""
 
     enabled: bool = key(False, "let users log in by the providers below")
     leeway_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
-    providers: tuple[OidcProvider, ...] = key((), "which providers are believed, each a [[identity.oidc.providers]]")
+    providers: tuple[OidcProvider, ...] = key(
+        (), "which providers are believed, each a [[identity.oidc.providers]]", examples=(_ACCOUNTS, _MOZILLA)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -200,22 +200,21 @@ class Accounts:
 
     async def session(self, authorization: str | None) -> Session:
         """The session of an `Authorization: Bearer` header. Raises Unauthenticated."""
-        scheme, _, token = (authorization or "").strip().partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated(
-                "send `Authorization: Bearer <session token>`; POST /v1/login gives one", field="Authorization"
-            )
-        return await self.session_of_token(token.strip(), field="Authorization")
+        return await self.session_of_token(_bearer(authorization), field="Authorization")
+
+    async def visitor(self, authorization: str | None) -> Session:
+        """As `session_to_claim`, by the header: for a Box Office, which may read nothing of any user."""
+        return await self.session_to_claim(_bearer(authorization), field="Authorization")
 
     async def session_of_token(self, token: str, *, field: str = "$.token") -> Session:
         """The session of a token. Raises Unauthenticated when there is none (any more)."""
         session = hash_session_token(token)
         return self._standing(session, await self._registry.sessions.find(session), field)
 
-    async def session_to_claim(self, token: str) -> Session:
+    async def session_to_claim(self, token: str, *, field: str = "$.token") -> Session:
         """As `session_of_token`, for a connection: whether the session has ended, its claim will say (claim.lua)."""
         session = hash_session_token(token)
-        return self._standing(session, await self._registry.sessions.find_row(session), "$.token")
+        return self._standing(session, await self._registry.sessions.find_row(session), field)
 
     async def still_stand(self, sessions: Sequence[SessionHash]) -> list[bool]:
         """Which sessions of open connections have not expired and may go on; being used, they are put off. Whether
@@ -318,3 +317,13 @@ class Accounts:
         """Connections that use these sessions, wherever they are."""
         if sessions:
             self._registry.jobs.put(user, jobs.encode(jobs.SessionEnds(user, list(sessions), in_ms)))
+
+
+def _bearer(authorization: str | None) -> str:
+    """The token of a header. Raises Unauthenticated."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated(
+            "send `Authorization: Bearer <session token>`; POST /v1/login gives one", field="Authorization"
+        )
+    return token.strip()

@@ -33,8 +33,8 @@ from tests.benchmarks.unsound import or_exit
 QUICK = Size(
     killed=120,
     restarted=120,
-    arrivals=(20, 10),
-    accepts=(16, 16),
+    arrivals=(15, 8),
+    accepts=(12, 12),
     over_seconds=3,
     drain_seconds=4,
     calm_seconds=1,

@@ -29,7 +29,7 @@ DEVICES = 2
 """Of each user."""
 
 SPARE_CONNECTIONS = 1000
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 300.0
 OFFICE = "boxoffice"
 
 
@@ -170,7 +170,8 @@ class Fleet:
             while (found := await self._connections(servers)) < self._clients:  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.1)
         if found < self._clients:
-            raise Unsound(f"{found} of {self._clients} clients are connected after {PATIENCE_SECONDS:g} s")
+            said = await self._swarm.report()
+            raise Unsound(f"{found} of {self._clients} clients are connected after {PATIENCE_SECONDS:g} s: {said}")
 
     def _check(self, report: Report, sent: Sent) -> None:
         terms, problems = self._site.terms, self._site.problems()

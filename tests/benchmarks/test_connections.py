@@ -1,6 +1,7 @@
 """The benchmark of connections: small, and what its figures are made of."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from pushctl.client.report import Tally, report
 from tests.benchmarks import connections
 from tests.benchmarks.connections_run import Life, Stretch
 from tests.benchmarks.memory import Memory
+from tests.house.markdown import Document
+
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def life(way: str, *, idle_cpu: float = 0.0, sockets: int | None = 0) -> Life:
@@ -48,6 +52,12 @@ def test_the_kernel_holds_both_ends_and_only_one_is_the_servers() -> None:
 def test_what_could_not_be_read_is_not_nought() -> None:
     rows = {name: values for name, *values in connections.rows([life(way, sockets=None) for way in ("ws", "wss")])}
     assert rows["memory of the kernel: its socket, bytes"] == ["-", "-", "-"]
+
+
+def test_the_document_quotes_a_run_with_ten_thousand() -> None:
+    section = Document(BENCHMARKS).section("10,000 connected clients")
+    for name, _ in connections.ROWS:
+        assert re.search(rf"^\| {re.escape(name)} +\| +[\d,.-]+ \| +[\d,.-]+ \| +[\d.-]+ \|$", section, re.MULTILINE)
 
 
 @pytest.mark.slow

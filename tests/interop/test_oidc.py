@@ -26,6 +26,8 @@ from pushctl.ids import new_id
 from pushctl.testing.service import Running, running
 from tests.interop.openid import CLIENT, RESOURCE, OpenIdProvider, log_in_with_browser
 
+pytestmark = [pytest.mark.slow, pytest.mark.debian]
+
 PATIENCE_SECONDS = 60
 ACCESS = ("--access-token", "--resource", RESOURCE, "--scope", "openid push")
 
@@ -158,7 +160,6 @@ async def test_a_person_logs_in_by_the_providers_page_and_again_without_saying_w
     assert "eyJ" not in first.err
 
 
-@pytest.mark.slow
 async def test_an_access_token_and_an_id_token_of_one_person_are_one_user(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -173,7 +174,6 @@ async def test_an_access_token_and_an_id_token_of_one_person_are_one_user(
     assert by_access.out["device"] != by_id.out["device"]
 
 
-@pytest.mark.slow
 async def test_a_machine_without_a_browser_shows_a_code(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -184,7 +184,6 @@ async def test_a_machine_without_a_browser_shows_a_code(
     assert re.search(r"enter the code [A-Z]{4}-[A-Z]{4}", said.err)
 
 
-@pytest.mark.slow
 async def test_a_token_got_elsewhere_is_read_from_a_file_or_standard_input(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -268,7 +267,6 @@ async def test_while_the_provider_is_away_its_last_keys_serve_and_without_any_th
         assert int(refused.headers["retry-after"]) >= 10
 
 
-@pytest.mark.slow
 async def test_id_tokens_by_es256_are_taken_where_they_are_allowed_and_only_there(config: Config) -> None:
     there = OpenIdProvider(alg="ES256")
     try:
@@ -281,7 +279,6 @@ async def test_id_tokens_by_es256_are_taken_where_they_are_allowed_and_only_ther
         there.kill()
 
 
-@pytest.mark.slow
 async def test_a_provider_that_calls_itself_otherwise_is_told_of_before_anybody_logs_in(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:

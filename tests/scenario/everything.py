@@ -68,6 +68,11 @@ async def clients_and_sites(town: Town) -> None:
         await trio.sleep(1.2)  # a reconcile, a heartbeat, a round of gc
     async with ada.connected("s1", cursor=shown["cursor"]) as laptop:
         await laptop.synced()
+    work = await ada.ask("POST", "/v1/identities", {"credential": f"BrowserID {await town.bundle('work')}"})
+    assert work.status_code == 201, work.text
+    assert len((await ada.ask("GET", "/v1/identities")).json()["identities"]) == 2
+    assert (await town.login("work")).user == ada.user
+    assert (await ada.ask("DELETE", f"/v1/identities/{work.json()['id']}")).status_code == 204
     assert (await renewed.ask("DELETE", "/v1/login")).status_code == 204
     assert (await ada.ask("DELETE", "/v1/login?everywhere=true")).status_code == 204
     ada = await town.login("ada")

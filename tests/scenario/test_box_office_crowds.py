@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from pushctl.config.model import Boxoffice, Config, Limits
+from pushctl.config.model import Boxoffice, Config, DevIdp, Limits
 from pushctl.identity.sealing import hash_session_token
 from pushctl.ids import ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
@@ -102,7 +102,8 @@ async def opened(
     office = replace(office, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", drain_seconds=1)
     limits = limits or Limits(arrivals_per_second_per_address=0)
     assert limits.exempt_networks == ()
-    config = replace(config, boxoffice=office, limits=limits)
+    identity = replace(config.identity, environment="development", dev_idp=DevIdp(enabled=True))
+    config = replace(config, boxoffice=office, limits=limits, identity=identity)
     stop = trio.Event()
     async with (
         open_registry(config, name="test") as registry,

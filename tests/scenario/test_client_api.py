@@ -275,6 +275,7 @@ async def test_the_openapi_document_names_every_route_of_the_role(office: Town) 
         ("POST", "/push/{token}"),
         ("GET", "/message/{id}"),
         ("DELETE", "/message/{id}"),
+        ("GET", "/receipt/{id}"),
         ("GET", "/__heartbeat__"),
         ("GET", "/__lbheartbeat__"),
         ("GET", "/__version__"),

@@ -387,6 +387,17 @@ async def test_new_keys_are_found_once_the_old_ones_are_a_minute_old(world: Worl
     assert world.asked() == []
 
 
+async def test_new_keys_of_an_authority_are_found_for_a_domain_that_delegates_to_it(world: World) -> None:
+    world.internet.publish(MAIL, {"authority": IDP})
+    discovery = world.discovery()
+    old = await discovery.find(MAIL)
+    world.internet.publish(IDP, world.document("stranger"))
+    world.now += 61
+
+    assert await discovery.find_newer(MAIL, old) == Authority(IDP, (world.key("stranger"),))
+    assert world.asked() == [MAIL, IDP, IDP]
+
+
 async def test_bad_signatures_have_a_domain_asked_once_in_a_minute(world: World) -> None:
     discovery = world.discovery()
     authority = await discovery.find(IDP)
