@@ -23,6 +23,9 @@ class SocketProcess(RoleProcess):
             "redis.timeout_seconds": str(config.redis.timeout_seconds),
             "api.public_url": config.api.public_url,
             "identity.keys_file": config.identity.keys_file,
+            # Sessions are those of providers that are configured.
+            "identity.environment": config.identity.environment,
+            "identity.dev_idp.enabled": str(config.identity.dev_idp.enabled).lower(),
             "log.format": "json",
             "limits.exempt_networks": ",".join(config.limits.exempt_networks),
             "socket.id": name,

@@ -2,7 +2,6 @@
 was not always does, in order, once on a connection."""
 
 import random
-from contextlib import AsyncExitStack
 
 import httpx
 import trio
@@ -24,14 +23,15 @@ class Play:
         self._town = town
         self._chance = random.Random(seed)
         self._browser = Browser("")
-        self._stack = AsyncExitStack()
+        self._nursery: trio.Nursery
         self._socket: Talk
+        self._hang_up = trio.Event()
         self._unread: list[str] = []
         self._shown: dict[str, Frame] = {}
         """On this connection: what was not acknowledged, by version."""
 
     async def run(self) -> None:
-        async with self._stack:
+        async with trio.open_nursery() as self._nursery:
             await self._connect()
             endpoint = await self._browser.subscribe(self._socket)
             for _ in range(STEPS):
@@ -44,18 +44,25 @@ class Play:
                     case "reconnect":
                         await self._connect()
                 await self._catch_up()
+            self._hang_up.set()
 
     async def _connect(self) -> None:
         """Anywhere, and often before the other connection is over, or the server has seen that it is."""
-        older = self._stack.pop_all()
+        older, self._hang_up = self._hang_up, trio.Event()
         if self._chance.random() < 0.5:
-            await older.aclose()
+            older.set()
         uaid = self._browser.uaid
         self._browser.url = self._chance.choice(list(self._town.service.sockets.values()))
-        self._socket = await self._stack.enter_async_context(self._browser.connected())
-        await older.aclose()
+        self._socket = await self._nursery.start(self._hold, self._hang_up)
+        older.set()
         assert uaid in (None, self._browser.uaid)
         self._shown.clear()
+
+    async def _hold(self, hang_up: trio.Event, *, task_status: trio.TaskStatus[Talk]) -> None:
+        """One connection, until then."""
+        async with self._browser.connected() as socket:
+            task_status.started(socket)
+            await hang_up.wait()
 
     async def _catch_up(self) -> None:
         """All that is due comes, oldest first, and nothing else."""

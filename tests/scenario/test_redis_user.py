@@ -11,13 +11,16 @@ import trio
 from pushctl.checkup import examine_redis
 from pushctl.config.model import Config
 from pushctl.config.model import Redis as Settings
+from pushctl.inbox.accounts import Accounts
 from pushctl.overview import gather
 from pushctl.registry import open_registry
 from pushctl.testing.service import running
 from roles.gc import run_once
 from tests.conftest import RedisProcess
 from tests.house.markdown import Document
-from tests.scenario.people import Town
+from tests.scenario.mozilla_peer import Browser
+from tests.scenario.people import Town, eventually
+from tests.scenario.test_mozilla import everybody, push
 
 OPERATIONS = Document(Path(__file__).parents[2] / "docs" / "operations.md")
 
@@ -43,6 +46,17 @@ def config(own_redis: RedisProcess, admin: redis.Redis) -> Config:
     return replace(Config(), redis=Settings(url=url, prefix="pushctl", connect_seconds=5))
 
 
+async def forget_the_browser(town: Town) -> None:
+    """As gc does, once it is not connected any more."""
+    async with open_registry(town.service.config, name="test") as registry:
+        accounts = Accounts(registry, town.service.config)
+
+        async def one_went() -> bool:
+            return any([await accounts.forget_browser(user, 0) async for user in everybody(town)])
+
+        await eventually(one_went)
+
+
 def denied(admin: redis.Redis) -> list[str]:
     """What the user was refused, by command, key or channel."""
     log = admin.acl_log()
@@ -66,6 +80,16 @@ async def test_the_documented_rights_are_enough_for_all_that_the_service_does(
                 await socket.send({"type": "ack", "cursor": shown["cursor"]})
                 await socket.send({"type": "read", "ids": [shown["message"]["id"]]})
             await ada.ask("DELETE", f"/v1/push-urls/{push_url['id']}")
+            browser = Browser(service.sockets["s1"])
+            async with browser.connected(broadcasts={"news": "1"}) as firefox:
+                await push(town, await browser.subscribe(firefox))
+                await firefox.ack(await firefox.notification())
+                for channel in browser.endpoints:
+                    await firefox.unregister(channel)
+                async with open_registry(service.config, name="broadcast") as registry:
+                    await registry.broadcasts.set("news", "2")
+                await firefox.reply("broadcast")
+            await forget_the_browser(town)
             await run_once(service.config)
             assert (await ada.ask("DELETE", "/v1/account")).status_code == 204
             async with open_registry(service.config, name="test") as registry:

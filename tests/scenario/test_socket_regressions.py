@@ -295,4 +295,4 @@ async def test_a_connection_that_is_over_leaves_nothing_to_the_garbage_collector
 
 
 async def is_empty(role: Any) -> bool:
-    return bool(role.streams == 0)
+    return bool(role.reception.streams == 0)
