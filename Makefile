@@ -41,7 +41,7 @@ interop: install ## a real Firefox, other people's senders and identity provider
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	firefox-esr --version
-	$(BIN)/pytest tests/interop
+	$(BIN)/pytest tests/interop -o faulthandler_timeout=0
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
@@ -59,7 +59,6 @@ bench: install ## how fast it is here
 
 ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
-	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	redis-server --version
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
 		--ignore tests/interop

@@ -17,7 +17,7 @@
       ├── Forbidden                                                                              403
       ├── NotFound PushUrlUnknown                                                                404
       ├── MethodNotAllowed TooSlow LengthRequired                                                405 408 411
-      ├── LimitReached                                                                           409
+      ├── LimitReached IdentityTaken LastIdentity                                                409
       ├── PushUrlGone                                                                            410
       ├── BodyTooLarge UriTooLong ContentTypeUnsupported IdempotencyMismatch                     413 414 415 422
       ├── RateLimited HeadersTooLarge                                                            429 431
@@ -186,6 +186,14 @@ class TooSlow(Problem):
 class LimitReached(Problem):
     status, code, title = 409, "limit_reached", "A limit is reached"
     close_code = 4505
+
+
+class IdentityTaken(Problem):
+    status, code, title = 409, "identity_taken", "The identity has an account of its own"
+
+
+class LastIdentity(Problem):
+    status, code, title = 409, "last_identity", "An account needs an identity"
 
 
 class PushUrlGone(Problem):

@@ -198,17 +198,21 @@ async def count_push_urls(registry: Registry, on_share: OnShare) -> "Counter[str
     return counts
 
 
-async def unmoved(registry: Registry, keys: Keys, key_id: str, on_share: OnShare) -> tuple[int, list[str]]:
-    """(Users whom the identity index knows under this older key only, all entries under it.)"""
+Owned = tuple[str, UserId | None]
+"""An entry of the identity index, and the user to whom it leads; None: it has just gone."""
+
+
+async def unmoved(registry: Registry, keys: Keys, key_id: str, on_share: OnShare) -> tuple[int, list[Owned]]:
+    """(Users whom the identity index knows under this older key only, all entries under it and whose they are.)"""
     newest = keys.index_id
-    entries: list[str] = []
+    entries: list[Owned] = []
     missing: Counter[UserId] = Counter()
     async for found in _walk(registry, on_share):
         users = await registry.sessions.users_of(found.entries)
         for entry, user in zip(found.entries, users, strict=True):
             under = entry.partition(".")[0] if "." in entry else FIRST
             if under == key_id:
-                entries.append(entry)
+                entries.append((entry, user))
             if user is not None and under in (key_id, newest):
                 missing[user] += 1 if under == key_id else -1
     return sum(left > 0 for left in missing.values()), entries
@@ -244,7 +248,10 @@ async def retire_index(registry: Registry, keys: Keys, key_id: str, *, force: bo
         )
     await registry.key_holders.retire(named(key_id, "identity_index"), quiet_ms=0, force=True)
     for at in range(0, len(entries), COUNT):
-        await registry.sessions.forget_entries(entries[at : at + COUNT])
+        some = entries[at : at + COUNT]
+        await registry.sessions.forget_entries([entry for entry, _ in some])
+        # Or repair would put them back.
+        await registry.identities.drop_entries([(user, entry) for entry, user in some if user is not None])
     return left
 
 

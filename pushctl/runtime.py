@@ -89,7 +89,7 @@ class Role(Protocol):
 
 @runtime_checkable
 class Reloads(Protocol):
-    """A role with files that may change while it runs: those of TLS."""
+    """A role with files that may change while it runs: those of TLS, and the keys file."""
 
     def reload(self) -> None:
         """Read them again. Raises nothing: what does not serve is logged, and the old ones stay."""

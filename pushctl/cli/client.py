@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_login, client_swarm, examples
+from pushctl.cli import client_account, client_login, client_swarm, examples
 from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
 from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
@@ -60,12 +60,21 @@ def client() -> None:
 app.command(epilog=client_login.EXAMPLES)(client_login.login)
 
 
-@app.command(epilog=examples("pushctl client logout", "pushctl client logout --profile phone"))
-def logout(profile: Profile = "default") -> None:
+@app.command(
+    epilog=examples(
+        "pushctl client logout",
+        "pushctl client logout --profile phone",
+        "pushctl client logout --everywhere              # also on a device that was lost",
+    )
+)
+def logout(
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="End the sessions of all devices.")] = False,
+    profile: Profile = "default",
+) -> None:
     """End the session and forget messages and push URLs on this device. Other devices keep theirs."""
 
     async def act(phone: "Phone") -> None:
-        await phone.logout()
+        await phone.logout(everywhere=everywhere)
 
     with_phone(profile, act)
     say("logged out")
@@ -301,4 +310,5 @@ def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> N
     with_phone(profile, act)
 
 
+client_account.add_commands(app)
 app.command(epilog=client_swarm.EXAMPLES)(client_swarm.swarm)

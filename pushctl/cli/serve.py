@@ -69,7 +69,8 @@ def serve(
 ) -> None:
     """Start one role, or all of them in one process on a Redis of their own that keeps its data.
 
-    SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1. SIGHUP reads the files of TLS again.
+    SIGTERM or Ctrl-C drains and ends with 0; a second one ends at once with 1. SIGHUP reads the files of TLS and the
+    keys file again.
     """
     if role is not RoleOrAll.ALL and any(flag is not None for flag in (data_dir, listen_host, ports, sockets)):
         raise typer.BadParameter("--data-dir, --listen-host, --ports and --sockets are for `pushctl serve all`")

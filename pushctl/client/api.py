@@ -7,6 +7,7 @@ Must not know: the store, sockets, what a command does with the answer.
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -37,6 +38,25 @@ class LoggedIn(Struct, frozen=True):
     expires_at: str
 
 
+class IdentityRow(Struct, frozen=True):
+    """One that may log in to the account; `current`: this device logged in with it."""
+
+    id: str
+    provider: str
+    linked_at: str
+    last_used_at: str
+    current: bool
+
+
+class DeviceRow(Struct, frozen=True):
+    id: str
+    name: str
+    created_at: str
+    last_seen_at: str
+    connected: bool
+    current: bool
+
+
 class Servers(Struct, frozen=True):
     servers: list[str]
     expires_in_seconds: float
@@ -44,6 +64,14 @@ class Servers(Struct, frozen=True):
 
 class _Certificate(Struct, frozen=True):
     certificate: str
+
+
+class _Identities(Struct, frozen=True):
+    identities: list[IdentityRow]
+
+
+class _Devices(Struct, frozen=True):
+    devices: list[DeviceRow]
 
 
 class _PushUrls(Struct, frozen=True):
@@ -89,8 +117,30 @@ class Api:
         logged_in: LoggedIn = decoded(answer, LoggedIn)
         return logged_in
 
-    async def logout(self, token: str) -> None:
-        await self._send("DELETE", "/v1/login", token=token)
+    async def logout(self, token: str, *, everywhere: bool = False) -> None:
+        await self._send("DELETE", "/v1/login", token=token, params={"everywhere": "true"} if everywhere else None)
+
+    async def identities(self, token: str) -> list[IdentityRow]:
+        found: _Identities = decoded(await self._send("GET", "/v1/identities", token=token), _Identities)
+        return found.identities
+
+    async def link(self, token: str, credential: str, provider: str | None) -> IdentityRow:
+        """`credential`: of the other identity, as `authorization` of `login`. Refused with 409 `identity_taken`."""
+        body = {"credential": credential, "provider": provider}
+        linked: IdentityRow = decoded(await self._send("POST", "/v1/identities", body, token=token), IdentityRow)
+        return linked
+
+    async def unlink(self, token: str, identity: str) -> None:
+        """Refused with 404 if it is none of this account's, 409 if it is the last."""
+        await self._send("DELETE", f"/v1/identities/{quote(identity, safe='')}", token=token)
+
+    async def devices(self, token: str) -> list[DeviceRow]:
+        found: _Devices = decoded(await self._send("GET", "/v1/devices", token=token), _Devices)
+        return found.devices
+
+    async def remove_device(self, token: str, device: str) -> None:
+        """Refused with 404 if it is none of this user's."""
+        await self._send("DELETE", f"/v1/devices/{quote(device, safe='')}", token=token)
 
     async def delete_account(self, token: str) -> None:
         """All that is stored for the user goes."""

@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from pushctl.client import events
-from pushctl.client.api import Api
+from pushctl.client.api import Api, DeviceRow, IdentityRow
 from pushctl.client.asking import ask_box_office
 from pushctl.client.connection import LEAST_PING_SECONDS, NO_CODE, Connection, Ended
 from pushctl.client.dialing import NotConnected, dial
@@ -112,10 +112,32 @@ class Phone:
         for setting, url in self._urls.items():
             self.store.set_setting(setting, url)
 
-    async def logout(self) -> None:
-        """Ends the session and forgets the inbox. A session that is over already counts as ended."""
+    async def link(self, name: str) -> IdentityRow:
+        """Lets `<name>@dev-idp.localhost` log in to this account, too."""
+        token = self.session().token  # before the user's key is made
+        assertion = await dev_assertion(self._api, name, self._clock)
+        return await self._api.link(token, f"BrowserID {assertion}", None)
+
+    async def link_with(self, credential: str, provider: str | None) -> IdentityRow:
+        """The same with a proof made elsewhere: `BrowserID <assertion>` or `Bearer <OIDC token>`."""
+        return await self._api.link(self.session().token, credential, provider)
+
+    async def identities(self) -> list[IdentityRow]:
+        return await self._api.identities(self.session().token)
+
+    async def unlink(self, identity: str) -> None:
+        await self._api.unlink(self.session().token, identity)
+
+    async def devices(self) -> list[DeviceRow]:
+        return await self._api.devices(self.session().token)
+
+    async def remove_device(self, device: str) -> None:
+        await self._api.remove_device(self.session().token, device)
+
+    async def logout(self, *, everywhere: bool = False) -> None:
+        """Ends the session, or all of the user's, and forgets the inbox. One that is over already counts as ended."""
         try:
-            await self._api.logout(self.session().token)
+            await self._api.logout(self.session().token, everywhere=everywhere)
         except LoginNeeded:
             if self.store.session() is None:
                 raise

@@ -26,10 +26,10 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
     mistakes = _check_public(config, role) if alone else []
     mistakes += _check_keys(config, role)
     idle_seconds = config.gc.idle_device_days * 86_400
-    if role == "gc" and 0 < idle_seconds < config.identity.session_seconds:
+    if role == "gc" and 0 < idle_seconds < config.identity.session_max_age_seconds:
         mistakes.append(
-            "gc.idle_device_days: must be at least as long as a session (identity.session_seconds): a device that only "
-            "asks over HTTP is not seen between two log-ins"
+            "gc.idle_device_days: must be at least as long as a session may be (identity.session_max_age_seconds): a "
+            "device that only asks over HTTP is not seen between two log-ins"
         )
     return [
         *mistakes,

@@ -21,9 +21,13 @@ def key(
     maximum: float | None = None,
     factory: Callable[[], Any] | None = None,
     secret: bool = False,
+    examples: tuple[dict[str, Any], ...] = (),
 ) -> Any:
-    """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown."""
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret}
+    """A configuration key: its default, one line for the operator, bounds, and whether it must never be shown.
+
+    `examples`: of a list of tables, entries as they may stand in a file.
+    """
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "secret": secret, "examples": examples}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -139,7 +143,12 @@ class Socket:
         "", "host:port of the internal listener on which routers bring hints by rpc; empty: none, they use Redis"
     )
     rpc_url: str = key("", "the http:// URL under which routers reach rpc_listen; empty: what it listens on")
-    reconcile_seconds: float = key(60, "every user's log and lease is looked at this often", minimum=1)
+    reconcile_seconds: float = key(
+        60,
+        "every user's log, lease and session is looked at this often (a missed sign-out is found after two at most)",
+        minimum=1,
+        maximum=150,
+    )
     handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
     ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
@@ -212,7 +221,8 @@ class Limits:
     """Per user and per address."""
 
     push_urls_per_user: int = key(500, "more: 409", minimum=1)
-    devices_per_user: int = key(50, "more: 409", minimum=1)
+    devices_per_user: int = key(50, "more: 409; as many sessions, and one more for each that is renewed", minimum=1)
+    identities_per_user: int = key(10, "that may log in to one account; more: 409", minimum=1)
     connections_per_user: int = key(
         50, "devices of a user connected to one socket server; more: closed with 4505", minimum=1
     )
@@ -337,13 +347,34 @@ class OidcProvider:
     disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
 
 
+_ACCOUNTS = {
+    "name": "accounts",
+    "kind": "id_token",
+    "issuer": "https://accounts.example/",
+    "discovery": True,
+    "audiences": ["push-app", "push-cli"],
+}
+_MOZILLA = {
+    "name": "mozilla",
+    "kind": "access_token",
+    "issuer": "https://accounts.firefox.com",
+    "jwks_uri": "https://oauth.accounts.firefox.com/v1/jwks",
+    "check_audience": False,
+    "required_scope": "https://identity.mozilla.com/apps/push-example",
+    "client_ids": ["0123456789abcdef"],
+    "generation_claim": "fxa-generation",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Oidc:
     """OpenID Connect: ID tokens and JWT access tokens."""
 
     enabled: bool = key(False, "let users log in by the providers below")
     leeway_seconds: int = key(60, "clocks may differ by this much", minimum=0, maximum=300)
-    providers: tuple[OidcProvider, ...] = key((), "which providers are believed, each a [[identity.oidc.providers]]")
+    providers: tuple[OidcProvider, ...] = key(
+        (), "which providers are believed, each a [[identity.oidc.providers]]", examples=(_ACCOUNTS, _MOZILLA)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +388,8 @@ class Identity:
         "the text of such a file instead, from the environment or a mounted secret; never shown",
         secret=True,
     )
-    session_seconds: int = key(30 * 86_400, "a session lasts", minimum=60)
+    session_ttl_seconds: int = key(90 * 86_400, "a session lasts since it was last used", minimum=60)
+    session_max_age_seconds: int = key(365 * 86_400, "a session lasts at most, since its log-in", minimum=60)
     dev_idp: DevIdp = key(factory=DevIdp)
     browserid: Browserid = key(factory=Browserid)
     oidc: Oidc = key(factory=Oidc)

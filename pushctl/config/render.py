@@ -101,6 +101,15 @@ def _default_table(table: str) -> Iterator[str]:
         for each in key.item_keys().values():
             yield from _comment(f"{each.name} ({toml_value(each.default)}): {each.doc}{_bounds(each)}", "  ")
         yield f"#{key.name} = {toml_value(key.default)}"
+        yield from _examples(key)
+
+
+def _examples(key: Key) -> Iterator[str]:
+    """Entries of a list of tables: what is left when `# ` is taken away from all their lines is TOML."""
+    for number, example in enumerate(key.examples):
+        yield "#" if number else "# for example, in place of the line above (remove `# ` in front of each line):"
+        yield f"# [[{key.path}]]"
+        yield from (f"# {name} = {toml_value(value)}" for name, value in example.items())
 
 
 def _comment(text: str, indent: str = "") -> list[str]:

@@ -44,6 +44,7 @@ class Key:
     minimum: float | None
     maximum: float | None
     secret: bool
+    examples: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def table(self) -> str:
@@ -203,7 +204,9 @@ def _walk(table: type, prefix: str) -> list[Key]:
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         about = field.metadata
-        found.append(Key(path, kind, default, about["doc"], about["minimum"], about["maximum"], secret=about["secret"]))
+        bounds = about["minimum"], about["maximum"]
+        secret, examples = about["secret"], about["examples"]
+        found.append(Key(path, kind, default, about["doc"], *bounds, secret=secret, examples=examples))
     return found
 
 

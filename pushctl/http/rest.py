@@ -178,7 +178,7 @@ TITLES: Final = {
     401: "no valid session or credential",
     403: "not allowed",
     404: "no such thing, or another user's",
-    409: "a limit is reached",
+    409: "a limit is reached, or something is in its way",
     410: "gone for good",
     413: "the body is too large",
     415: "the content type is not supported",

@@ -8,7 +8,6 @@ its answers could speak for it.
 Must not know: assertions. How a document travels is fetch.py's.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Final
 import trio
 
 from pushctl.config.model import BrowseridDiscover
+from pushctl.identity.answers import Answer, Key, Memory
 from pushctl.identity.fetch import Document, Fetcher, FetchFailed, FetchRules, Why
 from pushctl.identity.refusal import LoginCode, LoginRefused
 from pushctl.identity.support import Authority, SupportDocument, delegation, parse_document
@@ -27,54 +27,8 @@ FAILURE_SECONDS: Final = 10.0
 FRESH_SECONDS: Final = 60.0
 """A document younger than this is not fetched again because of a signature that does not hold."""
 
-MAX_REMEMBERED: Final = 1000
-"""Documents; and as many domains that have none. The one not asked for longest is forgotten."""
-
 _RESERVED: Final = frozenset({"alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"})
 """Top labels under which nobody on the Internet has a name (RFC 6761, 6762, 7686, 9476; ICANN for internal)."""
-
-Key = tuple[str, str]
-"""Whose document, and for which e-mail domain: an authority may answer differently for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came of asking: a document, or why there is none. Times are trio's clock, in seconds."""
-
-    outcome: SupportDocument | LoginRefused
-    asked_at: float
-    until: float
-
-    @property
-    def is_document(self) -> bool:
-        return isinstance(self.outcome, SupportDocument)
-
-    @property
-    def code(self) -> LoginCode | None:
-        return self.outcome.code if isinstance(self.outcome, LoginRefused) else None
-
-
-class _Memory:
-    """Answers by key, at most MAX_REMEMBERED."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[Key, _Answer] = OrderedDict()
-
-    def get(self, key: Key, now: float) -> _Answer | None:
-        answer = self._answers.get(key)
-        if answer is None or answer.until <= now:
-            return None
-        self._answers.move_to_end(key)
-        return answer
-
-    def put(self, key: Key, answer: _Answer) -> None:
-        self._answers[key] = answer
-        self._answers.move_to_end(key)
-        while len(self._answers) > MAX_REMEMBERED:
-            self._answers.popitem(last=False)
-
-    def drop(self, key: Key) -> None:
-        self._answers.pop(key, None)
 
 
 @dataclass(slots=True)
@@ -106,7 +60,7 @@ class Discovery:
         self._algorithms = algorithms
         self._fetcher = fetcher or Fetcher(rules_of(settings))
         self._clock = clock
-        self._documents, self._failures = _Memory(), _Memory()
+        self._documents, self._failures = Memory(), Memory()
         self._turns: dict[Key, _Turn] = {}
         self._fetching = trio.Semaphore(settings.max_concurrent)
 
@@ -183,11 +137,11 @@ class Discovery:
             raise LoginRefused(answer.outcome.code, answer.outcome.reason)
         return answer.outcome
 
-    def _remembered(self, key: Key) -> _Answer | None:
+    def _remembered(self, key: Key) -> Answer | None:
         now = self._clock()
         return self._documents.get(key, now) or self._failures.get(key, now)
 
-    def _remember(self, key: Key, answer: _Answer) -> None:
+    def _remember(self, key: Key, answer: Answer) -> None:
         (self._documents if answer.is_document else self._failures).put(key, answer)
         (self._failures if answer.is_document else self._documents).drop(key)
 
@@ -204,7 +158,7 @@ class Discovery:
             if not turn.waiting:
                 self._turns.pop(key, None)
 
-    async def _ask(self, key: Key, deadline: float) -> _Answer:
+    async def _ask(self, key: Key, deadline: float) -> Answer:
         name, domain = key
         outcome: SupportDocument | LoginRefused = LoginRefused("issuer_unavailable", f"{name}: no answer in time")
         max_age: int | None = None
@@ -217,7 +171,7 @@ class Discovery:
             except LoginRefused as refused:
                 outcome = LoginRefused(refused.code, f"{name}: {refused.reason}")
         now = self._clock()
-        return _Answer(outcome, now, now + self._keep_seconds(outcome, max_age))
+        return Answer(outcome, now, now + self._keep_seconds(outcome, max_age))
 
     def _parsed(self, fetched: Document) -> SupportDocument:
         return parse_document(fetched.body, self._algorithms, published=True)

@@ -98,6 +98,10 @@ class Keys:
         """The id of somebody new: the first 16 bytes of HMAC-SHA256, 22 base64url characters. Not a credential."""
         return UserId(b64url(_hmac(self.user_id_keys[0].secret, principal.canonical())[:_USER_ID_BYTES]))
 
+    def user_ids(self, principal: Principal) -> list[UserId]:
+        """The ids that each of the keys makes, the first as `user_id`."""
+        return [replace(self, user_id_keys=(key,)).user_id(principal) for key in self.user_id_keys]
+
     def index_entries(self, principal: Principal) -> list[str]:
         """Where the identity index may keep this principal's user id, newest key first: HMAC-SHA256, 43 base64url
         characters, with the key's id and a dot in front if it has one."""

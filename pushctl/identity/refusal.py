@@ -54,6 +54,7 @@ LoginCode = Literal[
     "invalid_certificate_signature",
     "invalid_assertion_signature",
     "replayed_assertion",
+    "token_superseded",
 ]
 
 _SENTENCES: dict[LoginCode, str] = {
@@ -98,6 +99,8 @@ _SENTENCES: dict[LoginCode, str] = {
     "wrong_client": "the token was made for a client that is not allowed here",
     "missing_scope": "the token has not the scope that is needed here; ask the provider for it",
     "wrong_nonce": "the token belongs to another login",
+    "token_superseded": "the identity provider has signed this account out, or its password was changed, since it made "
+    "this token; log in there again",
 }
 
 _BAD_REQUEST = (

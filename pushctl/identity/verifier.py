@@ -194,8 +194,6 @@ def _discovery(settings: Browserid, known: Mapping[str, Authority]) -> "Discover
     from pushctl.identity.discovery import Discovery
 
     ca_file = settings.discover.ca_file
-    if not settings.discover.allow_domains:
-        log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
     try:
         return Discovery(settings.discover, known, settings.algorithms)
     except OSError as error:

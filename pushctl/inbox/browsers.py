@@ -52,18 +52,24 @@ class Browsers:
             for user in await self._candidates(principal, entries):
                 device = await self._registry.browsers.find(user)
                 if device is not None:
+                    browser = Browser(uaid, user, device or DeviceId(new_id()), entries[0], stored=bool(device))
                     if device and entries[1:]:
-                        await self._registry.sessions.user_of_any(entries, user)  # moves to a new key of the index
-                    return Browser(uaid, user, device or DeviceId(new_id()), entries[0], stored=bool(device))
+                        await self._move(browser, entries)
+                    return browser
         return await self._newcomer()
 
     async def _candidates(self, principal: Principal, entries: Sequence[str]) -> list[UserId]:
         """Who it may be: whom the identity index names under any of its keys, whose own key may not be known any more,
         and the ids that each known key would have made."""
         keys = self._keys()
-        known = [replace(keys, user_id_keys=(key,)).user_id(principal) for key in keys.user_id_keys]
+        known = keys.user_ids(principal)
         named = [await self._registry.sessions.find_user(entry) for entry in entries]
         return list(dict.fromkeys([*(user for user in named if user is not None), *known]))
+
+    async def _move(self, browser: Browser, entries: Sequence[str]) -> None:
+        """To a new key of the identity index, which must find it when the older one goes."""
+        if await self._registry.sessions.find_user(browser.identity) is None:
+            await self._register(browser, browser.device, entries)
 
     async def _newcomer(self) -> Browser:
         uaid = secrets.token_hex(16)
@@ -74,18 +80,21 @@ class Browsers:
 
     async def store(self, browser: Browser) -> Browser:
         """Before its first subscription: make its user and device. May be repeated."""
+        await self._register(browser, None, self._keys().index_entries(Principal(UAID, "", browser.uaid)))
+        return replace(browser, stored=True)
+
+    async def _register(self, browser: Browser, device: DeviceId | None, entries: Sequence[str]) -> None:
         await self._registry.users.register(
             browser.user,
-            device=None,
+            device=device,
             name=DEVICE_NAME,
             session=NO_SESSION,
-            identity=browser.identity,
+            identity=entries[0],
+            older_entries=entries[1:],
             new_device=browser.device,
         )
-        entries = self._keys().index_entries(Principal(UAID, "", browser.uaid))
         if entries[1:]:  # servers that have only the older key of the index must find it, too
             await self._registry.sessions.user_of_any(entries, browser.user)
-        return replace(browser, stored=True)
 
     async def subscribe(self, browser: Browser, channel: str, vapid_key: str | None) -> str:
         """The push URL, absolute, of a channel of a stored browser. Raises LimitReached."""

@@ -23,7 +23,8 @@ LeaseState = Literal["live", "unheard", "dead", "replaced"]
 """live: that generation of its server lives. unheard: nothing is known of that generation (yet). dead: the server is
 silent. replaced: a newer generation of it has started. Routers send to the first two and remove the others."""
 
-NextSync = Literal["nothing", "delta", "snapshot"]
+NextSync = Literal["nothing", "delta", "snapshot", "unread"]
+"""unread: of a browser, which has no place in the log. It takes what is unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Standing:
 
 def standing(device: Device, log: LogPlace) -> Standing:
     """By what it acknowledged last: the device itself may be further."""
+    if device.is_browser:
+        return Standing(0, None, "unread", "")
     if device.resync:
         return Standing(0, None, "snapshot", "it lowered its filter and has not acknowledged anything since")
     if not device.epoch:
@@ -176,5 +179,5 @@ def device_report(
         resync_owed=device.resync,
         sessions=len(sessions),
         sessions_live=sum(sessions),
-        why=sentence(device.name, at, ahead, held_back, whereabouts, any(sessions)),
+        why=sentence(device.name, at, ahead, held_back, whereabouts, any(sessions) or device.is_browser),
     )

@@ -138,6 +138,8 @@ def _says(status: Status, device: Device, at: Standing, behind: int | None, fact
             return f"acknowledged up to {at.reached}, {ago(facts.now_ms - device.acked_at)}"
         case "snapshot":
             return f"not acknowledged; a snapshot awaits it: {at.because}"
+        case _ if device.is_browser:
+            return "not acknowledged: it comes with every connection until it is"
         case _:
             return f"not acknowledged: stands {many(behind or 0, 'event')} before it"
 
@@ -161,6 +163,8 @@ def _of_state(facts: MessageFacts, devices: list[MessageDevice]) -> str:
         case "stored":
             offline = sum(device.server is None for device in devices)
             return f"stored, unread: no device has acknowledged it; {offline} of {len(devices)} are not connected"
+        case "delivered" if facts.message is None:
+            return f"delivered {since}: the browser it was for acknowledged it, and it went"
         case "delivered":
             names = [device.name for device in devices if device.status == "acknowledged"]
             return f"delivered, unread: acknowledged by {len(names)} of {many(len(devices), 'device')}"

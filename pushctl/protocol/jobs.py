@@ -57,12 +57,10 @@ class Displaced(Struct, frozen=True, array_like=True, tag="d"):
 
 
 class SessionEnds(Struct, frozen=True, array_like=True, tag="s"):
-    """A session ends in `in_ms`: connections that still use it close with 4504. `session` None = every session of
-    `device`; `device` None = every device of the user."""
+    """These sessions of a user's end in `in_ms`: connections that still use them close with 4504."""
 
     user: str
-    device: str | None
-    session: str | None
+    sessions: list[str]
     in_ms: int
 
 

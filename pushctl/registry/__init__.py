@@ -16,6 +16,7 @@ from pushctl.ids import UserId
 from pushctl.registry.broadcasts import Broadcasts
 from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
+from pushctl.registry.identities import Identities
 from pushctl.registry.index import Index
 from pushctl.registry.info import parse_info
 from pushctl.registry.inspection import Inspection
@@ -54,6 +55,7 @@ class Registry:
         self.wishes = Wishes(store)
         self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
+        self.identities = Identities(store, self.users.listing, self.sessions)
         self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)

@@ -119,4 +119,4 @@ class Browsers:
         reply = await self._store.run_uncertain(FORGET_BROWSER, user, idle_ms=idle_ms)
         if reply[0] != b"done":
             return None
-        return Deleted(reply[1].decode(), [SessionHash(raw.decode()) for raw in reply[2:] if raw])
+        return Deleted.of(reply)

@@ -4,11 +4,12 @@
 touches one slot of a Cluster.
 
   key                        type    owner            lives                        bounded by
-  P:{u:*}:meta               hash    login            until the account goes       10 fields: epoch seq tag floor
+  P:{u:*}:meta               hash    login            until the account goes       9 fields: epoch seq tag floor
                                                                                    floor_tag bytes topics created
-                                                                                   push_url_count identity
-  P:{u:*}:gone               hash    deletion         a day once finished          3 fields: push_url_count;
-                                                                                   until finished identity sessions, too
+                                                                                   push_url_count
+  P:{u:*}:gone               hash    deletion         a day once finished          4 fields: push_url_count; until
+                                                                                   finished epoch identities sessions
+  P:{u:*}:identities         hash    login, link      until unlinked               limits.identities_per_user
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
   P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id

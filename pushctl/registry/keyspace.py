@@ -17,7 +17,7 @@ FADE = Script.load("fade")
 COUNT = 500
 """Keys that Redis looks at in one step, about."""
 
-LASTING = ("devices", "push_urls", "push_url_order", "sites")
+LASTING = ("devices", "identities", "push_urls", "push_url_order", "sites")
 """A user's keys without an end of their own, beside meta."""
 
 

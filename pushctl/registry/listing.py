@@ -1,6 +1,7 @@
 """Who there is: the index of users by shard and the identity index, which follow `meta` from other slots.
 
-Owns: keys shard users and identity (beside sessions.py, which makes the entry); script forget_identity.
+Owns: keys shard users and identity (beside sessions.py, which makes the entry); script forget_identity. What a user's
+identities are stands in the user's slot (identities.py); the index of identities only finds the user.
 Promises: `agree` ends with both indexes saying what `meta` says, whoever else is at work: it writes what it believes
 and looks again, until what it sees is what it wrote. A log-in makes meta before it calls `agree`, a deletion removes
 meta before it does; so whichever of two looks last sees the final state, and writes it. One that is killed in between
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from pushctl.ids import UserId
 from pushctl.registry.keys import shard_of
+from pushctl.registry.records import linked_identities
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -37,53 +39,79 @@ class Listing:
     def _meta(self, user: UserId) -> str:
         return self._store.keys.user(user, "meta")
 
+    def _identities(self, user: UserId) -> str:
+        return self._store.keys.user(user, "identities")
+
     async def some(self, shard: int, cursor: int, count: int) -> tuple[int, Sequence[UserId]]:
         """A step through all users of one shard; (next cursor, 0 at the end; users)."""
         reply = await self._store.link.ask("SSCAN", self._store.keys.shard(shard, "users"), cursor, "COUNT", count)
         return int(reply[0]), [UserId(raw.decode()) for raw in reply[1]]
 
-    async def agree(self, user: UserId, identity: str = "", *, there: bool) -> None:
-        """Make both indexes say what is true. `there`: what the caller has just seen; `identity`: the entry of a user
-        who is not there any more ('' = not known)."""
+    async def agree(self, user: UserId, identities: Sequence[str] = (), *, there: bool) -> None:
+        """Make both indexes say what is true. `there`: what the caller has just seen; `identities`: the entries of a
+        user who is not there any more, as far as they are known."""
         while True:
             if there:
-                entry = await self._store.link.ask("HGET", self._meta(user), "identity")
-                identity = entry.decode() if entry else identity
-                await self._put(user, identity)
+                identities = await self._linked(user) or identities
+                await self._put(user, identities)
             else:
                 await self._store.link.ask("SREM", self._shard(user), user)
-                await self.forget(user, identity)
+                await self.forget(user, identities)
             now = await self._store.link.ask("EXISTS", self._meta(user)) == 1
             if now == there:
                 return
             there = now
 
-    async def _put(self, user: UserId, identity: str) -> None:
+    async def agree_on(self, user: UserId, entries: Sequence[str]) -> None:
+        """As `agree`, for some entries of the index of identities: each leads to this user iff the account has it, and
+        never away from another."""
+        for entry in entries:
+            there = None
+            while (now := await self._store.link.ask("HEXISTS", self._identities(user), entry)) != there:
+                there = now
+                if there:
+                    await self._store.link.ask("SETNX", self._store.keys.identity(entry), user)
+                else:
+                    await self.forget(user, [entry])
+
+    async def _linked(self, user: UserId) -> list[str]:
+        """The entries of a user's identities. Whoever links one that is pending puts it into the index himself."""
+        return list(linked_identities(await self._store.link.ask("HGETALL", self._identities(user))))
+
+    async def _put(self, user: UserId, identities: Sequence[str]) -> None:
         await self._store.link.ask_all(
             [
                 ("SADD", self._shard(user), user),
                 # Never over another's: a principal's entry may have been given to another user (identities are linked).
-                *([("SETNX", self._store.keys.identity(identity), user)] if identity else []),
+                *(("SETNX", self._store.keys.identity(entry), user) for entry in identities),
             ]
         )
 
-    async def forget(self, user: UserId, identity: str) -> None:
-        """Remove the principal's entry if it leads to this user."""
-        if identity:
-            await self._store.run_on(FORGET_IDENTITY, [self._store.keys.identity(identity)], user=user)
+    async def forget(self, user: UserId, identities: Sequence[str]) -> None:
+        """Remove the principals' entries that lead to this user."""
+        for entry in identities:
+            await self._store.run_on(FORGET_IDENTITY, [self._store.keys.identity(entry)], user=user)
 
     async def lacking(self, users: Sequence[UserId]) -> list[Lacking]:
-        """Those of these users who are there and not named by an index. Two round trips."""
+        """Those of these users who are there and not named by an index. Three round trips."""
         ask_all, keys = self._store.link.ask_all, self._store.keys
-        identities = await ask_all([("HGET", self._meta(user), "identity") for user in users])
-        there = [(user, entry.decode()) for user, entry in zip(users, identities, strict=True) if entry is not None]
-        listed = await ask_all([("SISMEMBER", self._shard(user), user) for user, _ in there])
-        named = await ask_all([("EXISTS", keys.identity(entry)) for _, entry in there])
-        return [
-            Lacking(user, [what for what, has in (("users", is_listed), ("identity", is_named)) if not has])
-            for (user, _), is_listed, is_named in zip(there, listed, named, strict=True)
-            if not (is_listed and is_named)
-        ]
+        alive = await ask_all([("EXISTS", self._meta(user)) for user in users])
+        there = [user for user, is_there in zip(users, alive, strict=True) if is_there]
+        found = await ask_all(
+            [
+                *(("SISMEMBER", self._shard(user), user) for user in there),
+                *(("HGETALL", self._identities(user)) for user in there),
+            ]
+        )
+        entries = {user: list(linked_identities(raw)) for user, raw in zip(there, found[len(there) :], strict=True)}
+        every = [entry for each in entries.values() for entry in each]
+        named = await ask_all([("EXISTS", keys.identity(entry)) for entry in every])
+        lost = {entry for entry, is_named in zip(every, named, strict=True) if not is_named}
+        what = {
+            user: [*([] if listed else ["users"]), *(["identity"] if lost.intersection(entries[user]) else [])]
+            for user, listed in zip(there, found, strict=False)
+        }
+        return [Lacking(user, words) for user, words in what.items() if words]
 
     async def stray(self, entries: Sequence[str]) -> list[tuple[UserId, str]]:
         """(user, entry) of those identity entries whose user is proved to be no more, by a tombstone of a finished
@@ -96,4 +124,5 @@ class Listing:
         replies = await ask_all([("GET", keys.identity(entry)) for entry in entries])
         pairs = [(UserId(raw.decode()), entry) for raw, entry in zip(replies, entries, strict=True) if raw is not None]
         gone = await ask_all([("HKEYS", keys.user(user, "gone")) for user, _ in pairs])
-        return [pair for pair, tombstone in zip(pairs, gone, strict=True) if tombstone and b"identity" not in tombstone]
+        done = [bool(tombstone) and b"epoch" not in tombstone for tombstone in gone]
+        return [pair for pair, is_done in zip(pairs, done, strict=True) if is_done]

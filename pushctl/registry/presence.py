@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pushctl.errors import StoreUnavailable, Unauthenticated
-from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, UserId
+from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, SessionHash, UserId
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -46,7 +46,11 @@ class DeviceRemoved(Unauthenticated):
     close_code = 4504
 
 
-LeaseState = Literal["kept", "claimed", "displaced", "no_device"]
+class SessionEnded(Unauthenticated):
+    """The session ended while its connection was on the way, or its row has survived its end."""
+
+
+LeaseState = Literal["kept", "claimed", "displaced", "no_device", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,20 @@ class Presence:
         self._store = store
 
     async def claim(
-        self, user: UserId, device: DeviceId, connection: ConnectionId, *, server: ServerId, generation: int, rank: int
+        self,
+        user: UserId,
+        device: DeviceId,
+        connection: ConnectionId,
+        *,
+        session: SessionHash,
+        server: ServerId,
+        generation: int,
+        rank: int,
     ) -> tuple[bool, list[Holder]]:
-        """Lease for a new connection. (the filter was lowered: begin with a snapshot; connections it displaced)"""
+        """Lease for a new connection. (the filter was lowered: begin with a snapshot; connections it displaced)
+
+        Raises DeviceRemoved, SessionEnded: what ends later, ends where the lease says.
+        """
         reply = await self._store.run(
             CLAIM,
             user,
@@ -70,11 +85,14 @@ class Presence:
             server=server,
             generation=generation,
             device=device,
+            session=session,
             rank=rank,
             lease_ms=LEASE_MS,
         )
         if reply[0] == b"no_device":
             raise DeviceRemoved("this device was removed; log in again")
+        if reply[0] == b"ended":
+            raise SessionEnded("this session has ended; log in again", field="$.token")
         if reply[0] == b"withdrawn":
             raise StoreUnavailable("this claim was withdrawn before it ran")
         return reply[1] == 1, _holders(reply[2])
@@ -94,13 +112,13 @@ class Presence:
     async def reconcile(
         self,
         user: UserId,
-        connections: Sequence[tuple[ConnectionId, DeviceId]],
+        connections: Sequence[tuple[ConnectionId, DeviceId, SessionHash]],
         *,
         server: ServerId,
         generation: int,
     ) -> Reconciled:
         """Look after a user's leases on one server, and say where the log ends. One round trip."""
-        rest = [part for pair in connections for part in pair]
+        rest = [part for each in connections for part in each]
         reply = await self._store.run(
             RECONCILE, user, rest=rest, server=server, generation=generation, lease_ms=LEASE_MS
         )

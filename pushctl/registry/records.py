@@ -1,4 +1,4 @@
-"""What the scripts hand out, as values: messages, push URLs, entries of the event log.
+"""What the scripts hand out, as values: messages, push URLs, entries of the event log, identities.
 
 Owns: parsing of records as scripts/lib/*.lua spells them. Must not know: frames, sealed ids, where records are kept.
 """
@@ -6,6 +6,8 @@ Owns: parsing of records as scripts/lib/*.lua spells them. Must not know: frames
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+
+import msgspec
 
 from pushctl.ids import MessageRef, Position, PushUrlId
 
@@ -144,3 +146,29 @@ class Change:
     @property
     def last(self) -> Position:
         return self.entries[-1].position if self.entries else self.previous
+
+
+class IdentityRecord(msgspec.Struct, frozen=True):
+    """An identity of a user's at rest. Times in ms; `generation`: the largest its provider told, -1 for none;
+    `pending`: its link is not finished, and counts for nothing yet; `made`: the user's id is its own."""
+
+    id: str
+    provider: str
+    linked: int
+    used: int
+    generation: int
+    pending: bool
+    made: bool
+
+
+_identity_decoder = msgspec.msgpack.Decoder(IdentityRecord)
+
+
+def parse_identity(raw: bytes) -> IdentityRecord:
+    return _identity_decoder.decode(raw)
+
+
+def linked_identities(flat: Sequence[bytes]) -> dict[str, IdentityRecord]:
+    """Of a user's list: by entry in the index, without those that are pending."""
+    found = {entry.decode(): parse_identity(raw) for entry, raw in zip(flat[::2], flat[1::2], strict=True)}
+    return {entry: identity for entry, identity in found.items() if not identity.pending}

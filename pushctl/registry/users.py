@@ -1,13 +1,15 @@
 """Users and their devices.
 
-Owns: the questions asked of scripts register, devices, device_remove, idle_devices, delete_user, bury_user, count and
-sweep; the order of steps of a deletion. Promises: an account begins only when the deletion of the one before it, of the
-same user, is finished. Must not know: credentials; session tokens (only their hashes).
+Owns: the questions asked of scripts register, devices, device_remove, idle_devices, end_session, end_sessions,
+delete_user, bury_user, count and sweep; the order of steps of a deletion. Promises: an account begins only when the
+deletion of the one before it, of the same user, is finished; a session that its device's record does not name has ended
+(sessions.py), so each of these scripts ends sessions at one moment, for every role.
+Must not know: credentials; session tokens (only their hashes).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +27,19 @@ DELETE_USER = Script.load("delete_user")
 BURY_USER = Script.load("bury_user")
 COUNT = Script.load("count")
 SWEEP = Script.load("sweep")
+END_SESSION = Script.load("end_session")
+END_SESSIONS = Script.load("end_sessions")
+
+
+SIGNED_OUT: Final = "-"
+
+
+class NotLinked(Exception):
+    """The account that the index named, or that an identity makes, is not (any more) this identity's."""
+
+
+class Superseded(Exception):
+    """The identity's provider has counted on since it vouched for this log-in."""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -33,6 +48,7 @@ class Device(msgspec.Struct, frozen=True):
 
     name: str
     session: str
+    """Empty: a browser, which never logged in; SIGNED_OUT."""
     older: list[str] | dict[str, str]
     """Sessions it had, newest first, that may not have ended. (An empty Lua table is packed as a map.)"""
     created: int
@@ -47,30 +63,51 @@ class Device(msgspec.Struct, frozen=True):
     """The connection that claimed last, and (connection, lease) of each that it displaced; empty if it did none."""
     withdrawn: list[str] = []
     """Connections whose claims were withdrawn before they ran, newest first."""
+    identity: str = ""
+    """The id of the identity that it logged in with."""
+
+    @property
+    def is_browser(self) -> bool:
+        """It never logged in: it has no session and no cursor, and takes what is unread."""
+        return not self.session
 
     @property
     def sessions(self) -> list[SessionHash]:
         """The one it has and those it had."""
-        return [SessionHash(session) for session in (self.session, *self.older)]
+        return [SessionHash(session) for session in (self.session, *self.older) if session not in ("", SIGNED_OUT)]
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
+    """`ended`: sessions of the identity that the provider's newer generation has ended."""
+
     device: DeviceId
     older_sessions: list[SessionHash]
     new_user: bool
+    ended: list[SessionHash]
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion leaves to be done outside the user's slot; it stands in the tombstone until that is done."""
+    """What a deletion leaves to be done outside the user's slot; it stands in the tombstone until that is done.
+    `epoch`: of the account; `identities`: entries of the index."""
 
-    identity: str
+    epoch: str
+    identities: list[str]
     sessions: list[SessionHash]
 
     @classmethod
-    def parse(cls, identity: bytes, sessions: bytes) -> "Deleted":
-        return cls(identity.decode(), [SessionHash(session) for session in sessions.decode().split()])
+    def of(cls, reply: Sequence[Any]) -> "Deleted":
+        """From the answer of whatever left the tombstone."""
+        return cls(reply[1].decode(), [entry.decode() for entry in reply[2]], _hashes(reply[3]))
+
+    @classmethod
+    def parse(cls, epoch: bytes, identities: bytes, sessions: bytes) -> "Deleted":
+        return cls(epoch.decode(), identities.decode().split(), _hashes(sessions.split()))
+
+
+def _hashes(raw: Sequence[bytes]) -> list[SessionHash]:
+    return [SessionHash(session.decode()) for session in raw]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +137,20 @@ class Users:
         name: str,
         session: SessionHash,
         identity: str,
+        older_entries: Sequence[str] = (),
+        maker: bool = True,
         new_device: DeviceId | None = None,
+        provider: str = "",
+        generation: int | None = None,
     ) -> Registered:
         """A log-in: make the user if new, its device if new (as `new_device`), and note the device's session.
 
-        Raises NotFound for a device that is not this user's, LimitReached for one too many.
+        `identity`: the entry of the index that led here, or will, under its newest key; `older_entries`: under others;
+        `maker`: the user's id is the one that the identity makes. Raises NotFound for a device that is not this user's,
+        LimitReached for one too many, NotLinked, Superseded.
         """
         limit = self._store.config.limits.devices_per_user
-        epoch, new_device = new_epoch(), new_device or DeviceId(new_id())
+        epoch, new_device, identity_id = new_epoch(), new_device or DeviceId(new_id()), new_id()
 
         async def attempt() -> Any:
             return await self._store.run_uncertain(
@@ -118,7 +161,11 @@ class Users:
                 name=name,
                 session=session,
                 epoch=epoch,
-                identity=identity,
+                rest=[identity, *older_entries],
+                maker=int(maker),
+                identity_id=identity_id,
+                provider=provider,
+                generation="" if generation is None else generation,
                 max_devices=limit,
             )
 
@@ -130,6 +177,10 @@ class Users:
             reply = await attempt()
         if reply[0] == b"unfinished":
             raise StoreUnavailable("the account is being deleted at this moment")
+        if reply[0] == b"not_linked":
+            raise NotLinked
+        if reply[0] == b"superseded":
+            raise Superseded
         if reply[0] == b"no_device":
             await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
             raise NotFound("this user has no such device; log in with id null for a new one", field="$.device.id")
@@ -139,9 +190,8 @@ class Users:
         if new_user:
             # Again: it may have been emptied in between.
             await self._store.link.prove_ours(self._store.keys.user(user, "meta"))
-            await self.listing.agree(user, identity, there=True)
-        older = [SessionHash(raw.decode()) for raw in reply[3]]
-        return Registered(DeviceId(reply[1].decode()), older, new_user)
+            await self.listing.agree(user, [identity, *older_entries], there=True)
+        return Registered(DeviceId(reply[1].decode()), _hashes(reply[3]), new_user, _hashes(reply[4]))
 
     async def devices(self, user: UserId) -> tuple[dict[DeviceId, Device], list[str]]:
         """(devices, presence values '<server> <generation> <device>')"""
@@ -155,20 +205,25 @@ class Users:
         reply = await self._store.run(DEVICE_REMOVE, user, device=device)
         if reply[0] == b"none":
             raise NotFound("this user has no such device")
-        return [SessionHash(raw.decode()) for raw in reply[1:]]
+        return _hashes(reply[1])
+
+    async def end_session(self, user: UserId, device: DeviceId, session: SessionHash) -> None:
+        """This session of a device has ended, if it had not."""
+        await self._store.run(END_SESSION, user, device=device, session=session)
+
+    async def end_sessions(self, user: UserId) -> list[SessionHash]:
+        """Every session of the user's that was begun until now has ended: which."""
+        return _hashes((await self._store.run(END_SESSIONS, user))[1:])
 
     async def remove_idle_devices(self, user: UserId, idle_ms: int) -> list[tuple[DeviceId, list[SessionHash]]]:
         """Remove devices that were not seen for so long, never a connected one, never the last. (device, sessions)"""
         reply = await self._store.run(IDLE_DEVICES, user, idle_ms=idle_ms)
-        return [
-            (DeviceId(device.decode()), [SessionHash(session.decode()) for session in sessions])
-            for device, *sessions in reply[1:]
-        ]
+        return [(DeviceId(device.decode()), _hashes(sessions)) for device, *sessions in reply[1:]]
 
     async def delete(self, user: UserId) -> Deleted:
         """Replace all that is stored for the user by a tombstone. What is left to do is in the answer, and in it."""
         reply = await self._store.run(DELETE_USER, user)
-        return Deleted(reply[1].decode(), [SessionHash(raw.decode()) for raw in reply[2:]])
+        return Deleted.of(reply)
 
     async def finish_deletion(self, user: UserId, deleted: Deleted) -> None:
         """The second half of `delete`: what is not in the user's slot. Whoever meets an unfinished one calls this."""
@@ -185,25 +240,25 @@ class Users:
         keys, link = self._store.keys, self._store.link
         return (
             lambda: link.ask_all([("DEL", keys.session(session)) for session in deleted.sessions]),
-            lambda: self.listing.forget(user, deleted.identity),
+            lambda: self.listing.forget(user, deleted.identities),
             lambda: self._bury(user, deleted),
-            lambda: self.listing.agree(user, deleted.identity, there=False),
+            lambda: self.listing.agree(user, deleted.identities, there=False),
         )
 
     async def _bury(self, user: UserId, deleted: Deleted) -> None:
         await self._store.run_on(
             BURY_USER,
             [self._store.keys.user(user, "gone")],
-            sessions=" ".join(deleted.sessions),
+            epoch=deleted.epoch,
             tombstone_ms=TOMBSTONE_MS,
         )
 
     async def unfinished_deletion(self, user: UserId) -> Deleted | None:
         """What the user's tombstone says is left to do; None when nothing is, or there is none."""
-        identity, sessions = await self._store.link.ask(
-            "HMGET", self._store.keys.user(user, "gone"), "identity", "sessions"
+        left = await self._store.link.ask(
+            "HMGET", self._store.keys.user(user, "gone"), "epoch", "identities", "sessions"
         )
-        return None if identity is None else Deleted.parse(identity, sessions)
+        return None if left[0] is None else Deleted.parse(*left)
 
     async def count(self, user: UserId) -> Counts | None:
         """What the user has; None when there is no such user (any more)."""

@@ -45,5 +45,5 @@ def _size(job: Job) -> int:
             return JOB_BYTES + len(frame)
         case Displaced(connections=connections):
             return JOB_BYTES * (1 + len(connections))
-        case SessionEnds():
-            return JOB_BYTES
+        case SessionEnds(sessions=sessions):
+            return JOB_BYTES * (1 + len(sessions))

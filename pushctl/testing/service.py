@@ -5,7 +5,7 @@ block ends. Must not know: what is tested.
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,10 +63,15 @@ def for_tests(config: Config, folder: Path, *, exempt_loopback: bool = True) -> 
 
 @asynccontextmanager
 async def running(
-    config: Config, *, sockets: int = 2, without: Collection[RoleName] = (), exempt_loopback: bool = True
+    config: Config,
+    *,
+    sockets: int = 2,
+    without: Collection[RoleName] = (),
+    exempt_loopback: bool = True,
+    redis_urls: Mapping[RoleName, str] | None = None,
 ) -> AsyncIterator[Running]:
     """Start api, router, `sockets` socket servers, gc and boxoffice, but those `without`; stop them at the end.
-    `exempt_loopback`: see for_tests."""
+    `exempt_loopback`: see for_tests; `redis_urls`: of roles that reach Redis as somebody else."""
     stop = trio.Event()
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder), exempt_loopback=exempt_loopback)
@@ -75,7 +80,8 @@ async def running(
         async with trio.open_nursery() as nursery:
 
             async def start(name: RoleName, config: Config) -> Ready:
-                role: Role = import_module(f"roles.{name}").build(config)
+                url = (redis_urls or {}).get(name, config.redis.url)
+                role: Role = import_module(f"roles.{name}").build(replace(config, redis=replace(config.redis, url=url)))
                 roles[role.label] = role
                 ready[role.label] = await nursery.start(partial(run_role, role, until=stop.wait))
                 return ready[role.label]

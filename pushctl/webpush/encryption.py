@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
 from pushctl.ids import b64url, unb64url
+from pushctl.webpush import public_key
 from pushctl.webpush.signing import public_bytes
 from pushctl.webpush.vapid import parameters
 
@@ -30,7 +31,6 @@ MAX_PLAINTEXT_BYTES = 3993
 
 _CURVE = ec.SECP256R1()
 _SALT_BYTES = 16
-_POINT_BYTES = 65
 _TAG_BYTES = 16
 
 
@@ -63,7 +63,7 @@ def parse_subscription(raw: bytes) -> Subscription:
     except msgspec.DecodeError as mistake:
         raise ValueError(f"no subscription: {mistake}") from None
     try:
-        _public_key(unb64url(subscription.keys.p256dh.rstrip("=")))
+        public_key.parse(subscription.keys.p256dh.rstrip("="))
     except ValueError:
         raise ValueError("no subscription: p256dh is no public key of P-256 in base64url") from None
     try:
@@ -114,7 +114,7 @@ def seal_message(
     private = private or ec.generate_private_key(_CURVE)
     salt = salt or secrets.token_bytes(_SALT_BYTES)
     device, sender = unb64url(keys.p256dh.rstrip("=")), public_bytes(private)
-    shared = private.exchange(ec.ECDH(), _public_key(device))
+    shared = private.exchange(ec.ECDH(), public_key.from_point(device))
     cipher, nonce = _aes128gcm(shared, unb64url(keys.auth.rstrip("=")), salt, device, sender)
     header = salt + RECORD_BYTES.to_bytes(4) + bytes([len(sender)]) + sender
     return header + cipher.encrypt(nonce, plaintext + b"\x02", None)  # 2: the last record (RFC 8188, section 2)
@@ -140,7 +140,7 @@ def _open_aes128gcm(body: bytes, keys: DeviceKeys) -> bytes:
     sender, record = body[21 : 21 + length], body[21 + length :]
     if not _TAG_BYTES < len(record) <= record_bytes:
         raise ValueError("not one record")
-    shared = keys.private.exchange(ec.ECDH(), _public_key(sender))
+    shared = keys.private.exchange(ec.ECDH(), public_key.from_point(sender))
     cipher, nonce = _aes128gcm(shared, keys.auth, salt, public_bytes(keys.private), sender)
     padded = cipher.decrypt(nonce, record, None).rstrip(b"\0")
     if not padded.endswith(b"\x02"):
@@ -162,7 +162,7 @@ def _open_aesgcm(body: bytes, keys: DeviceKeys, encryption: str, crypto_key: str
     if len(salt) != _SALT_BYTES or len(body) >= int(given.get("rs", "4096")) + _TAG_BYTES:
         raise ValueError("not one record")
     device = public_bytes(keys.private)
-    shared = keys.private.exchange(ec.ECDH(), _public_key(sender))
+    shared = keys.private.exchange(ec.ECDH(), public_key.from_point(sender))
     secret = _hkdf(keys.auth, shared, b"Content-Encoding: auth\0", 32)
     context = b"P-256\0" + len(device).to_bytes(2) + device + len(sender).to_bytes(2) + sender
     key = _hkdf(salt, secret, b"Content-Encoding: aesgcm\0" + context, 16)
@@ -176,10 +176,3 @@ def _open_aesgcm(body: bytes, keys: DeviceKeys, encryption: str, crypto_key: str
 
 def _hkdf(salt: bytes, secret: bytes, info: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt, info).derive(secret)
-
-
-def _public_key(point: bytes) -> ec.EllipticCurvePublicKey:
-    """ValueError for what is no uncompressed point of P-256."""
-    if len(point) != _POINT_BYTES:
-        raise ValueError("not an uncompressed point")
-    return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)

@@ -36,8 +36,6 @@ SHOWN_CHARACTERS: Final = 200
 """Of a claim, in the answer to its sender."""
 
 _OLD_SCHEMES: Final = ("webpush", "bearer")
-_URL_ALPHABET: Final = str.maketrans("+/", "-_")
-"""Old senders write keys in plain base64."""
 _LATEST_MS: Final = 253_402_300_799_000
 """9999-12-31T23:59:59Z: later moments cannot be spelled out."""
 
@@ -81,7 +79,7 @@ def credentials(authorization: str | None, crypto_key: str | None) -> Credential
             )
     else:
         raise VapidInvalid("a push URL takes the scheme vapid (RFC 8292), or no Authorization at all")
-    return Credentials(token, key.translate(_URL_ALPHABET))
+    return Credentials(token, public_key.one_spelling(key))
 
 
 def _once(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from pushctl.protocol.frames import CursorText, Event, Message, MessageIds, PushUrl
 from roles.api.checks import (
+    MAX_CREDENTIAL_CHARACTERS,
     MAX_DEVICE_NAME_CHARACTERS,
     MAX_ICON_DATA_CHARACTERS,
     MAX_SITE_CHARACTERS,
@@ -28,6 +29,14 @@ class DeviceIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 class LoginIn(Struct, frozen=True, forbid_unknown_fields=True):
     device: DeviceIn
+    provider: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class IdentityIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """`credential`: of a log-in of its own at the second identity's provider, spelled as the `Authorization` of POST
+    /v1/login."""
+
+    credential: Annotated[str, Meta(min_length=1, max_length=MAX_CREDENTIAL_CHARACTERS)]
     provider: Annotated[str, Meta(max_length=128)] | None = None
 
 
@@ -70,6 +79,20 @@ class DeviceOut(Struct, frozen=True):
 
 class DevicesOut(Struct, frozen=True):
     devices: list[DeviceOut]
+
+
+class IdentityOut(Struct, frozen=True):
+    """Who it is at its provider is stored nowhere. `current`: this session's device logged in with it."""
+
+    id: str
+    provider: str
+    linked_at: str
+    last_used_at: str
+    current: bool
+
+
+class IdentitiesOut(Struct, frozen=True):
+    identities: list[IdentityOut]
 
 
 class PushUrlsOut(Struct, frozen=True):

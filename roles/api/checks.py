@@ -21,6 +21,8 @@ MAX_SITE_CHARACTERS: Final = 512
 MAX_ICON_URL_CHARACTERS: Final = 2048
 MAX_ICON_DATA_CHARACTERS: Final = 16 * 1024
 MAX_DEVICE_NAME_CHARACTERS: Final = 64
+MAX_CREDENTIAL_CHARACTERS: Final = 20_000
+"""In a body. Longer ones than the verifiers take, so that those say what is wrong."""
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^:/?#@\[\]\\]*)(?P<port>:[0-9]*)?(?P<rest>.*)",

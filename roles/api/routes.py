@@ -14,10 +14,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from pushctl.clock import rfc3339
-from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
+from pushctl.errors import BodyInvalid, NotFound, QueryInvalid, Unauthenticated
 from pushctl.http.openapi import SESSION
 from pushctl.http.rest import QUERY, authorization, may_answer
+from pushctl.identity.refusal import LoginRefused
+from pushctl.identity.verifier import IdentityVerifier, Login
 from pushctl.ids import ID_PATTERN, DeviceId, PushUrlId
+from pushctl.inbox import IdentityView
 from pushctl.protocol.frames import DeltaFrame, PushUrl
 from roles.api import checks
 from roles.api.bodies import (
@@ -25,6 +28,9 @@ from roles.api.bodies import (
     DeviceOut,
     DeviceRef,
     DevicesOut,
+    IdentitiesOut,
+    IdentityIn,
+    IdentityOut,
     LoginIn,
     LoginOut,
     MessagesOut,
@@ -71,7 +77,7 @@ def _id(text: str, what: str, field: str | None = None) -> str:
 )
 async def login(request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
     """One assertion or token opens one session. The same principal always gives the same `user`. With a `device.id` of
-    this user that device logs in again."""
+    this user that device logs in again. `expires_at`: how long the session lasts if it is never used."""
     name = checks.device_name(data.device.name)
     services = request.services
     verified = await services.verifier.verify(authorization(request), data.provider)
@@ -104,6 +110,52 @@ async def logout(
         await request.services.accounts.sign_out_everywhere(request.caller.user)
     else:
         await request.services.accounts.sign_out(request.caller)
+
+
+@get("/v1/identities", summary="The identities that may log in", tags=["session"], **_with_session())
+async def list_identities(request: ApiRequest) -> IdentitiesOut:
+    return IdentitiesOut([_identity(each) for each in await request.services.accounts.identities(request.caller)])
+
+
+_LINKED = ResponseSpec(IdentityOut, description="it was linked before", generate_examples=False)
+
+
+@post(
+    "/v1/identities",
+    summary="Let another identity log in to this account",
+    tags=["session"],
+    **_with_session(400, 409, 413, 415, also={200: _LINKED}),
+)
+async def link_identity(request: ApiRequest, data: JSONBody[IdentityIn]) -> Response[IdentityOut]:
+    """Needs two proofs: this session, and a fresh credential of the other identity, good for this once. Nothing is ever
+    linked by itself, whatever addresses are equal. 409 `identity_taken`: it has an account of its own."""
+    services = request.services
+    try:
+        login = await _second_login(services.verifier, data)
+        identity, new = await services.accounts.link(request.caller, login, services.ring.keys)
+    except LoginRefused as refused:
+        refused.field = "$.credential"
+        raise
+    return Response(_identity(identity), status_code=201 if new else 200)
+
+
+async def _second_login(verifier: IdentityVerifier, data: IdentityIn) -> Login:
+    """A scheme that is none is a mistake in the body: 401 `unauthenticated` would speak of the session."""
+    try:
+        return await verifier.verify(data.credential, data.provider)
+    except Unauthenticated as problem:
+        raise BodyInvalid(problem.detail, field="$.credential") from None
+
+
+@delete("/v1/identities/{identity_id:str}", summary="Unlink an identity", tags=["session"], **_with_session(404, 409))
+async def unlink_identity(request: ApiRequest, identity_id: FromPath[str]) -> None:
+    """It may not log in to this account any more, and sessions of devices that logged in with it end. Never the last:
+    409 `last_identity`."""
+    await request.services.accounts.unlink(request.caller.user, _id(identity_id, "identity"))
+
+
+def _identity(view: IdentityView) -> IdentityOut:
+    return IdentityOut(view.id, view.provider, view.linked_at, view.last_used_at, view.current)
 
 
 @get("/v1/devices", summary="The user's devices", tags=["session"], **_with_session())
@@ -230,6 +282,9 @@ async def sync(
 CLIENT_API: tuple[HTTPRouteHandler, ...] = (
     login,
     logout,
+    list_identities,
+    link_identity,
+    unlink_identity,
     list_devices,
     remove_device,
     delete_account,

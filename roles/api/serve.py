@@ -14,7 +14,7 @@ from trio import TaskStatus
 from pushctl import log
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
-from pushctl.config.model import Config
+from pushctl.config.model import Browserid, Config
 from pushctl.errors import ConfigError
 from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
@@ -105,6 +105,7 @@ class ApiRole:
                 await nursery.start(self._server.serve, listeners)
                 nursery.start_soon(receipts.run)
                 nursery.start_soon(verifier.warm)
+                _warn_of_discovery(config.identity.browserid)
                 if dev_idp is not None:
                     nursery.start_soon(_warn_every_hour, config)
                 task_status.started(Ready("api", "api", address, public_url))
@@ -180,6 +181,11 @@ async def _dev_idp() -> "DevIdp":
 
     # Making a key takes 60 ms of CPU: long enough for other roles of the process to notice.
     return await trio.to_thread.run_sync(DevIdp.generate)
+
+
+def _warn_of_discovery(browserid: Browserid) -> None:
+    if browserid.enabled and browserid.mode == "discover" and not browserid.discover.allow_domains:
+        _log.warning("browserid_asks_any_domain", detail="whoever logs in chooses whom this asks; narrow allow_domains")
 
 
 async def _warn_every_hour(config: Config) -> None:

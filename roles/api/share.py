@@ -4,9 +4,10 @@ It takes without asking, up to `slack` before what it took is charged to the sha
 as it was at the last charge, with what was earned and taken here since.
 
 Owns: that arithmetic. Promises, for N processes: in any span of T seconds at most burst + per_second * T +
-(N-1) * slack are let through, and what is too much is paid back: the shared bucket may owe. Alone, a process is exact.
-Nobody is refused while the shared bucket holds one (what it earns while an answer of it travels,
-excepted), and who waits as told and is alone gets one. Must not know: Redis; who is counted.
+(N-1) * slack are let through, and what is too much is paid back: the shared bucket may owe. Alone, a process that
+charges at once is exact; what is charged late while the bucket is full earns nothing until then. Nobody is refused
+while the shared bucket holds one (what it earns while an answer of it travels, excepted), and who waits as told and is
+alone gets one. Must not know: Redis; who is counted.
 """
 
 from pushctl.rates import Rate, TokenBucket

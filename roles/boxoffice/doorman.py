@@ -29,7 +29,7 @@ class Doorman:
     async def admit(self, authorization: str | None) -> SessionHash:
         """The session of an `Authorization` header. Raises Unauthenticated, or StoreUnavailable for a stranger."""
         try:
-            session = (await self._accounts.session(authorization)).hash
+            session = (await self._accounts.visitor(authorization)).hash
         except StoreUnavailable:
             known = self._known(authorization)
             if known is None:

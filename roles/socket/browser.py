@@ -114,6 +114,9 @@ class BrowserConnection(Held):
             self._ephemeral.append((frame, trio.current_time() + seconds_left))
             self.wake()
 
+    def session_ends(self, job: jobs.SessionEnds) -> None:
+        pass  # it has none
+
     def hear_broadcasts(self) -> None:
         """Some have changed, perhaps one that it listens to. Waits for nothing."""
         self._has_news = True

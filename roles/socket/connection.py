@@ -90,7 +90,7 @@ class Connection(Held):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
-        if job.device not in (None, self.device) or job.session not in (None, self.session):
+        if self.session not in job.sessions:
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)
@@ -213,4 +213,6 @@ class Connection(Held):
             raise Unauthenticated("this token is another device's", field="$.token")
         old, self._session = self._session, session
         self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
+        # If it ended since it was looked up, nobody told this connection, which did not use it yet.
+        await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))

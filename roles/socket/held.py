@@ -20,6 +20,7 @@ from pushctl.errors import Problem
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId, new_id
 from pushctl.points import Point, passed
 from pushctl.protocol import jobs
+from pushctl.registry.browsers import NO_SESSION
 from pushctl.stages import Stage
 from roles.socket.ending import Ending, Endings
 from roles.socket.leaving import Leaving
@@ -112,8 +113,8 @@ class Held(ABC):
         """A message in no log, good for so long. Waits for nothing."""
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
-        """A session of the user ends. Waits for nothing."""
-        if job.device is None and job.session is None:
+        """Sessions of the user end. Waits for nothing."""
+        if self.session in job.sessions:
             self.signed_out()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ class Held(ABC):
             self.user,
             self.device,
             self.id,
+            session=self.session or NO_SESSION,
             server=role.id,
             generation=role.generation,
             rank=self.min_rank,

@@ -1,7 +1,8 @@
 """What a socket server does beside its connections: reconcile, acknowledgements, pings.
 
-Owns: the loops and their pace. Promises: every user's log and leases are looked at every `reconcile_seconds`, spread
-over that time, and all of them within SPREAD_SECONDS when hints may have been lost; one task pings everybody.
+Owns: the loops and their pace. Promises: every user's log, leases and sessions are looked at every `reconcile_seconds`,
+spread over that time, in another order each time (so no later than after two of them), and all of them within
+SPREAD_SECONDS when hints may have been lost; one task pings everybody.
 Must not know: how a connection sends.
 """
 
@@ -13,6 +14,7 @@ import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
+from pushctl.registry.browsers import NO_SESSION
 from pushctl.registry.store import AccountGone
 
 if TYPE_CHECKING:
@@ -107,11 +109,11 @@ class Leases:
         try:
             found = await role.registry.presence.reconcile(
                 user,
-                [(connection.id, connection.device) for connection in connections],
+                [(connection.id, connection.device, connection.session or NO_SESSION) for connection in connections],
                 server=role.id,
                 generation=role.generation,
             )
-            live = await self._live_sessions(connections)
+            standing = await self._standing(connections)
         except AccountGone:
             for connection in connections:
                 connection.signed_out()
@@ -124,16 +126,16 @@ class Leases:
                 self._doubts.pop(connection.id, None)
             if lease == "displaced":
                 self._doubt(connection)
-            elif lease == "no_device" or connection.session not in live:
+            elif lease in ("no_device", "ended") or connection.session not in standing:
                 connection.signed_out()
             elif not connection.is_at(found.last):
                 connection.fall_behind()
 
-    async def _live_sessions(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
+    async def _standing(self, connections: Sequence["Held"]) -> set[SessionHash | None]:
         """And None: who never logged in has nothing that could end."""
         sessions = [connection.session for connection in connections if connection.session is not None]
-        there = await self._role.registry.sessions.live(sessions)
-        return {None, *(session for session, lives in zip(sessions, there, strict=True) if lives)}
+        stand = await self._role.accounts.still_stand(sessions)
+        return {None, *(session for session, stands in zip(sessions, stand, strict=True) if stands)}
 
     def _doubt(self, connection: "Held") -> None:
         """Another one holds its device; believed at the second look."""

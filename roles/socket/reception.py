@@ -121,7 +121,7 @@ class Reception:
     async def _device(self, wire: Wire) -> Connection:
         """Raises Problem, Disconnected."""
         hello = await read_hello(wire, self._role.config.socket.hello_seconds)
-        session = await self._role.accounts.session_of_token(hello.token)
+        session = await self._role.accounts.session_to_claim(hello.token)
         # The same device's older connections do not count: they are about to be displaced.
         others = {connection.device for connection in self._role.hub.of(session.user)} - {session.device}
         if len(others) >= self._role.config.limits.connections_per_user:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from pushctl.ids import ConnectionId, DeviceId, PushUrlId, ServerId, UserId, new_id
+from pushctl.ids import ConnectionId, DeviceId, PushUrlId, ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry
 from tests.benchmarks.rig import (
     DAY_MS,
@@ -57,6 +57,8 @@ class Somebody:
 
     user: UserId
     device: DeviceId
+    session: SessionHash
+    identity: str
     push_url: PushUrlId
     number: int
 
@@ -65,22 +67,25 @@ Step = Callable[[Registry, Somebody], Awaitable[object]]
 
 
 async def _user(registry: Registry, who: Somebody) -> None:
-    who.user, who.device = await new_user(registry)
-    await registry.sessions.user_of(new_id(32), who.user)
+    who.user, who.device, who.session, who.identity = await new_user(registry)
 
 
 async def _session(registry: Registry, who: Somebody) -> None:
     await registry.sessions.begin(
-        new_session(), who.user, who.device, expires_at_ms=1_800_000_000_000, lasts_ms=30 * DAY_MS
+        who.session, who.user, who.device, provider="browserid", expires_at_ms=1_800_000_000_000, lasts_ms=30 * DAY_MS
     )
 
 
 async def _device(registry: Registry, who: Somebody) -> None:
-    await registry.users.register(who.user, device=None, name="Firefox on phone", session=new_session(), identity="")
+    await registry.users.register(
+        who.user, device=None, name="Firefox on phone", session=new_session(), identity=who.identity
+    )
 
 
 async def _connection(registry: Registry, who: Somebody) -> None:
-    await registry.presence.claim(who.user, who.device, ConnectionId(new_id()), server=SERVER, generation=1, rank=0)
+    await registry.presence.claim(
+        who.user, who.device, ConnectionId(new_id()), session=who.session, server=SERVER, generation=1, rank=0
+    )
 
 
 async def _push_url(registry: Registry, who: Somebody) -> None:
@@ -93,7 +98,7 @@ async def _further_push_url(registry: Registry, who: Somebody) -> None:
 
 async def _message(registry: Registry, who: Somebody, size: int = 200) -> None:
     stored = await registry.messages.append(
-        who.user, Person(who.user, who.device, who.push_url, who.number).message(b"x" * size)
+        who.user, Person(who.user, who.device, who.session, who.identity, who.push_url, who.number).message(b"x" * size)
     )
     registry.index.expires(who.user, stored.ref.expires_at_ms)
 

@@ -13,7 +13,7 @@ from itertools import cycle
 import trio
 
 from pushctl.config.model import Config, Redis
-from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, UserId, new_id
+from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry
 from pushctl.registry.connection import Connection, Reply
 from pushctl.registry.keys import Keys
@@ -32,7 +32,6 @@ from tests.benchmarks.rig import (
     measure,
     middle,
     new_person,
-    new_session,
     people,
     print_table,
     spread,
@@ -68,13 +67,14 @@ class Subject:
         self.everybody: list[Person] = []
         self.cursors: dict[int, list[tuple[UserId, Cursor]]] = {behind: [] for behind in BEHIND}
         self.unread: deque[tuple[UserId, MessageRef]] = deque()
-        self.session = new_session()
+        self.session = SessionHash("")
 
     async def prepare(self, size: Size) -> None:
         self.everybody = await people(self.registry, size.users)
         first = self.everybody[0]
+        self.session = first.session
         await self.registry.sessions.begin(
-            self.session, first.user, first.device, expires_at_ms=DAY_MS, lasts_ms=DAY_MS
+            self.session, first.user, first.device, provider="browserid", expires_at_ms=DAY_MS, lasts_ms=DAY_MS
         )
         for _ in range(size.readers):
             reader = await new_person(self.registry)
@@ -136,7 +136,15 @@ class Subject:
         async def presence() -> bool:
             person, connection = next(turn), ConnectionId(new_id())
             claim = self.registry.presence.claim
-            await claim(person.user, person.device, connection, server=SERVER, generation=1, rank=0)
+            await claim(
+                person.user,
+                person.device,
+                connection,
+                session=person.session,
+                server=SERVER,
+                generation=1,
+                rank=0,
+            )
             await self.registry.presence.release([(person.user, connection)])
             return True
 

@@ -190,7 +190,9 @@ async def _questions(registry: Registry, count: int) -> dict[str, Question]:
         assert not page.messages
 
     def claim() -> Awaitable[object]:
-        return presence.claim(user, person.device, CONNECTION, server=SERVER, generation=1, rank=0)
+        return presence.claim(
+            user, person.device, CONNECTION, session=person.session, server=SERVER, generation=1, rank=0
+        )
 
     return {
         "sync, 10 behind": Question(sync),
@@ -202,7 +204,7 @@ async def _questions(registry: Registry, count: int) -> dict[str, Question]:
         "count": Question(lambda: registry.users.count(user)),
         "claim": Question(claim),
         "reconcile": Question(
-            lambda: presence.reconcile(user, [(CONNECTION, person.device)], server=SERVER, generation=1)
+            lambda: presence.reconcile(user, [(CONNECTION, person.device, person.session)], server=SERVER, generation=1)
         ),
         "read one": Question(read, before=append),
         "append, nobody is full": Question(append, before=read),
@@ -224,16 +226,20 @@ async def _questions_of_devices(registry: Registry, devices: int) -> dict[str, Q
     ref = (await _append(registry, person)).ref
     for _ in range(devices - 1):
         name, session = "Firefox on phone", new_session()
-        other = await registry.users.register(user, device=None, name=name, session=session, identity="")
-        await presence.claim(user, other.device, ConnectionId(new_id()), server=SERVER, generation=1, rank=0)
+        other = await registry.users.register(user, device=None, name=name, session=session, identity=person.identity)
+        await presence.claim(
+            user, other.device, ConnectionId(new_id()), session=session, server=SERVER, generation=1, rank=0
+        )
 
     def claim() -> Awaitable[object]:
-        return presence.claim(user, person.device, CONNECTION, server=SERVER, generation=1, rank=0)
+        return presence.claim(
+            user, person.device, CONNECTION, session=person.session, server=SERVER, generation=1, rank=0
+        )
 
     return {
         "claim": Question(claim),
         "reconcile one device": Question(
-            lambda: presence.reconcile(user, [(CONNECTION, person.device)], server=SERVER, generation=1)
+            lambda: presence.reconcile(user, [(CONNECTION, person.device, person.session)], server=SERVER, generation=1)
         ),
         "state of a message": Question(lambda: registry.messages.state(user, ref)),
         "append": Question(lambda: _append(registry, person)),

@@ -102,10 +102,12 @@ async def both() -> AsyncIterator[list[Installation]]:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user with one device and one push URL."""
+    """A user with one device and one push URL. `identity`: the entry of the identity that logged in."""
 
     user: UserId
     device: DeviceId
+    session: SessionHash
+    identity: str
     push_url: PushUrlId
     number: int
 
@@ -117,11 +119,12 @@ def new_session() -> SessionHash:
     return SessionHash(new_id(32))
 
 
-async def new_user(registry: Registry) -> tuple[UserId, DeviceId]:
-    user = UserId(new_id(16))
+async def new_user(registry: Registry) -> tuple[UserId, DeviceId, SessionHash, str]:
+    """A user, its device, that one's session, and the entry of the identity that logged in."""
+    user, identity = UserId(new_id(16)), new_id(32)
     name, session = "Firefox on laptop", new_session()
-    registered = await registry.users.register(user, device=None, name=name, session=session, identity=new_id(32))
-    return user, registered.device
+    registered = await registry.users.register(user, device=None, name=name, session=session, identity=identity)
+    return user, registered.device, session, identity
 
 
 async def allow(registry: Registry, user: UserId, site: str = SITE, *, key_id: str = KEY_ID) -> tuple[PushUrlId, int]:
@@ -132,8 +135,8 @@ async def allow(registry: Registry, user: UserId, site: str = SITE, *, key_id: s
 
 
 async def new_person(registry: Registry) -> Person:
-    user, device = await new_user(registry)
-    return Person(user, device, *await allow(registry, user))
+    somebody = await new_user(registry)
+    return Person(*somebody, *await allow(registry, somebody[0]))
 
 
 async def for_each(items: Collection[T], work: Callable[[T], Awaitable[object]]) -> None:

@@ -143,7 +143,7 @@ class Crowd:
         )
         expires_at_ms = system_clock() + DAY_MS
         await self._registry.sessions.begin(
-            session, user, registered.device, expires_at_ms=expires_at_ms, lasts_ms=DAY_MS
+            session, user, registered.device, provider="browserid-dev", expires_at_ms=expires_at_ms, lasts_ms=DAY_MS
         )
         return token
 

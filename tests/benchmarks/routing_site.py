@@ -32,9 +32,9 @@ STARTED_TOGETHER = 4
 CONFIGURATION = """
     redis = {{ url = "{redis}", timeout_seconds = 30 }}
     api.public_url = "{public_url}"
-    identity.keys_file = "{keys}"
+    identity = {{ environment = "development", keys_file = "{keys}", dev_idp.enabled = true }}
     log = {{ level = "warning", format = "json" }}
-    socket.reconcile_seconds = 3600
+    socket.reconcile_seconds = 150
     router.drain_seconds = 10
     """
 

@@ -14,6 +14,7 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.identity.sealing import hash_session_token
 from pushctl.ids import UserId
 from pushctl.protocol import jobs
 from pushctl.testing.service import running
@@ -58,7 +59,9 @@ async def test_nothing_is_sent_written_or_believed_before_a_heartbeat_was_answer
             did_not_run(role)
             await town.push(push_url["url"], {"body": "meanwhile"})
             await watch.ask("DELETE", "/v1/login")
-            role._hear(jobs.Batch([jobs.SessionEnds(watch.user, watch.device, None, 0)]))  # as from its buffer
+            role._hear(
+                jobs.Batch([jobs.SessionEnds(watch.user, [hash_session_token(watch.token)], 0)])
+            )  # as from its buffer
             acknowledged, read = [frame for frame in on_phone.frames if frame["type"] == "message"]
             await on_phone.send({"type": "ack", "cursor": acknowledged["cursor"]})
             await on_laptop.send({"type": "read", "ids": [read["message"]["id"]]})

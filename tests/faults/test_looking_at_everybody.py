@@ -63,7 +63,7 @@ async def many_users(config: Config) -> AsyncIterator[tuple[SocketRole, set[User
             made = await role.registry.users.register(user, device=None, name="", session=session, identity=user)
             expires_at_ms = system_clock() + 3_600_000
             await role.registry.sessions.begin(
-                session, user, made.device, expires_at_ms=expires_at_ms, lasts_ms=3_600_000
+                session, user, made.device, provider="browserid-dev", expires_at_ms=expires_at_ms, lasts_ms=3_600_000
             )
             device = Device(Session(user, made.device, session, expires_at_ms))
             device.dial(role, None)

@@ -14,6 +14,7 @@ import trio
 
 from pushctl.config.model import Config, Redis
 from pushctl.errors import StoreUnavailable
+from pushctl.identity.sealing import hash_session_token
 from pushctl.ids import ServerId, UserId
 from pushctl.registry.presence import Holder
 from pushctl.runtime import run_role
@@ -204,7 +205,13 @@ async def test_who_lost_a_lease_to_a_claim_that_is_just_withdrawn_is_not_closed(
             late = replace(ours, connection=type(ours.connection)("late"))
             presence = role.registry.presence
             await presence.claim(
-                UserId(phone.user), ours.device, late.connection, server=role.id, generation=role.generation, rank=0
+                UserId(phone.user),
+                ours.device,
+                late.connection,
+                session=hash_session_token(phone.token),
+                server=role.id,
+                generation=role.generation,
+                rank=0,
             )
 
             async def doubted() -> bool:

@@ -17,6 +17,7 @@ _INLINE = re.compile(r"`([^`\n]+)`")
 STANDS_FOR = {
     "DURATION": "5s",
     "ID": "AvkzYm9vLW0",
+    "KIND": "sealing",
     "N": "2",
     "ROLE": "api",
     "SECTION": "servers",

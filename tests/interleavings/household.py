@@ -40,7 +40,9 @@ class Household:
         session, expires_at_ms = SessionHash(new_id()), system_clock() + AN_HOUR_MS
         registry = self.scene.registry
         made = await registry.users.register(self.user, device=None, name="", session=session, identity=self.user)
-        await registry.sessions.begin(session, self.user, made.device, expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS)
+        await registry.sessions.begin(
+            session, self.user, made.device, provider="browserid-dev", expires_at_ms=expires_at_ms, lasts_ms=AN_HOUR_MS
+        )
         return Session(self.user, made.device, session, expires_at_ms)
 
     async def settle(self) -> None:

@@ -26,7 +26,13 @@ class NeverHears(Connection):
     async def _claim(self) -> None:
         self._claiming = True
         await self._role.registry.presence.claim(
-            self.user, self.device, self.id, server=self._role.id, generation=self._role.generation, rank=0
+            self.user,
+            self.device,
+            self.id,
+            session=self.session,
+            server=self._role.id,
+            generation=self._role.generation,
+            rank=0,
         )
         await passed(Point.CLAIMED)
         raise StoreUnavailable("no answer")

@@ -51,6 +51,17 @@ class BiDi:
             raise Refused(found["exceptionDetails"]["text"])
         return json.loads(found["result"]["value"])
 
+    async def until_page_says(self, words: str) -> None:
+        """Until these stand in the page."""
+        with trio.fail_after(COMMAND_SECONDS):
+            await self.evaluate(
+                f"""new Promise((found) => {{
+                    const look = () => document.body.innerText.includes({json.dumps(words)}) && found(true);
+                    new MutationObserver(look).observe(document.body, {{ childList: true, subtree: true }});
+                    look();
+                }})"""
+            )
+
 
 @asynccontextmanager
 async def bidi(port: int) -> AsyncIterator[BiDi]:

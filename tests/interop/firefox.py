@@ -26,6 +26,8 @@ PREFERENCES: dict[str, object] = {
     # The Remote Agent would switch it off.
     "dom.push.connection.enabled": True,
     "permissions.default.desktop-notification": 1,
+    # Nobody has a notification daemon here.
+    "alerts.useSystemBackend": False,
     # A push that shows nothing costs a site of its quota.
     "dom.push.maxQuotaPerSubscription": 100_000,
     "network.manage-offline-status": False,

@@ -49,8 +49,9 @@ class OpenIdProvider:
             self._process.communicate()
             self._process = None
 
-    def restart(self) -> None:
+    def restart(self, **settings: Any) -> None:
         self.kill()
+        self._settings |= settings
         self.start()
 
 

@@ -1,14 +1,11 @@
 """Other people's senders, used as their documentation says: pywebpush (PyPI) and web-push (npm).
 
-Owns: how each is called, and that the npm package is there (`npm ci`, once). What they answer with is put on one form.
+Owns: how each is called. What they answer with is put on one form.
 Must not know: what is tested.
 """
 
-import fcntl
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -95,14 +92,3 @@ async def javascript(
     )
     said = json.loads(ran.stdout)
     return Answer(said["statusCode"], said["headers"], said["body"])
-
-
-def install_web_push() -> None:
-    """`npm ci`, unless what the lock file names is there already. Several processes may ask at once."""
-    assert shutil.which("npm"), "these tests need Node.js with npm on PATH"
-    with (NPM / "package-lock.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        installed = NPM / "node_modules" / ".package-lock.json"
-        if not installed.exists() or installed.stat().st_mtime < (NPM / "package-lock.json").stat().st_mtime:
-            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=NPM, check=True, capture_output=True)
-            installed.touch()

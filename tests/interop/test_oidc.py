@@ -26,6 +26,8 @@ from pushctl.ids import new_id
 from pushctl.testing.service import Running, running
 from tests.interop.openid import CLIENT, RESOURCE, OpenIdProvider, log_in_with_browser
 
+pytestmark = [pytest.mark.slow, pytest.mark.debian]
+
 PATIENCE_SECONDS = 60
 ACCESS = ("--access-token", "--resource", RESOURCE, "--scope", "openid push")
 
@@ -158,7 +160,6 @@ async def test_a_person_logs_in_by_the_providers_page_and_again_without_saying_w
     assert "eyJ" not in first.err
 
 
-@pytest.mark.slow
 async def test_an_access_token_and_an_id_token_of_one_person_are_one_user(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -173,7 +174,6 @@ async def test_an_access_token_and_an_id_token_of_one_person_are_one_user(
     assert by_access.out["device"] != by_id.out["device"]
 
 
-@pytest.mark.slow
 async def test_a_machine_without_a_browser_shows_a_code(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -184,7 +184,6 @@ async def test_a_machine_without_a_browser_shows_a_code(
     assert re.search(r"enter the code [A-Z]{4}-[A-Z]{4}", said.err)
 
 
-@pytest.mark.slow
 async def test_a_token_got_elsewhere_is_read_from_a_file_or_standard_input(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:
@@ -235,6 +234,24 @@ async def test_new_keys_of_the_provider_are_found_with_the_first_token_that_need
         assert (await shown(there, unused, "accounts")).json()["code"] == "unknown_key"
 
 
+async def test_a_sign_out_at_the_provider_ends_the_sessions_from_before(
+    config: Config, own_provider: OpenIdProvider
+) -> None:
+    """As a changed password at Mozilla accounts: its tokens then say a larger generation."""
+    async with service(config, own_provider.issuer) as there, httpx.AsyncClient(trust_env=False) as http:
+
+        async def alive(login: httpx.Response) -> int:
+            session = {"Authorization": f"Bearer {login.json()['token']}"}
+            return (await http.get(f"{there.api}/v1/devices", headers=session)).status_code
+
+        before = await shown(there, await token(own_provider.issuer, "access_token"), "api")
+        assert await alive(before) == 200
+        own_provider.restart(generation=2)
+        after = await shown(there, await token(own_provider.issuer, "access_token"), "api")
+        assert after.status_code == 201, after.text
+        assert (await alive(before), await alive(after)) == (401, 200)
+
+
 async def test_while_the_provider_is_away_its_last_keys_serve_and_without_any_the_service_still_starts(
     config: Config, own_provider: OpenIdProvider
 ) -> None:
@@ -250,7 +267,6 @@ async def test_while_the_provider_is_away_its_last_keys_serve_and_without_any_th
         assert int(refused.headers["retry-after"]) >= 10
 
 
-@pytest.mark.slow
 async def test_id_tokens_by_es256_are_taken_where_they_are_allowed_and_only_there(config: Config) -> None:
     there = OpenIdProvider(alg="ES256")
     try:
@@ -263,7 +279,6 @@ async def test_id_tokens_by_es256_are_taken_where_they_are_allowed_and_only_ther
         there.kill()
 
 
-@pytest.mark.slow
 async def test_a_provider_that_calls_itself_otherwise_is_told_of_before_anybody_logs_in(
     config: Config, provider: OpenIdProvider, tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ from pushctl.config.model import Config
 from pushctl.testing.service import Running, running
 from pushctl.webpush.signing import VapidKey
 from tests.certificates import write_certificates
-from tests.interop.senders import Sender, install_web_push, javascript, python
+from tests.interop.npm import installed
+from tests.interop.senders import NPM, Sender, javascript, python
 from tests.scenario.test_tls import trusting, with_tls
 
 SITE = "https://news.example"
@@ -50,7 +51,7 @@ async def phone(service: Running, authority: Path, tmp_path: Path) -> AsyncItera
 )
 def sender(request: pytest.FixtureRequest) -> Sender:
     if request.param is javascript:
-        install_web_push()
+        installed(NPM)
     chosen: Sender = request.param
     return chosen
 

@@ -11,7 +11,7 @@ from roles.api.share import Share, slack_of
 
 NS = 1_000_000_000
 
-rates = st.builds(Rate, st.sampled_from([0.5, 1, 3, 7, 10, 99.9, 1000]), st.sampled_from([1, 2, 7, 50, 300, 1000]))
+rates = st.builds(Rate, st.sampled_from([0.5, 1, 3, 7, 10, 99.9, 1000]), st.sampled_from([1, 2, 7, 50, 300]))
 
 
 class Shared:
@@ -89,40 +89,42 @@ class Fleet:
         )
 
 
+Step = tuple[int, int, bool, bool, bool, int]
+"""(which process, how often it is asked, whether it hears its last answer before, charges behind, hears at once; how
+long until the next, in hundredths of a turn)"""
+
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["ask", "ask", "ask", "many", "charge", "hear", "wait", "wait long"]),
         st.integers(0, 4),
-        st.integers(1, 2_000_000),
+        st.integers(1, 12),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+        st.one_of(st.just(0), st.integers(0, 120), st.integers(0, 2000)),
     ),
     min_size=1,
-    max_size=150,
+    max_size=80,
 )
 
 
-def play(fleet: Fleet, plan: list[tuple[str, int, int]]) -> None:
-    for what, who, much in plan:
+def play(fleet: Fleet, plan: list[Step]) -> None:
+    for who, times, hears, charges, at_once, wait in plan:
         process = fleet.processes[who % len(fleet.processes)]
-        match what:
-            case "ask":
-                fleet.ask(process)
-            case "many":
-                for _ in range(min(fleet.slack, 20)):
-                    fleet.ask(process)
-            case "charge":
-                fleet.charge(process)
-            case "hear":
-                fleet.hear(process)
-            case "wait":
-                fleet.now_us += much % 20_000
-            case "wait long":
-                fleet.now_us += much
+        if hears:
+            fleet.hear(process)
+        for _ in range(times):
+            fleet.ask(process)
+        if charges:
+            fleet.charge(process)
+        if at_once:
+            fleet.hear(process)
+        fleet.now_us += round(wait * 10_000 / fleet.rate.per_second)
 
 
 @settings(max_examples=300)
 @given(rates, st.integers(1, 5), steps)
 def test_processes_together_exceed_no_span_by_more_than_the_slack_of_the_others(
-    rate: Rate, count: int, plan: list[tuple[str, int, int]]
+    rate: Rate, count: int, plan: list[Step]
 ) -> None:
     fleet = Fleet.of(rate, count)
     play(fleet, plan)
@@ -130,22 +132,23 @@ def test_processes_together_exceed_no_span_by_more_than_the_slack_of_the_others(
         assert fleet.most_in_a_span() <= (count - 1) * fleet.slack + 0.001
 
 
-@given(rates, steps)
-def test_alone_a_process_lets_through_what_a_bucket_of_its_own_would(
-    rate: Rate, plan: list[tuple[str, int, int]]
+@settings(max_examples=50)
+@given(st.builds(Rate, st.sampled_from([0.5, 1, 10, 1000]), st.sampled_from([1, 7, 300])), steps)
+def test_alone_a_process_that_charges_at_once_lets_through_what_a_bucket_of_its_own_would(
+    rate: Rate, plan: list[Step]
 ) -> None:
     fleet, bucket = Fleet.of(rate, 1), TokenBucket(rate, 1.0)
-    for what, _, much in plan:
-        if what == "wait":
-            fleet.now_us += much
-        fleet.settle()
-        assert (fleet.ask(fleet.processes[0]) == 0) == (bucket.take(fleet.now) == 0)
+    for _, times, _, _, _, wait in plan[:20]:
+        fleet.now_us += round(wait * 10_000 / rate.per_second)
+        for _ in range(times):
+            assert (fleet.ask(fleet.processes[0]) == 0) == (bucket.take(fleet.now) == 0)
+            fleet.settle()
 
 
 @settings(max_examples=200)
 @given(rates, st.integers(1, 5), steps)
 def test_nobody_is_refused_while_the_shared_bucket_holds_one_and_the_wait_is_true(
-    rate: Rate, count: int, plan: list[tuple[str, int, int]]
+    rate: Rate, count: int, plan: list[Step]
 ) -> None:
     fleet = Fleet.of(rate, count, prompt=True)
     play(fleet, plan)

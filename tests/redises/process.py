@@ -168,12 +168,14 @@ class RedisProcess:
 
     # --- its answers -------------------------------------------------------------------------------------------------
 
-    def ask(self, *command: str | bytes | int | float) -> Any:
+    def ask(self, *command: str | bytes | int | float, user: str = "", password: str = "") -> Any:
         """The raw reply to one command, over a connection of its own, sent once. Blocks; for setting a test up and
-        looking at the outcome. Raises redis-py's errors."""
+        looking at the outcome. `user`: not who the tests are otherwise. Raises redis-py's errors."""
         options: dict[str, Any] = {"socket_timeout": ASK_SECONDS, "retry": Retry(NoBackoff(), 0), "protocol": 2}
         options |= {"port": self.port} if self.port else {"unix_socket_path": str(self.path)}
         options |= {"host": "127.0.0.1"} | self._client
+        if user:
+            options |= {"username": user, "password": password}
         with Redis(**options) as client:
             client.response_callbacks.clear()
             return client.execute_command(*command)

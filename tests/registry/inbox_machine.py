@@ -50,6 +50,7 @@ class CalmInbox(InboxSight):
                 ADA,
                 registered.device,
                 ConnectionId(f"c{self.fresh}"),
+                session=session,
                 server=ServerId("s"),
                 generation=1,
                 rank=phone.rank,

@@ -18,6 +18,7 @@ from pushctl.registry.servers import Row
 from pushctl.registry.store import AccountGone
 from roles.gc.census import take_census
 from tests.registry.conftest import Shift
+from tests.registry.identity_people import believing
 
 KEYS = Keys.generate()
 ALICE = Principal(BROWSERID, "", "alice@idp.example")
@@ -55,7 +56,7 @@ async def sessions(registry: Registry, config: Config) -> list[bytes]:
 async def test_a_log_in_that_a_deletion_overtakes_leaves_no_session(
     registry: Registry, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts = Accounts(registry, config)
+    accounts = Accounts(registry, believing(config))
     await sign_in(accounts)
     at_register(registry, monkeypatch, lambda: accounts.delete_account(USER), before=False)
     await sign_in(accounts)
@@ -66,7 +67,7 @@ async def test_a_log_in_that_a_deletion_overtakes_leaves_no_session(
 async def test_a_log_in_that_comes_after_a_deletion_opens_a_new_account(
     registry: Registry, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts = Accounts(registry, config)
+    accounts = Accounts(registry, believing(config))
     first = await sign_in(accounts)
     at_register(registry, monkeypatch, lambda: accounts.delete_account(USER), before=True)
     second = await sign_in(accounts)
@@ -80,7 +81,7 @@ async def test_a_log_in_that_comes_after_a_deletion_opens_a_new_account(
 async def test_a_device_removed_while_it_logs_in_again_has_no_session(
     registry: Registry, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts = Accounts(registry, config)
+    accounts = Accounts(registry, believing(config))
     first = await sign_in(accounts)
     at_register(registry, monkeypatch, lambda: accounts.remove_device(USER, first.device_id), before=False)
     await sign_in(accounts, first.device_id)
@@ -88,14 +89,14 @@ async def test_a_device_removed_while_it_logs_in_again_has_no_session(
 
 
 async def test_a_log_in_that_is_refused_leaves_no_session(registry: Registry, config: Config) -> None:
-    accounts = Accounts(registry, config)
+    accounts = Accounts(registry, believing(config))
     with pytest.raises(NotFound):
         await sign_in(accounts, "nobody's")
     assert await sessions(registry, config) == []
 
 
 async def test_a_deletion_is_confirmed_before_all_of_it_is_tidied(registry: Registry, config: Config) -> None:
-    accounts = Accounts(registry, config)
+    accounts = Accounts(registry, believing(config))
     await sign_in(accounts)
     entry = registry.users._store.keys.identity(KEYS.index_entry(ALICE))
     await registry.link.ask("DEL", entry)
@@ -112,7 +113,7 @@ async def test_a_deletion_is_confirmed_before_all_of_it_is_tidied(registry: Regi
 async def test_a_device_is_connected_while_the_start_of_the_server_lives_that_it_is_on(
     registry: Registry, config: Config, shift: Shift
 ) -> None:
-    accounts, s1 = Accounts(registry, config), ServerId("s1")
+    accounts, s1 = Accounts(registry, believing(config)), ServerId("s1")
     signed_in = await sign_in(accounts)
     session = await accounts.session_of_token(signed_in.token)
 
@@ -125,7 +126,9 @@ async def test_a_device_is_connected_while_the_start_of_the_server_lives_that_it
         await registry.servers.heartbeat(s1, row)
 
     assert not await connected()
-    await registry.presence.claim(USER, session.device, ConnectionId("c"), server=s1, generation=2, rank=0)
+    await registry.presence.claim(
+        USER, session.device, ConnectionId("c"), session=session.hash, server=s1, generation=2, rank=0
+    )
     assert await connected()  # nothing is known of the server
     await beat(1)
     assert await connected()  # nor of this start of it

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId
+from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, SessionHash
 from pushctl.registry import Registry
 from tests.registry.test_messages import ADA, Inbox
 
@@ -58,7 +58,7 @@ async def test_coming_back_does_not_settle_a_snapshot_that_is_owed(inbox: Inbox)
     async def hello(rank: int) -> bool:
         connection = ConnectionId(f"c{rank}")
         lowered, _ = await inbox.registry.presence.claim(
-            ADA, inbox.device, connection, server=ServerId("s1"), generation=1, rank=rank
+            ADA, inbox.device, connection, session=SessionHash("s1"), server=ServerId("s1"), generation=1, rank=rank
         )
         return lowered
 

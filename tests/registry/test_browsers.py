@@ -11,7 +11,7 @@ from pushctl.identity.sealing import Sealer
 from pushctl.ids import ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId, new_id
 from pushctl.inbox import Accounts, Browser, Browsers, Inbox
 from pushctl.registry import Registry
-from pushctl.registry.browsers import Undelivered
+from pushctl.registry.browsers import NO_SESSION, Undelivered
 from pushctl.registry.messages import NewMessage, Stored
 from pushctl.registry.records import PushUrlRecord
 from pushctl.registry.store import DAY_MS
@@ -62,7 +62,13 @@ class Firefox:
 
     async def connect(self, connection: str) -> None:
         await self.registry.presence.claim(
-            self.browser.user, self.browser.device, ConnectionId(connection), server=SERVER, generation=1, rank=0
+            self.browser.user,
+            self.browser.device,
+            ConnectionId(connection),
+            session=NO_SESSION,
+            server=SERVER,
+            generation=1,
+            rank=0,
         )
 
 
@@ -182,10 +188,10 @@ async def test_pages_follow_each_other_in_order_and_end(firefox: Firefox) -> Non
 
 
 async def test_a_batch_of_expired_messages_does_not_end_the_pages(firefox: Firefox, shift: Shift) -> None:
-    for n in range(9):
+    for n in range(20):
         await firefox.push(b"%d" % n)
     shift.ms = 61_000
-    # An append throws a few expired ones away on its way: this one stands behind some of them.
+    # An append throws a few expired ones away on its way: this one stands behind the others.
     await firefox.push(b"alive")
     seen, page = [], await firefox.look(limit=1)
     seen += bodies(page)
@@ -257,7 +263,9 @@ async def test_a_browser_that_stays_connected_for_months_does_not_go_when_it_lea
     await firefox.connect("c1")
     user = firefox.browser.user
     shift.ms = 100 * DAY_MS
-    await registry.presence.reconcile(user, [(ConnectionId("c1"), firefox.browser.device)], server=SERVER, generation=1)
+    await registry.presence.reconcile(
+        user, [(ConnectionId("c1"), firefox.browser.device, NO_SESSION)], server=SERVER, generation=1
+    )
     assert (await gone(registry, config)).browsers == 0
     await registry.presence.release([(user, ConnectionId("c1"))])
     assert (await gone(registry, config)).browsers == 0

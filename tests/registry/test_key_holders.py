@@ -23,12 +23,16 @@ class Town:
     registry: Registry
     now: list[int]
     roles: dict[str, Report] = field(default_factory=dict)
+    sealed: set[str] = field(default_factory=set)
+    """Every key that any role was ever told to seal with."""
 
     async def report(self, role: str, report: Report, *, starting: bool = False) -> Told:
         about = About("api", role, "host", 1, "0")
         told = await self.registry.key_holders.report(role, report, about, starting=starting)
         if not told.refused:
             self.roles[role] = report
+        if told.seal_with is not None:
+            self.sealed.add(told.seal_with)
         return told
 
     async def start(self, role: str, report: Report) -> Told:
@@ -71,6 +75,7 @@ async def test_a_promoted_key_does_not_seal_while_a_role_that_runs_lacks_it(town
     await town.report("a", PROMOTED)
     await town.passes(3 * FRESH_MS)
     assert await town.seals_with("a") == "OLD1"
+    assert town.sealed == {"OLD1"}
     await town.report("b", BOTH)
     assert await town.seals_with("a") == "NEW1"
     assert await town.seals_with("b") == "OLD1"  # its file does not say so yet

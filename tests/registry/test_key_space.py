@@ -17,6 +17,7 @@ from pushctl.inbox.accounts import Accounts
 from pushctl.rates import Rate
 from pushctl.registry import Registry, keys, open_registry
 from pushctl.registry.broadcasts import MAX_BROADCASTS
+from pushctl.registry.identities import SETTLE_IDENTITY
 from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
@@ -59,7 +60,7 @@ def longest_ms(row: Row, config: Config) -> int | None:
         "30 min": LEASE_MS,
         "a minute": 60_000,
         "5 min": 300_000,
-        "the session": config.identity.session_seconds * 1000,
+        "the session": config.identity.session_ttl_seconds * 1000,
         "the assertion": 3_600_000,
         "a turn": 3_600_000,
         "while one": max(RATE.most_us // 1000, 60_000),
@@ -79,8 +80,9 @@ def most(row: Row, config: Config) -> int | None:
         return keys.MAX_BUCKETS
     return {
         "rates": limits.push_urls_per_user + 1,
-        "meta": 10,
-        "gone": 3,
+        "meta": 9,
+        "gone": 4,
+        "identities": limits.identities_per_user,
         "lease": 3,
         "repair": 3,
         "broadcasts": MAX_BROADCASTS + 1,
@@ -121,7 +123,7 @@ async def walk(registry: Registry, config: Config) -> dict[str, Row]:
 async def may_wait(registry: Registry, row: Row, key: bytes) -> bool:
     """Whether the key's time has not begun: a deletion is not finished, a stream has never had a job."""
     if row.pattern.endswith(":gone"):
-        return bool(await registry.link.ask("HEXISTS", key, "identity"))
+        return bool(await registry.link.ask("HEXISTS", key, "epoch"))
     if row.pattern == "{route:*}":
         return not await registry.link.ask("XLEN", key)
     return False
@@ -141,7 +143,9 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.sessions.user_of("i", ADA)
     await registry.sessions.first_use("d", 60_000)
     await inbox.prepare()
-    await registry.sessions.begin(SessionHash("s1"), ADA, inbox.device, expires_at_ms=1, lasts_ms=60_000)
+    await registry.sessions.begin(
+        SessionHash("s1"), ADA, inbox.device, provider="browserid", expires_at_ms=1, lasts_ms=60_000
+    )
     await inbox.append(b"one", topic="t", idempotency_key="k")
     waited_for = await inbox.append(b"two", topic="t")
     await registry.messages.awaited_state(ADA, waited_for.ref, registry.receipts.channel, LASTS_MS)
@@ -158,7 +162,9 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))
-    await registry.presence.claim(ADA, inbox.device, CONNECTION, server=SERVER, generation=generation, rank=0)
+    await registry.presence.claim(
+        ADA, inbox.device, CONNECTION, session=SessionHash("s1"), server=SERVER, generation=generation, rank=0
+    )
     registry.jobs.put(ADA, b"job")
     await registry.jobs.join("router", registry.jobs.partition_of(ADA))
     registry.index.expires(ADA, 1)
@@ -219,7 +225,7 @@ async def test_what_is_at_its_limit_is_within_the_bound(config: Config) -> None:
         (("PEXPIRE", "{u:ada}:messages", 10**9), "not volatile"),
         (("PEXPIRE", "{u:ada}:devices", 10**9), "devices ends"),
         (("PERSIST", "{u:bob}:gone"), "not a day once finished"),
-        (("HSET", "{u:ada}:meta", "email", "a@b"), "11 elements"),
+        (("HSET", "{u:ada}:meta", "email", "a@b"), "10 elements"),
     ],
 )
 async def test_the_walk_notices_what_the_map_does_not_say(
@@ -240,8 +246,9 @@ async def test_the_walk_notices_what_the_map_does_not_say(
 def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
     """Every script that is given a user's meta, called through its method."""
     registry, message, ref = inbox.registry, inbox.message(b"x", idempotency_key="again"), MessageRef(1, 1, "k1", 2**50)
+    identities = registry.identities
     messages, presence, users, push_urls = registry.messages, registry.presence, registry.users, registry.push_urls
-    cursor, device = Cursor("0" * 16, START), inbox.device
+    cursor, device, session = Cursor("0" * 16, START), inbox.device, SessionHash("s1")
     return {
         "acknowledge": lambda: messages.acknowledge(ADA, [(device, cursor)]),
         "allow": lambda: inbox.allow("https://new.example"),
@@ -250,30 +257,38 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "await_receipt": lambda: messages.awaited_state(ADA, ref, "channel", 1000),
         "browser": lambda: registry.browsers.find(ADA),
         "cancel": lambda: messages.cancel(ADA, ref),
-        "claim": lambda: presence.claim(ADA, device, CONNECTION, server=SERVER, generation=1, rank=0),
+        "claim": lambda: presence.claim(ADA, device, CONNECTION, session=session, server=SERVER, generation=1, rank=0),
         "count": lambda: users.count(ADA),
         "delete_user": lambda: users.delete(ADA),
         "device_remove": lambda: users.remove_device(ADA, device),
         "devices": lambda: users.devices(ADA),
+        "end_session": lambda: users.end_session(ADA, device, session),
+        "end_sessions": lambda: users.end_sessions(ADA),
         "fade": lambda: registry.keyspace.fade([ADA]),
         "forget_browser": lambda: registry.browsers.forget_idle(ADA, 0),
+        "identities": lambda: identities.all(ADA, device),
         "idle_devices": lambda: users.remove_idle_devices(ADA, 0),
         "inspect_message": lambda: registry.inspection.message(ADA, 1, 1, 2**50),
         "inspect_push_url": lambda: registry.inspection.push_url(ADA, inbox.url),
         "inspect_user": lambda: registry.inspection.user(ADA),
+        "link_identity": lambda: identities.link(
+            ADA, "k", device=device, session=session, provider="browserid", generation=None
+        ),
         "message_state": lambda: messages.state(ADA, ref),
         "push_urls": lambda: push_urls.all(ADA),
         "read": lambda: messages.read(ADA, [ref]),
-        "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device)], server=SERVER, generation=1),
+        "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device, session)], server=SERVER, generation=1),
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
         "settle": lambda: registry.browsers.settle(ADA, [ref]),
+        "settle_identity": lambda: registry.users._store.run(SETTLE_IDENTITY, ADA, rest=["k"], ours=1),
         "subscribe": lambda: registry.browsers.subscribe(
             ADA, "c", new_id=PushUrlId("new"), vapid_key=None, key_id="k1"
         ),
         "sweep": lambda: users.sweep(ADA, 100),
         "sync": lambda: inbox.sync(cursor),
         "undelivered": lambda: registry.browsers.undelivered(ADA, None, 0, limit=10, page_bytes=10_000),
+        "unlink_identity": lambda: identities.unlink(ADA, "x"),
         "unsubscribe": lambda: registry.browsers.unsubscribe(ADA, "c"),
         "unread": lambda: messages.unread(ADA, 0, 100),
         "withdraw": lambda: presence.withdraw(ADA, device, CONNECTION),
@@ -365,10 +380,12 @@ async def test_an_account_begins_only_when_the_one_before_it_has_ended(
     # Whoever was frozen in the middle of the deletion goes on with it now, and hurts nothing.
     for step in steps[done:]:
         await step()
-    await registry.sessions.begin(SessionHash("s4"), ADA, again.device, expires_at_ms=1, lasts_ms=60_000)
+    await registry.sessions.begin(
+        SessionHash("s4"), ADA, again.device, provider="browserid", expires_at_ms=1, lasts_ms=60_000
+    )
     await take_census(registry, Accounts(registry, config))
     left = {name.rpartition(":")[2] for name in but_leases(await of_ada(registry, config))}
-    assert left == {"meta", "devices", "s4", "listed", "identity"}
+    assert left == {"meta", "devices", "identities", "s4", "listed", "identity"}
     # And what it left is no trace of a deletion that a later one could be taken for.
     later = await registry.users.delete(ADA)
     await registry.users._bury(ADA, deleted)

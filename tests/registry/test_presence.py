@@ -14,19 +14,24 @@ from tests.registry.test_messages import Inbox
 
 ADA = UserId("ada")
 S1, S2 = ServerId("s1"), ServerId("s2")
+SESSION = SessionHash("s")
 OLD, NEW, LATE = ConnectionId("old"), ConnectionId("new"), ConnectionId("late")
 
 
 @pytest.fixture
 async def device(registry: Registry) -> DeviceId:
-    registered = await registry.users.register(ADA, device=None, name="phone", session=SessionHash("s"), identity="i")
+    registered = await registry.users.register(ADA, device=None, name="phone", session=SESSION, identity="i")
     return registered.device
 
 
 async def claim(
     registry: Registry, device: DeviceId, connection: ConnectionId, server: ServerId = S1, rank: int = 0
 ) -> tuple[bool, list[Holder]]:
-    return await registry.presence.claim(ADA, device, connection, server=server, generation=1, rank=rank)
+    devices, _ = await registry.users.devices(ADA)
+    session = SessionHash(devices[device].session) if device in devices else SESSION
+    return await registry.presence.claim(
+        ADA, device, connection, session=session, server=server, generation=1, rank=rank
+    )
 
 
 async def holders(registry: Registry) -> dict[ConnectionId, ServerId]:
@@ -56,7 +61,7 @@ async def test_reconcile_claims_again_what_is_missing_and_notices_what_was_displ
     await registry.presence.release([(ADA, OLD)])
 
     async def look(connection: ConnectionId, of: DeviceId = device) -> str:
-        found = await registry.presence.reconcile(ADA, [(connection, of)], server=S1, generation=1)
+        found = await registry.presence.reconcile(ADA, [(connection, of, SESSION)], server=S1, generation=1)
         return found.leases[0]
 
     assert await look(OLD) == "claimed"
@@ -79,7 +84,9 @@ async def test_a_claim_for_a_removed_device_or_account_is_refused(registry: Regi
 async def test_pruning_removes_only_what_still_is_what_was_seen(registry: Registry, device: DeviceId) -> None:
     await claim(registry, device, OLD)
     (seen,) = await registry.presence.holders_of([ADA])
-    await registry.presence.claim(ADA, device, OLD, server=S1, generation=2, rank=0)  # the server restarted
+    await registry.presence.claim(
+        ADA, device, OLD, session=SESSION, server=S1, generation=2, rank=0
+    )  # the server restarted
     registry.presence.prune(ADA, seen)
     assert await holders(registry) == {OLD: S1}
     (now,) = await registry.presence.holders_of([ADA])
@@ -111,7 +118,7 @@ async def test_a_withdrawn_claim_says_whom_it_displaced_however_often_it_is_aske
         (displaced,) = await registry.presence.withdraw(ADA, device, LATE)
         assert (displaced.connection, displaced.server) == (OLD, S1)
         assert await holders(registry) == {}
-    found = await registry.presence.reconcile(ADA, [(OLD, device)], server=S1, generation=1)
+    found = await registry.presence.reconcile(ADA, [(OLD, device, SESSION)], server=S1, generation=1)
     assert found.leases == ["claimed"]
     await registry.presence.withdraw(ADA, device, LATE)
     assert await holders(registry) == {OLD: S1}
@@ -154,7 +161,7 @@ async def test_in_any_order_of_a_given_up_claim_and_a_newer_one_the_device_is_on
     # Whoever was displaced for good is closed; whoever was told to look does.
     states = {}
     for connection in told:
-        found = await registry.presence.reconcile(ADA, [(connection, device)], server=S1, generation=1)
+        found = await registry.presence.reconcile(ADA, [(connection, device, SESSION)], server=S1, generation=1)
         states[connection] = found.leases[0]
     assert OLD in displaced or states[OLD] == "displaced"
     assert NEW not in displaced
@@ -188,11 +195,11 @@ async def test_a_lease_ends_after_half_an_hour_without_a_reconcile(registry: Reg
     await claim(registry, device, OLD)
     assert LEASE_MS - 10_000 < await registry.link.ask("PTTL", key) <= LEASE_MS
     presence = registry.presence
-    assert await renewed_by(lambda: presence.reconcile(ADA, [(OLD, device)], server=S1, generation=1))
+    assert await renewed_by(lambda: presence.reconcile(ADA, [(OLD, device, SESSION)], server=S1, generation=1))
     assert await renewed_by(lambda: claim(registry, device, NEW))
     assert not await renewed_by(lambda: presence.holders_of([ADA]))
     await registry.link.ask("PEXPIRE", key, 1)
     await registry.link.ask("DEL", key)  # as its expiry does
-    found = await presence.reconcile(ADA, [(NEW, device)], server=S1, generation=1)
+    found = await presence.reconcile(ADA, [(NEW, device, SESSION)], server=S1, generation=1)
     assert found.leases == ["claimed"]
     assert LEASE_MS - 10_000 < await registry.link.ask("PTTL", key) <= LEASE_MS

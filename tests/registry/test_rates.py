@@ -175,6 +175,13 @@ async def test_a_step_of_the_clock_gives_a_burst_at_most_and_makes_nobody_wait_l
         assert [await send(inbox) for _ in range(2)] == ["taken", "push_url"]
 
 
+async def test_a_clock_that_steps_back_takes_nothing_away(config: Config, shift: Shift) -> None:
+    async with inbox_with(config, shift) as inbox:
+        assert [await send(inbox) for _ in range(2)] == ["taken"] * 2
+        shift.ms -= 5 * 3_600_000
+        assert [await send(inbox) for _ in range(2)] == ["taken", "push_url"]
+
+
 # --- exactly ---------------------------------------------------------------------------------------------------------
 
 LUA = "\n".join(
@@ -227,9 +234,10 @@ async def test_a_shared_bucket_is_charged_whatever_it_holds_and_fills_again(conf
         assert await behind(("a", 2 * TURN_US), ("b", TURN_US), ("a", TURN_US)) == [2, 1, 3]
         assert await behind(("a", 7 * TURN_US), ("b", 0)) == [10, 1]
         shift.ms += 40_000
-        assert await behind(("a", 0), ("b", 0), ("a", -2 * TURN_US), ("b", -TURN_US)) == [6, 0, 4, 0]
-        assert await behind(("a", -9 * TURN_US)) == [0]
+        assert await behind(("a", 0), ("a", -2 * TURN_US)) == [6, 4]
         key = registry.rates._store.keys.rates(3, "kind")
+        assert await registry.link.ask("ZCARD", key) == 1, "b is full again, whether or not anybody asks for it"
+        assert await behind(("b", 0), ("b", -TURN_US), ("a", -9 * TURN_US)) == [0, 0, 0]
         assert await registry.link.ask("ZCARD", key) == 0, "what is full is forgotten"
         other = await registry.rates.charge("other", 3, TENTH, [("a", 0)])
         assert other == [0]

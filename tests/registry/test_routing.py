@@ -35,7 +35,13 @@ async def connect(registry: Registry, server: ServerId, generation: int) -> None
     registered = await registry.users.register(ADA, device=None, name="d", session=SessionHash(server), identity="i")
     connection = ConnectionId(f"on-{server}")
     await registry.presence.claim(
-        ADA, DeviceId(registered.device), connection, server=server, generation=generation, rank=0
+        ADA,
+        DeviceId(registered.device),
+        connection,
+        session=SessionHash(server),
+        server=server,
+        generation=generation,
+        rank=0,
     )
 
 

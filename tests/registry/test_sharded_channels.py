@@ -18,7 +18,7 @@ from tests.redises.process import debian_binary, redis_binary
 from tests.registry.people import impatient, in_thread, until
 
 S1, S2 = ServerId("s1"), ServerId("s2")
-JOB = SessionEnds("ada", None, None, 0)
+JOB = SessionEnds("ada", ["s"], 0)
 
 pytestmark = pytest.mark.slow
 

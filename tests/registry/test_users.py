@@ -22,7 +22,9 @@ async def test_an_assertion_is_used_once(registry: Registry) -> None:
 async def test_a_session_that_ended_is_not_found(registry: Registry) -> None:
     one, two = SessionHash("one"), SessionHash("two")
     for session in (one, two):
-        await registry.sessions.begin(session, ADA, DeviceId("d"), expires_at_ms=1, lasts_ms=60_000)
+        await registry.sessions.begin(
+            session, ADA, DeviceId("d"), provider="browserid", expires_at_ms=1, lasts_ms=60_000
+        )
     await registry.sessions.end(one)
     assert await registry.sessions.find(one) is None
     assert await registry.sessions.live([one, two]) == [False, True]

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import trio
 
-from pushctl.config.model import Boxoffice, Config, Limits
+from pushctl.config.model import Boxoffice, Config, DevIdp, Limits
 from pushctl.identity.sealing import hash_session_token
-from pushctl.ids import DeviceId, ServerId, UserId, new_id
+from pushctl.ids import ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.servers import HEARTBEAT_SECONDS, Row
 from pushctl.runtime import Ready, run_role
@@ -61,17 +61,14 @@ class Offices:
         tokens = [new_id(32) for _ in range(how_many)]
         async with trio.open_nursery() as nursery:
             for n, token in enumerate(tokens):
-                nursery.start_soon(
-                    partial(
-                        self._registry.sessions.begin,
-                        hash_session_token(token),
-                        UserId(f"user-{n}"),
-                        DeviceId(f"device-{n}"),
-                        expires_at_ms=2**50,
-                        lasts_ms=600_000,
-                    )
-                )
+                nursery.start_soon(self._log_in, UserId(f"user-{n}"), hash_session_token(token))
         return tokens
+
+    async def _log_in(self, user: UserId, session: SessionHash) -> None:
+        made = await self._registry.users.register(user, device=None, name="", session=session, identity=user)
+        await self._registry.sessions.begin(
+            session, user, made.device, provider="browserid-dev", expires_at_ms=2**50, lasts_ms=600_000
+        )
 
     async def ask(self, token: str, office: int = 0, headers: Mapping[str, str] | None = None) -> httpx.Response:
         credential = {"Authorization": f"Bearer {token}"}
@@ -105,7 +102,8 @@ async def opened(
     office = replace(office, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", drain_seconds=1)
     limits = limits or Limits(arrivals_per_second_per_address=0)
     assert limits.exempt_networks == ()
-    config = replace(config, boxoffice=office, limits=limits)
+    identity = replace(config.identity, environment="development", dev_idp=DevIdp(enabled=True))
+    config = replace(config, boxoffice=office, limits=limits, identity=identity)
     stop = trio.Event()
     async with (
         open_registry(config, name="test") as registry,

@@ -17,6 +17,8 @@ from tests.scenario.people import Person, Town
 
 METHODS = {
     "/v1/login": {"POST", "DELETE"},
+    "/v1/identities": {"GET", "POST"},
+    "/v1/identities/abc": {"DELETE"},
     "/v1/devices": {"GET"},
     "/v1/devices/abc": {"DELETE"},
     "/v1/push-urls": {"GET", "POST"},
@@ -262,13 +264,18 @@ async def test_the_openapi_document_names_every_route_of_the_role(office: Town) 
         for method in item
         if method in ("get", "post", "delete")
     }
-    named = {"/v1/devices/abc": "/v1/devices/{device_id}", "/v1/push-urls/abc": "/v1/push-urls/{push_url_id}"}
+    named = {
+        "/v1/identities/abc": "/v1/identities/{identity_id}",
+        "/v1/devices/abc": "/v1/devices/{device_id}",
+        "/v1/push-urls/abc": "/v1/push-urls/{push_url_id}",
+    }
     clients = {(method, named.get(path, path)) for path, methods in METHODS.items() for method in methods}
     assert clients <= said
     assert said - clients == {
         ("POST", "/push/{token}"),
         ("GET", "/message/{id}"),
         ("DELETE", "/message/{id}"),
+        ("GET", "/receipt/{id}"),
         ("GET", "/__heartbeat__"),
         ("GET", "/__lbheartbeat__"),
         ("GET", "/__version__"),

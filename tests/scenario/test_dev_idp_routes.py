@@ -17,6 +17,7 @@ from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.keys import Keys
 from pushctl.runtime import run_role
 from roles import api
+from roles.api import serve
 from tests.scenario.bad_input import Route, complaint, spoiled
 from tests.scenario.people import Town, user_key
 
@@ -170,6 +171,25 @@ def test_off_its_code_is_not_even_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+async def test_on_it_says_so_again_and_again_and_that_more_than_this_machine_may_reach_it(
+    capfd: pytest.CaptureFixture[str], off: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "WARN_SECONDS", 0.05)
+    dev_idp = DevIdp(enabled=True, allow_bind_any=True)
+    identity = replace(off.identity, environment="development", dev_idp=dev_idp)
+    role = api.build(replace(off, identity=identity))
+    logged = ""
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+        await nursery.start(lambda task_status: run_role(role, until=stop.wait, task_status=task_status))
+        with trio.fail_after(20):
+            while logged.count("dev_idp_on") < 3:
+                await trio.sleep(0.05)
+                logged += capfd.readouterr().err
+        stop.set()
+    assert logged.count("dev_idp_beyond_loopback") >= 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from pushctl.config.model import Config
+from pushctl.errors import Unreachable
 from pushctl.identity.keys import Key, Keys, change
 from pushctl.registry import Registry, key_holders, open_registry
 from pushctl.registry.key_holders import About, Report
@@ -157,3 +158,12 @@ async def test_a_role_that_has_drained_keeps_nobody_waiting(config: Config) -> N
         assert len(await registry.key_holders.running()) == 3
     async with open_registry(service.config, name="test") as registry:
         assert await registry.key_holders.running() == []
+
+
+async def test_a_role_does_not_start_without_a_key_that_others_use(config: Config) -> None:
+    async with open_registry(config, name="test") as registry:
+        await _claim(registry, "NEW1")
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with running(config, sockets=1):
+            pass
+    assert caught.group_contains(Unreachable, match="lack what others use by now: NEW1")

@@ -21,11 +21,14 @@ from tests.scenario.people import Frame, Town, eventually
 pytestmark = ON_BOTH
 
 
+def quick(config: Config) -> Config:
+    """Where browsers may ping as often as they like."""
+    return replace(config, socket=replace(config.socket, browser_ping_seconds=0))
+
+
 @pytest.fixture
 async def town(config: Config) -> AsyncIterator[Town]:
-    """Where browsers may ping as often as they like."""
-    config = replace(config, socket=replace(config.socket, browser_ping_seconds=0))
-    async with running(config) as service, httpx.AsyncClient() as http:
+    async with running(quick(config)) as service, httpx.AsyncClient() as http:
         yield Town(service, http)
 
 

@@ -12,7 +12,7 @@ from pushctl.testing.service import running
 from tests.faults.socket_process import socket_process
 from tests.scenario.mozilla_peer import Browser, talk
 from tests.scenario.people import Town, eventually
-from tests.scenario.test_inspect import inspect
+from tests.scenario.test_inspect import inspect, report
 from tests.scenario.test_mozilla import everybody, push
 from tests.unit.cli.commands import pushctl
 
@@ -98,3 +98,24 @@ async def test_no_uaid_stands_in_anything_that_is_said(config: Config, tmp_path:
             said += shown.out + shown.err.replace(f"user {browser.uaid}", "")
         assert user in said
         assert browser.uaid not in said
+
+
+async def test_an_operator_sees_a_browser_for_what_it_is(town: Town) -> None:
+    browser = Browser(town.service.sockets["s1"])
+    async with browser.connected() as socket:
+        endpoint = await browser.subscribe(socket)
+        taken, waiting = await push(town, endpoint), await push(town, endpoint)
+        await socket.ack((await socket.notifications(2))[0])
+        await socket.ping()
+        (user,) = [user async for user in everybody(town)]
+        (device,) = (await report(town, "user", user))["devices"]
+        assert (device["next_sync"], device["behind_unread"], device["sessions"]) == ("unread", 1, 0)
+        assert device["why"] == "browser has 1 unread message to come: connected to s1 (generation 1)"
+        for message_id, words in (
+            (taken, "the browser it was for acknowledged it, and it went"),
+            (waiting, "no device has acknowledged it"),
+        ):
+            about = await report(town, "message", message_id)
+            assert words in about["why"][0]
+        assert about["devices"][0]["status"] == "waiting"
+        assert "it comes with every connection until it is" in about["devices"][0]["why"]

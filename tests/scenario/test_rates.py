@@ -95,6 +95,14 @@ async def test_a_retry_after_429_is_carried_out_and_a_repeat_is_never_refused(co
         assert len(await ada.unread()) == 2
 
 
+async def test_a_repeat_costs_nothing_in_any_limit(config: Config) -> None:
+    async with town_with(config, total_per_second=SLOW, total_burst=3) as town:
+        url = (await (await town.login("ada")).allow())["url"]
+        assert await statuses(town, url, 6, Idempotency_Key="a") == [201] * 6
+        assert await statuses(town, url, 3) == [201, 201, 429]
+        assert await statuses(town, url, 2, Idempotency_Key="a") == [201] * 2
+
+
 async def test_two_api_processes_let_through_what_one_would(config: Config) -> None:
     async with (
         town_with(config, vapid_key_per_second=SLOW, vapid_key_burst=10, push_url_per_second=0) as town,

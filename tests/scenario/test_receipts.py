@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from pushctl.config.model import Config
+from pushctl.registry import open_registry
+from pushctl.registry.keys import Keys
 from pushctl.testing.service import running
 from roles.api import receipts
 from tests.scenario.bad_input import complaint
@@ -178,12 +180,30 @@ async def test_without_a_wait_that_is_one_the_answer_comes_at_once(office: Town,
 async def test_a_hint_that_got_lost_costs_a_while_and_not_the_receipt(
     office: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(receipts.Receipts, "_wake", lambda *_: None)
+    monkeypatch.setattr(receipts, "LOOK_SECONDS", 0.5)
     ada, answer, receipt = await sent(office)
-    async with trio.open_nursery() as nursery:
+    async with open_registry(office.service.config, name="test") as registry, trio.open_nursery() as nursery:
+        waiters = Keys(office.service.config.redis.prefix).user(ada.user, "waiters")
+        waiting = Waiting(nursery, office, receipt)
+        await eventually(lambda: registry.link.ask("EXISTS", waiters))
+        await registry.link.ask("DEL", waiters)
+        await read(office, ada, answer)
+        assert await waiting.state() == "read"
+
+
+async def test_a_channel_that_is_lost_is_built_anew_and_what_it_missed_is_looked_up(office: Town) -> None:
+    ada, answer, receipt = await sent(office)
+    async with open_registry(office.service.config, name="test") as registry, trio.open_nursery() as nursery:
+
+        async def listeners() -> list[bytes]:
+            lines: list[bytes] = (await registry.link.ask("CLIENT", "LIST", "TYPE", "pubsub")).splitlines()
+            return [line for line in lines if b" name=pushctl-receipts " in line]
+
         waiting = Waiting(nursery, office, receipt)
         await eventually(lambda: waits(office))
+        for line in await listeners():
+            await registry.link.ask("CLIENT", "KILL", "ID", line.split()[0].removeprefix(b"id="))
+        assert not await listeners()
         await read(office, ada, answer)
         assert await waiting.state() == "read"
 

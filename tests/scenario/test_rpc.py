@@ -15,6 +15,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.identity.keys import Keys
 from pushctl.identity.peers import PeerKeys
+from pushctl.identity.sealing import hash_session_token
 from pushctl.ids import ConnectionId, DeviceId, ServerId, UserId
 from pushctl.protocol.jobs import Batch, Ephemeral, Heard, Probe, SessionEnds, decode_heard, encode
 from pushctl.registry import Registry
@@ -75,7 +76,7 @@ async def connected(town: Town, server: str = "s1") -> AsyncIterator[tuple[Perso
 async def test_what_is_not_signed_for_this_very_process_is_refused_and_heard_by_nobody(town: Town) -> None:
     door = Door(town)
     async with connected(town) as (ada, socket):
-        body = encode(Batch([SessionEnds(ada.user, None, None, 0)]))
+        body = encode(Batch([SessionEnds(ada.user, [hash_session_token(ada.token)], 0)]))
         strangers = PeerKeys(Keys.generate())
         for signature in (
             "",
@@ -109,7 +110,7 @@ async def test_what_was_overheard_is_no_good_at_another_server_nor_after_a_resta
     config: Config, tmp_path: Path
 ) -> None:
     config = replace(by(config, "rpc"), identity=replace(config.identity, keys_file=str(tmp_path / "keys.toml")))
-    body = encode(Batch([SessionEnds(UserId("ada"), None, None, 0)]))
+    body = encode(Batch([SessionEnds(UserId("ada"), ["s"], 0)]))
     async with running(config) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
         door, other = Door(town), Door(town, "s2")
@@ -194,7 +195,13 @@ async def test_a_lease_whose_connection_is_gone_is_pruned_by_the_answer(town: To
         left_behind = ConnectionId("left-behind")  # its goodbye was lost
         generation: int = role.generation  # type: ignore[attr-defined]
         await presence.claim(
-            ada.user, DeviceId(laptop.device), left_behind, server=ServerId("s2"), generation=generation, rank=0
+            ada.user,
+            DeviceId(laptop.device),
+            left_behind,
+            session=hash_session_token(laptop.token),
+            server=ServerId("s2"),
+            generation=generation,
+            rank=0,
         )
         push_url = await ada.allow()
         await socket.until("push_url")

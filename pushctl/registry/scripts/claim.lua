@@ -1,16 +1,18 @@
 -- A device has connected: lease its presence, and learn which connection of the same device it displaces. They stand in
 -- the device, too, for a claim whose answer gets lost (withdraw.lua); one that was withdrawn before it ran does nothing.
 -- A hello with a lower filter than the device's last forgets what it acknowledged: it never saw what was below.
--- Result: {'done', 1 if the filter was lowered, {connection, value, ...displaced}} | {'no_device'} | {'withdrawn'}
---         {'gone'} | {'unknown'}
+-- A session that ended meanwhile claims nothing: its end was told to those who hold leases.
+-- Result: {'done', 1 if the filter was lowered, {connection, value, ...displaced}} | {'no_device'} | {'ended'}
+--         {'withdrawn'} | {'gone'} | {'unknown'}
 --   value = '<server> <generation> <device>'
---!use base
+--!use base sessions
 --!keys meta gone devices presence
---!args shift_ms connection server generation device rank lease_ms
+--!args shift_ms connection server generation device session rank lease_ms
 if not read_meta() then return absent() end
 local raw = redis.call('HGET', K.devices, A.device)
 if not raw then return {'no_device'} end
 local device = cmsgpack.unpack(raw)
+if not names(device, A.session) then return {'ended'} end
 for _, withdrawn in ipairs(device.withdrawn or {}) do
   if withdrawn == A.connection then return {'withdrawn'} end
 end

@@ -1,8 +1,8 @@
 -- gc: a browser (a user whose devices never logged in) that was not seen for idle_ms goes, as if its account were deleted.
 -- Never one that is connected, nor a user who logged in.
--- Result: {'done', identity, session, ...} | {'kept'} | {'gone'} | {'unknown'}
---!use base tombstone
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters presence rates
+-- Result: {'done', epoch, {entries of the identity index}, {}} | {'kept'} | {'gone'} | {'unknown'}
+--!use base sessions tombstone
+--!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters rates
 --!args shift_ms idle_ms
 --!lane sure
 if not read_meta() then return absent() end

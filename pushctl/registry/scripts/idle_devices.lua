@@ -1,6 +1,6 @@
 -- gc: remove devices that were not seen for idle_ms. Never one that is connected, and never the last: of idle ones alone
 -- the one seen last stays.   Result: {'done', {device, session it has or had, ...}, ...} | {'gone'} | {'unknown'}
---!use base
+--!use base sessions
 --!keys meta gone devices presence
 --!args shift_ms idle_ms
 --!lane sure
@@ -23,6 +23,8 @@ if kept == 0 and newest then idle[newest] = nil end
 local result = {'done'}
 for id, device in pairs(idle) do
   redis.call('HDEL', K.devices, id)
-  result[#result + 1] = {id, device.session, unpack(device.older)}
+  local ended = {}
+  strike(device, ended)
+  result[#result + 1] = {id, unpack(ended)}
 end
 return result

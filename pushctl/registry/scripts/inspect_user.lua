@@ -4,7 +4,7 @@
 --          stubs, ghosts, bytes of the log in Redis, bytes of all keys ('' where Redis does not say)}
 --         {'gone', ...} {'unknown', ...}    see lib/look.lua
 --!use base look
---!keys meta gone devices push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence rates
+--!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence rates
 --!args shift_ms limit
 --!lane bulk
 local now = now_ms()

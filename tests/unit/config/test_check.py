@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pushctl.config.check import check_role, dev_idp_on
-from pushctl.config.model import ROLE_NAMES, Config, RoleName
+from pushctl.config.model import ROLE_NAMES, BrowseridIssuer, Config, RoleName
 from pushctl.config.schema import changed
 
 COMPLETE = {
@@ -65,7 +65,7 @@ def test_certificate_and_key_belong_together_and_clients_are_told_that_it_is_tls
     assert mistake.startswith(f"{role}.public_url: must begin with {scheme}s://")
 
 
-@pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (29, 1), (30, 0)])
+@pytest.mark.parametrize(("days", "mistakes"), [(0, 0), (364, 1), (365, 0)])
 def test_a_device_is_not_idle_while_its_session_lasts(days: float, mistakes: int) -> None:
     config = changed(complete(), {"gc.idle_device_days": days})
     found = check_role(config, "gc")
@@ -125,3 +125,33 @@ def test_the_development_provider_refuses_listeners_that_others_reach(listen: st
     assert mistake.startswith(f"{key}: must be a loopback address")
     allowed = {"identity.dev_idp.allow_bind_any": True}
     assert check_role(changed(complete(), BOTH | {key: listen} | allowed), "api") == []
+
+
+BELIEVED = {
+    "identity.browserid.enabled": True,
+    "identity.browserid.issuers": (BrowseridIssuer(issuer="i.example", domains=("i.example",), keys_file="k"),),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({}, []),
+        ({"identity.browserid.issuers": ()}, ["identity.browserid.issuers"]),
+        ({"identity.browserid.issuers": (), "identity.browserid.enabled": False}, []),
+        ({"identity.browserid.issuers": (), "identity.browserid.mode": "discover"}, []),
+        ({"identity.browserid.algorithms": ()}, ["identity.browserid.algorithms"]),
+        ({"identity.browserid.audiences": ("https://a.example", "https://b.example:8443")}, []),
+        ({"identity.browserid.audiences": ("http://a.example", "https://b.example")}, ["identity.browserid.audiences"]),
+        ({"identity.browserid.audiences": ("http://127.0.0.1:8080",)}, ["identity.browserid.audiences"]),
+        ({"identity.browserid.audiences": ("http://127.0.0.1:8080", "http://localhost"), **BOTH}, []),
+        ({"identity.browserid.audiences": ("http://a.example",), **BOTH}, ["identity.browserid.audiences"]),
+    ],
+)
+def test_whoever_is_believed_with_browserid_is_named_and_what_for_travels_encrypted(
+    changes: dict[str, Any], named: list[str]
+) -> None:
+    config = changed(complete(), BELIEVED | changes)
+
+    assert [mistake.split(":")[0] for mistake in check_role(config, "api")] == named
+    assert check_role(config, "socket") == []

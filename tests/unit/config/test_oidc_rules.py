@@ -1,6 +1,7 @@
 """What an operator is told about a list of OpenID providers, before anybody logs in."""
 
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pushctl.config.check import check_role
 from pushctl.config.load import load
 from pushctl.config.model import Config, DevIdp, Identity, Oidc, OidcProvider
 from pushctl.config.oidc_rules import active_providers, check_providers
+from pushctl.config.render import default_files
 from tests.house.markdown import Document
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
@@ -126,4 +128,15 @@ def test_the_documented_providers_are_taken_as_they_stand(tmp_path: Path) -> Non
     config = load([tmp_path], [], {}).config
 
     assert [provider.name for provider in active_providers(config)] == ["accounts", "accounts-api", "mozilla"]
+    assert check_providers(config) == []
+
+
+def test_the_examples_of_the_default_files_are_taken_as_they_stand(tmp_path: Path) -> None:
+    lines = default_files()["10-common.toml"].splitlines()
+    first = lines.index("# [[identity.oidc.providers]]")
+    entries = takewhile(lambda line: line.startswith("#"), lines[first:])
+    (tmp_path / "a.toml").write_text("\n".join(["[identity.oidc]", "enabled = true", *(line[2:] for line in entries)]))
+    config = load([tmp_path], [], {}).config
+
+    assert [provider.name for provider in active_providers(config)] == ["accounts", "mozilla"]
     assert check_providers(config) == []

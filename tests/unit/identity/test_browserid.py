@@ -144,6 +144,19 @@ def test_a_dsa_key_logs_in_where_its_algorithm_is_allowed_and_nowhere_else(
         assert code_of(Offline(issuers, [ORIGIN], algorithms), bundle) == "unsupported_algorithm"
 
 
+def test_a_dsa_signature_keeps_the_zeros_in_front_of_its_numbers(
+    ring: KeyRing, issuers: dict[str, SupportDocument]
+) -> None:
+    allowing, key = Offline(issuers, [ORIGIN], {"RS256", "DS256"}), dsa_key("DS256")
+    bundles = (dsa_bundle(ring, key, "DS256") for _ in range(20_000))  # each signature is another one
+    bundle = next(bundle for bundle in bundles if signature_of(bundle)[32] == 0)
+    signature = signature_of(bundle)
+
+    assert allowing.verify(bundle, NOW).email == EMAIL
+    stripped = with_signature(bundle, signature[:32] + signature[33:])
+    assert code_of(allowing, stripped) == "invalid_assertion_signature"
+
+
 @pytest.mark.parametrize("first", range(len(IN_ORDER)), ids=[f"{at}-{row[0]}" for at, row in enumerate(IN_ORDER)])
 def test_a_bundle_with_two_faults_gets_the_word_of_the_earlier_check(
     first: int, ring: KeyRing, verifier: Offline

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from pushctl.config.model import BrowseridDiscover
+from pushctl.identity import answers
 from pushctl.identity import discovery as rules
 from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.discovery import Discovery
@@ -254,7 +255,7 @@ async def test_an_authority_is_asked_for_each_domain_that_it_speaks_for(world: W
 
 
 async def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(answers, "MAX_REMEMBERED", 3)
     discovery = world.discovery()
     for at in range(6):
         world.internet.publish(f"good{at}.push-tests.net", world.document())
@@ -384,6 +385,17 @@ async def test_new_keys_are_found_once_the_old_ones_are_a_minute_old(world: Worl
     assert newest is not None
     assert await discovery.find_newer(IDP, newest) is None
     assert world.asked() == []
+
+
+async def test_new_keys_of_an_authority_are_found_for_a_domain_that_delegates_to_it(world: World) -> None:
+    world.internet.publish(MAIL, {"authority": IDP})
+    discovery = world.discovery()
+    old = await discovery.find(MAIL)
+    world.internet.publish(IDP, world.document("stranger"))
+    world.now += 61
+
+    assert await discovery.find_newer(MAIL, old) == Authority(IDP, (world.key("stranger"),))
+    assert world.asked() == [MAIL, IDP, IDP]
 
 
 async def test_bad_signatures_have_a_domain_asked_once_in_a_minute(world: World) -> None:

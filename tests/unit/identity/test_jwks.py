@@ -1,8 +1,10 @@
 """How long a provider's keys serve, and how often it is asked."""
 
 import json
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 import trio
@@ -10,8 +12,8 @@ import trio.lowlevel
 import trio.testing
 
 from pushctl.identity import jwks
-from pushctl.identity.fetch import Document, FetchFailed
-from pushctl.identity.jwks import ProviderKeys
+from pushctl.identity.fetch import Document, Fetcher, FetchFailed
+from pushctl.identity.jwks import ProviderKeys, fetch_rules
 from pushctl.identity.refusal import LoginRefused
 from tests.unit.identity.tokens import ID_TOKENS, ISSUER, Signer
 
@@ -264,3 +266,53 @@ async def test_metadata_of_another_issuer_or_without_keys_is_not_taken(
     metadata(provider, **members)
     assert await code(ProviderKeys(DISCOVERED, provider, lambda: provider.now)) == "issuer_unavailable"
     assert len(provider.asked) == 1
+
+
+@asynccontextmanager
+async def serving(status: str, body: bytes, *headers: str) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A real server on loopback that answers everything so: its URL, and what it was asked."""
+    asked: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        asked.append(bytes(await stream.receive_some()))
+        head = "\r\n".join((f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers))
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(f"{head}\r\n\r\n".encode() + body)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}/jwks", asked
+        nursery.cancel_scope.cancel()
+
+
+def over_http(uri: str, *, allowed: bool = True) -> ProviderKeys:
+    """By the rules that keys are really fetched by."""
+    return ProviderKeys(replace(ID_TOKENS, jwks_uri=uri), Fetcher(fetch_rules(allow_http_loopback=allowed)))
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/jwk-set+json; charset=utf-8"])
+async def test_keys_are_fetched_as_providers_serve_them(kind: str, signer: Signer) -> None:
+    async with serving("200 OK", signer.document("RS256"), f"Content-Type: {kind}") as (uri, asked):
+        assert await code(over_http(uri)) == "found"
+    assert len(asked) == 1
+
+
+async def test_a_redirect_is_not_followed(signer: Signer) -> None:
+    async with serving("200 OK", signer.document("RS256"), "Content-Type: application/json") as (good, asked):
+        for status in ("301 Moved", "302 Found", "307 Temporary", "308 Permanent"):
+            async with serving(status, b"{}", f"Location: {good}", "Content-Type: application/json") as (uri, _):
+                assert await code(over_http(uri)) == "issuer_unavailable"
+    assert not asked
+
+
+async def test_a_document_of_more_than_128_kib_is_not_read(signer: Signer) -> None:
+    for size, answer in ((131_072, "found"), (131_073, "issuer_unavailable")):
+        body = signer.document("RS256").ljust(size)
+        async with serving("200 OK", body, "Content-Type: application/json") as (uri, _):
+            assert await code(over_http(uri)) == answer
+
+
+async def test_plain_http_is_not_asked_outside_development(signer: Signer) -> None:
+    async with serving("200 OK", signer.document("RS256"), "Content-Type: application/json") as (uri, asked):
+        assert await code(over_http(uri, allowed=False)) == "issuer_unavailable"
+    assert not asked

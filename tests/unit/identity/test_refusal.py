@@ -39,6 +39,7 @@ STATUSES = {
         "delegation_too_deep",
         "untrusted_issuer",
         "replayed_assertion",
+        "token_superseded",
         *(set(get_args(TokenCode)) - {"malformed_token"}),
     },
 }

@@ -84,6 +84,7 @@ def test_a_channel_is_a_uuid_in_its_canonical_spelling(kind: str, channel: str) 
         json.dumps({"messageType": "broadcast_subscribe", "broadcasts": {str(n): "" for n in range(101)}}),
         '{"nothing":"known"}',
         "[" * 100_000,
+        '{"messageType":"nack","x":' + '{"x":' * 100_000,
     ],
 )
 def test_what_is_no_frame_is_the_one_error_which_repeats_nothing(text: str) -> None:

@@ -15,7 +15,7 @@ jobs_of_all_kinds = st.one_of(
     ),
     st.builds(lambda size: Ephemeral("u", 1, 2, b"x" * size), st.integers(0, LARGEST_FRAME)),
     st.builds(lambda count: Displaced("u", ["c" * 12] * count, ["s1"]), st.integers(0, 50)),
-    st.just(SessionEnds("u", None, None, 0)),
+    st.just(SessionEnds("u", ["s"], 0)),
 )
 
 
@@ -36,4 +36,4 @@ def test_no_batch_is_much_larger_than_its_bound(jobs: list[Job], times: int) -> 
 
 
 def test_small_jobs_travel_together() -> None:
-    assert len(list(batches([SessionEnds("u", None, None, 0)] * 1000))) == 1
+    assert len(list(batches([SessionEnds("u", ["s"], 0)] * 1000))) == 1

@@ -57,6 +57,12 @@ class Door:
         assert guest is not None
         self._admission.introduce(guest, headers, self.now)
 
+    def ask(self, *, origin: str | None, subprotocols: list[str]) -> str | None:
+        """As a peer whose upgrade request is otherwise in order; the subprotocol it is given."""
+        return self._admission.examine(
+            origin=origin, own_origin="http://push.example:8082", key_is_valid=True, subprotocols=subprotocols
+        )
+
     def retry_after(self, host: str) -> int:
         guest = self.comes(host)
         assert guest is not None
@@ -201,3 +207,32 @@ def test_whatever_comes_and_goes_the_counts_are_of_those_inside(moves: list[tupl
     assert door.inside == 0
     assert door.is_let_in("192.0.2.1")
     assert door.is_let_in("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("offered", "given"),
+    [
+        (["push-notification"], "push-notification"),
+        (["push-notification", "pushctl.v1"], "pushctl.v1"),
+        (["chat", "push-notification"], "push-notification"),
+        ([], None),
+    ],
+)
+def test_a_peer_is_given_what_it_offers_of_ours_and_nothing_if_it_offers_nothing(
+    offered: list[str], given: str | None
+) -> None:
+    door = Door()
+    assert door.ask(origin=None, subprotocols=offered) == given
+    with pytest.raises(Refused) as refused:
+        door.ask(origin=None, subprotocols=["chat"])
+    assert refused.value.problem.status == 400
+
+
+def test_the_servers_own_origin_is_allowed_also_with_firefox_slash_behind_it() -> None:
+    door = Door(origins=("https://app.example",))
+    for origin in (None, "https://app.example", "http://push.example:8082", "http://push.example:8082/"):
+        assert door.ask(origin=origin, subprotocols=["push-notification"]) == "push-notification"
+    for origin in ("https://evil.example", "https://app.example/", "http://push.example:8082/x"):
+        with pytest.raises(Refused) as refused:
+            door.ask(origin=origin, subprotocols=["push-notification"])
+        assert refused.value.problem.status == 403

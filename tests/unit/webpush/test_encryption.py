@@ -1,5 +1,6 @@
 """Messages that only sender and device can read: the standard's own example, both ends, and what is spoiled."""
 
+import http_ece
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -63,6 +64,22 @@ def test_the_longest_message_that_every_service_takes() -> None:
     assert open_message(body, "aes128gcm", DEVICE) == b"x" * MAX_PLAINTEXT_BYTES
     with pytest.raises(ValueError, match="more than"):
         seal_message(b"x" * 4080, DEVICE.public())
+
+
+def test_a_message_in_several_records_is_none_whole_or_cut_off_behind_one() -> None:
+    device = DEVICE.public()
+    body = http_ece.encrypt(
+        PLAINTEXT,
+        salt=SALT,
+        private_key=SENDER,
+        dh=unb64url(device.p256dh),
+        auth_secret=unb64url(device.auth),
+        rs=40,
+        version="aes128gcm",
+    )
+    for spoiled in (body, body[: 21 + 65 + 40]):
+        with pytest.raises(Undecryptable):
+            open_message(spoiled, "aes128gcm", DEVICE)
 
 
 def test_keys_are_kept_as_texts() -> None:

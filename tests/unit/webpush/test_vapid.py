@@ -56,6 +56,11 @@ def refusal(authorization: str, crypto_key: str | None = None) -> VapidInvalid:
     return caught.value
 
 
+def number(_: object) -> str:
+    """The id of a parameter that is another each time."""
+    return "n"
+
+
 def padded(text: str) -> str:
     return text + "=" * (-len(text) % 4)
 
@@ -87,6 +92,7 @@ PLAIN_BASE64 = padded(KEY.public).replace("-", "+").replace("_", "/")
         (f"Bearer {TOKEN}", f"dh={OTHER.public}, p256ecdsa={padded(KEY.public)}"),
         (f"bearer {TOKEN}", f'keyid="a"; dh="{OTHER.public}", P256ECDSA="{KEY.public}"'),
     ],
+    ids=number,
 )
 def test_every_spelling_of_a_signature_names_the_same_key(authorization: str, crypto_key: str | None) -> None:
     assert signed_by(authorization, crypto_key) == KEY.public
@@ -109,6 +115,7 @@ def test_every_spelling_of_a_signature_names_the_same_key(authorization: str, cr
         ("Bearer a-session-token", f"p256ecdsa={KEY.public}"),
         ("vapid t=a, k=b", None),
     ],
+    ids=number,
 )
 def test_what_is_no_signature_is_refused_and_not_repeated(authorization: str, crypto_key: str | None) -> None:
     error = refusal(authorization, crypto_key)
@@ -195,7 +202,9 @@ def test_only_es256_is_taken(members: dict[str, Any], claim: str, got: str) -> N
 
 
 @pytest.mark.parametrize(
-    "token", ["a.b", "a.b.c.d", spoiled(0, "!"), spoiled(1, b64url(b"[]")), spoiled(1, b64url(b"{")), "x" * 5000]
+    "token",
+    ["a.b", "a.b.c.d", spoiled(0, "!"), spoiled(1, b64url(b"[]")), spoiled(1, b64url(b"{")), "x" * 5000],
+    ids=number,
 )
 def test_what_is_no_jwt_is_refused(token: str) -> None:
     assert refusal(f"vapid t={token}, k={KEY.public}").claim is None
