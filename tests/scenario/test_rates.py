@@ -173,6 +173,16 @@ async def test_log_ins_are_counted_by_address_good_or_not_and_forged_headers_cha
         assert (await refusals(town))["login_rate"] == 2
 
 
+async def test_another_identity_is_a_log_in_and_counted_as_one(config: Config) -> None:
+    async with town_with(
+        config, exempt_loopback=False, login_per_second_per_address=SLOW, login_burst_per_address=2
+    ) as town:
+        ada = await town.login("ada")
+        answers = [await ada.ask("POST", "/v1/identities", {"credential": "BrowserID x"}) for _ in range(2)]
+        assert [answer.json()["code"] for answer in answers] == ["malformed_bundle", "rate_limited"]
+        assert (await log_in(town)).status_code == 429, "one bucket for both"
+
+
 async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(config: Config) -> None:
     behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
     async with town_with(

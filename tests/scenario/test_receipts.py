@@ -102,6 +102,19 @@ async def test_a_repeat_under_an_idempotency_key_is_the_same_202(office: Town) -
     assert len(await ada.unread()) == 1
 
 
+@pytest.mark.parametrize(("first", "later"), [(ASYNC | {"TTL": "60"}, {}), ({"TTL": "60"}, ASYNC)], ids=["202", "201"])
+async def test_a_repeat_is_answered_as_the_first_was_whatever_it_asks_for(
+    office: Town, first: dict[str, str], later: dict[str, str]
+) -> None:
+    url = (await (await office.login("ada")).allow())["url"]
+    told, again = [await office.push(url, {"body": "x"}, Idempotency_Key="k", **headers) for headers in (first, later)]
+    assert (again.status_code, again.headers["ttl"]) == (told.status_code, "60")
+    assert (again.headers["location"], again.headers.get("link")) == (
+        told.headers["location"],
+        told.headers.get("link"),
+    )
+
+
 async def test_a_receipt_that_is_waited_for_tells_of_the_delivery_at_once(town: Town) -> None:
     ada, _, receipt = await sent(town)
     async with trio.open_nursery() as nursery:
