@@ -258,7 +258,8 @@ class Limits:
     total_burst: int = key(100_000, "the same, at once", minimum=1, maximum=1_000_000)
     login_per_second_per_address: float = key(
         10,
-        "log-ins and linked identities from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: any",
+        "log-ins and linked identities from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: "
+        "any",
         minimum=0,
     )
     login_burst_per_address: int = key(100, "the same, at once", minimum=1, maximum=1_000_000)
