@@ -48,12 +48,16 @@ class Waiting:
         self.answer = await town.http.get(url, headers={"Prefer": f"wait={seconds}"}, timeout=60)
         self._answered.set()
 
-    async def state(self) -> str:
+    async def answered(self) -> httpx.Response:
         with trio.fail_after(5):
             await self._answered.wait()
         assert self.answer is not None
-        assert self.answer.status_code == 200, self.answer.text
-        return str(self.answer.json()["state"])
+        return self.answer
+
+    async def state(self) -> str:
+        answer = await self.answered()
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["state"])
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +170,16 @@ async def test_whatever_becomes_of_the_message_ends_the_wait(office: Town, happe
         await eventually(lambda: waits(office))
         await happens(office, ada, answer)
         assert await waiting.state() == state
+
+
+async def test_a_wait_ends_when_the_account_is_deleted(office: Town) -> None:
+    ada, _, receipt = await sent(office)
+    async with trio.open_nursery() as nursery:
+        waiting = Waiting(nursery, office, receipt)
+        await eventually(lambda: waits(office))
+        assert (await ada.ask("DELETE", "/v1/account")).status_code == 204
+        refused = await waiting.answered()
+        assert complaint(refused, 404, "not_found", None, errno=True) is None
 
 
 async def test_a_wait_ends_when_the_message_expires(office: Town) -> None:

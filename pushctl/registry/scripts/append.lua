@@ -8,7 +8,7 @@
 --         {'gone'} {'unknown'}                                          proof that the push URL is gone; no proof of anything
 -- Invariant: a message is in messages and in all that finds it, or in none of them; quotas hold afterwards; a topic names
 -- at most one unread message of its push URL. O(log n) in the number of unread messages.
---!use base messages log heal_messages push_urls rates
+--!use base waiters messages log heal_messages push_urls rates
 --!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem rates
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by plain fingerprint idem_ms receipt max_unread max_unread_url max_bytes max_bytes_url only_again url_earns url_price url_full user_earns user_price user_full rates_ms
 --!lane sure
