@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trio
 
+from pushctl.client import sender
 from pushctl.config.model import Config
 from pushctl.registry import open_registry
 from pushctl.registry.keys import Keys
@@ -302,6 +303,22 @@ async def test_an_api_that_drains_answers_who_waits(config: Config) -> None:
             waiting = Waiting(nursery, town, receipt)
             await eventually(lambda: waits(town))
         assert await waiting.state() == "stored"
+
+
+async def test_our_own_sender_waits_for_its_receipt(office: Town) -> None:
+    ada = await office.login("ada")
+    url = (await ada.allow())["url"]
+    sent = await sender.send(office.http, url, sender.Push(receipt=True))
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with trio.fail_after(5):
+                assert (await sender.wait_for(office.http, sent, "delivered")).state == "delivered"
+
+        nursery.start_soon(wait)
+        await eventually(lambda: waits(office))
+        cursor = (await ada.ask("GET", "/v1/sync")).json()["cursor"]
+        await ada.ask("GET", f"/v1/sync?cursor={cursor}")
 
 
 async def test_any_page_may_wait_for_a_receipt(office: Town) -> None:
