@@ -160,6 +160,10 @@ class Inbox:
                 self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
+    def user_of_message(self, message_id: str) -> UserId:
+        """To whom it went. Raises NotFound."""
+        return self._sealer.open_message_id(message_id)[0]
+
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""
         user, ref = self._sealer.open_message_id(message_id)

@@ -204,6 +204,35 @@ async def test_while_one_user_is_flooded_anothers_messages_wait_for_those_in_fli
         assert late < 3 * max(early, alone), "what was refused has left nothing that others wait for"
 
 
+async def test_whoever_asks_after_messages_too_often_is_told_so_and_in_nobodys_way(config: Config) -> None:
+    behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
+    async with town_with(
+        behind, exempt_loopback=False, state_per_second_per_address=SLOW, state_burst_per_address=3
+    ) as town:
+        sent = {}
+        for name in ("ada", "bob"):
+            url = (await (await town.login(name)).allow())["url"]
+            sent[name] = await town.push(url, {"body": "x"}, Prefer="respond-async")
+        message = {name: town.service.api + answer.headers["location"] for name, answer in sent.items()}
+        receipt = town.service.api + sent["ada"].headers["link"].partition(">")[0][1:]
+
+        async def ask(method: str, url: str, host: str = "192.0.2.1") -> httpx.Response:
+            return await town.http.request(method, url, headers={"X-Forwarded-For": host, "Prefer": "wait=1"})
+
+        asked = [("GET", message["ada"]), ("HEAD", message["ada"]), ("GET", receipt), ("DELETE", message["ada"])]
+        assert [(await ask(*each)).status_code for each in asked] == [200, 200, 200, 429]
+        refused = await ask("GET", receipt)
+        assert refused.json()["detail"] == (
+            "one address may ask 0.01 a second, 3 at once after messages of one user: more slowly"
+        )
+        assert refused.json()["errno"] is None
+        assert 1 <= int(refused.headers["retry-after"]) <= 100
+        assert (await ask("GET", message["bob"])).status_code == 200, "another user's"
+        assert (await ask("DELETE", message["ada"], "192.0.2.2")).status_code == 204, "another sender"
+        assert (await refusals(town))["state_rate"] == 2
+        assert (await ask("GET", f"{town.service.api}/message/x")).status_code == 404, "costs nothing"
+
+
 # --- by address ------------------------------------------------------------------------------------------------------
 
 
