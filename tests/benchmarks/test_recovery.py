@@ -1,6 +1,7 @@
 """The benchmark of recovery: small, with rates that bind, and how arrivals are held to a rate."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from pushctl.rates import Rate, TokenBucket
 from tests.faults.arrivals import Counted, Look, together
+from tests.house.markdown import Document
+
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def looks(*counts: int, every: float = 1.0, takes: float = 0.0) -> Counted:
@@ -57,6 +61,14 @@ def test_the_peak_is_the_most_in_about_a_second_of_all_servers_together() -> Non
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
+
+
+def test_the_document_quotes_a_kill_with_ten_thousand_and_rolling_restarts_with_three_thousand() -> None:
+    section = Document(BENCHMARKS).section("Servers that go, and clients that come back")
+    ways = re.findall(r"^\| (kill -9|drain|SIGTERM) +\| +(s\d)", section, re.MULTILINE)
+    assert ways == [("kill -9", "s1"), *((way, f"s{n}") for way in ("drain", "SIGTERM") for n in (1, 2, 3))]
+    assert "10,000, then 3,000 clients." in section
+    assert "lost 0" in section
 
 
 @pytest.mark.slow

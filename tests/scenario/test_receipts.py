@@ -250,6 +250,23 @@ async def test_a_push_url_has_a_bounded_number_of_waits(config: Config) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_an_api_has_a_bounded_number_of_waits(config: Config) -> None:
+    config = replace(config, limits=replace(config.limits, receipt_waits=1))
+    async with (
+        running(config, sockets=0, without=("router", "gc")) as service,
+        httpx.AsyncClient() as http,
+        trio.open_nursery() as nursery,
+    ):
+        town = Town(service, http)
+        _, _, receipt = await sent(town)
+        Waiting(nursery, town, receipt, 20)
+        await eventually(lambda: waits(town))
+        refused = await http.get(receipt, headers={"Prefer": "wait=20"})
+        assert complaint(refused, 503, "overloaded", None, errno=True) is None
+        assert refused.headers["retry-after"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_api_that_drains_answers_who_waits(config: Config) -> None:
     async with httpx.AsyncClient() as http, trio.open_nursery() as nursery:
         async with running(config, sockets=0, without=("router", "gc")) as service:
