@@ -169,9 +169,9 @@ def slices(count: int, seconds: float) -> list[int]:
 
 
 def returns(count: int, seconds: float) -> list[list[float]]:
-    """For each slice, all of which are asked within `seconds`: how long after that each of its devices is to be back at
-    the Box Office. Slices come back one after the other, each device at random within its slice: over `seconds`, or over
-    longer when there are more of them than may return in that time."""
+    """For each slice: how long after it is asked each of its devices is to be back at the Box Office. All are asked
+    within `seconds`. Slices come back one after the other, each device at random within its slice: over `seconds`, or
+    over longer when there are more of them than may return in that time."""
     sizes = slices(count, seconds)
     asked, back = seconds / len(sizes), max(seconds, count / RETURNS_PER_SECOND) / len(sizes)
     return [
