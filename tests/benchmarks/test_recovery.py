@@ -1,5 +1,6 @@
 """The benchmark of recovery: small, with rates that bind, and how arrivals are held to a rate."""
 
+import faulthandler
 import json
 import re
 import sys
@@ -75,6 +76,7 @@ def test_the_document_quotes_a_kill_with_ten_thousand_and_rolling_restarts_with_
 async def test_clients_come_back_from_servers_that_are_killed_drained_and_stopped_without_loss_and_not_too_fast(
     tmp_path: Path,
 ) -> None:
+    faulthandler.cancel_dump_traceback_later()  # it takes a minute, and bounds itself
     told = tmp_path / "recovery.json"
     with trio.fail_after(400):
         command = [sys.executable, "-m", "tests.benchmarks.recovery", "--quick", "--json", str(told)]
