@@ -129,12 +129,11 @@ class Draining:
         everybody = [connection for connection in role.hub if not connection.was_asked_to_leave]
         random.shuffle(everybody)
         window = seconds - settle - grace
-        sizes = slices(len(everybody), window)
-        for number, size in enumerate(sizes):
-            part = window / len(sizes)
-            for connection in everybody[:size]:
-                _ask(connection, back_after(number, len(sizes), window, len(everybody)), part, grace)
-            del everybody[:size]
+        plan = returns(len(everybody), window)
+        for moments in plan:
+            part = window / len(plan)
+            for after in moments:
+                _ask(everybody.pop(), after, part, grace)
             await self._wait(part)
         await self._wait(grace)
 
@@ -169,10 +168,13 @@ def slices(count: int, seconds: float) -> list[int]:
     return [count * (part + 1) // parts - count * part // parts for part in range(parts)]
 
 
-def back_after(slice_: int, slices: int, seconds: float, count: int) -> float:
-    """When, from the moment at which its slice is asked, one of `count` devices is to be back at the Box Office: at
-    random among its slice, which come back one after the other: over `seconds`, in which all are asked, or over longer
-    when there are more of them than may return in that time."""
-    returning = max(seconds, count / RETURNS_PER_SECOND)
-    moment = (slice_ + random.random()) * returning / slices  # noqa: S311 - spread
-    return moment - slice_ * seconds / slices
+def returns(count: int, seconds: float) -> list[list[float]]:
+    """For each slice: how long after it is asked each of its devices is to be back at the Box Office. All are asked
+    within `seconds`. Slices come back one after the other, each device at random within its slice: over `seconds`, or
+    over longer when there are more of them than may return in that time."""
+    sizes = slices(count, seconds)
+    asked, back = seconds / len(sizes), max(seconds, count / RETURNS_PER_SECOND) / len(sizes)
+    return [
+        [(number + random.random()) * back - number * asked for _ in range(size)]  # noqa: S311 - spread
+        for number, size in enumerate(sizes)
+    ]

@@ -1,8 +1,9 @@
 """A connection that this server holds, whatever it speaks: from the moment it is known to the close.
 
-Owns: the two tasks of a connection (one reads frames, one writes), its lease, its pulse, and how it ends.
-Promises: the writer alone writes, so frames never mix; whatever ends the connection, the lease is given back, the peer
-is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the connection stays.
+Owns: the two tasks of a connection (one reads frames, one writes), its lease, and how it ends.
+Promises: the writer alone writes (voice.py), so frames never mix; whatever ends the connection, the lease is given
+back, the peer is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the
+connection stays.
 Must not know: WebSockets (wire.py), where hints come from (hub.py), what is said: that is a device's (connection.py) or
 a browser's (browser.py).
 """
@@ -24,23 +25,21 @@ from pushctl.registry.browsers import NO_SESSION
 from pushctl.stages import Stage
 from roles.socket.ending import Ending, Endings
 from roles.socket.leaving import Leaving
-from roles.socket.patience import Patience, Wait
-from roles.socket.pulse import Pulse
+from roles.socket.patience import Patience
+from roles.socket.voice import Voice
 from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 
-class Held(ABC):
+class Held(Voice, ABC):
     def __init__(self, role: "SocketRole", wire: Wire, user: UserId, device: DeviceId, endings: Endings) -> None:
-        self._role = role
-        self._wire = wire
+        super().__init__(role, wire)
         self.user = user
         self.device = device
         self.id = ConnectionId(new_id())
         self._endings = endings
-        self._woken = trio.Event()
         self._patience = Patience(partial(role.registry.wait_for, user))
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
@@ -52,10 +51,6 @@ class Held(ABC):
         self._close_by = math.inf
         self._close_from = -math.inf
         """Not closed before, though it may be over."""
-        socket = role.config.socket
-        self._pulse = Pulse(trio.current_time(), ping_seconds=socket.ping_seconds, pong_seconds=socket.pong_seconds)
-        wire.on_pong_owed = self.wake
-        wire.on_pong = self._pulse.ponged
 
     # --- what it speaks ----------------------------------------------------------------------------------------------
 
@@ -230,9 +225,6 @@ class Held(ABC):
         await self._wire.close(how.code, how.detail, by=by)
         self._role.metrics.closes.labels(how.label).inc()
 
-    def wake(self) -> None:
-        self._woken.set()
-
     # --- writing -----------------------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
@@ -248,49 +240,6 @@ class Held(ABC):
                 self.end(problem)
             except Disconnected as gone:
                 self._end(self._endings.of_peer(gone))
-
-    async def _wait(self) -> None:
-        """Until something happened since the last look: hints, pings and endings all wake."""
-        await self._woken.wait()
-        self._woken = trio.Event()
-
-    async def _send(self, frame: bytes) -> None:
-        """Send one frame, and first what is due of pings and pongs."""
-        await self._role.present()
-        await self._keep_alive()
-        await self._wire.send(frame)
-        self._role.frames_written += 1
-
-    async def _keep_alive(self) -> None:
-        if self._wire.owes_pong:
-            await self._wire.pong()
-        if self._pulse.ping_due:
-            self._pulse.pinged(trio.current_time())
-            await self._wire.ping()
-
-    async def _ping_meanwhile(self, wait: Wait) -> None:
-        """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device
-        must not take us for dead. Raises Disconnected."""
-        over = False
-        gone: Disconnected | None = None
-
-        async def watch() -> None:
-            nonlocal over
-            await wait()
-            over = True
-            self.wake()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            try:
-                while not over:
-                    await self._keep_alive()
-                    await self._wait()
-            except Disconnected as error:
-                gone = error
-                nursery.cancel_scope.cancel()
-        if gone is not None:
-            raise gone
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def found_nothing(registry: Registry, ada: Person) -> dict[str, Callable[[], Awa
         "log-in": partial(register, ada.user),
         "unread": partial(registry.messages.unread, ada.user, 0, 10),
         "deletion": partial(registry.users.delete, ada.user),
-        "browser": partial(registry.browsers.find, UserId("no browser")),
+        "browser": partial(registry.browsers.find, ada.user),
         "principal": partial(registry.sessions.find_user, "no entry"),
     }
 

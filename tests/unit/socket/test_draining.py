@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roles.socket.draining import RETURNS_PER_SECOND, SLICE_SECONDS, back_after, slices
+from roles.socket.draining import RETURNS_PER_SECOND, SLICE_SECONDS, returns, slices
 
 
 @given(count=st.integers(0, 100_000), seconds=st.floats(0, 3600))
@@ -25,12 +25,9 @@ def test_a_slice_takes_about_a_second_longer_when_there_are_few(count: int, seco
 
 def moments(count: int, seconds: float) -> list[tuple[float, float]]:
     """When each is asked, and when it is to be back, from the first that is asked."""
-    sizes = slices(count, seconds)
-    asked = [seconds * number / len(sizes) for number, size in enumerate(sizes) for _ in range(size)]
-    numbers = [number for number, size in enumerate(sizes) for _ in range(size)]
-    return [
-        (at, at + back_after(number, len(sizes), seconds, count)) for number, at in zip(numbers, asked, strict=True)
-    ]
+    plan = returns(count, seconds)
+    asked = [seconds * number / len(plan) for number in range(len(plan))]
+    return [(at, at + after) for at, afters in zip(asked, plan, strict=True) for after in afters]
 
 
 @given(count=st.integers(1, 3000), seconds=st.floats(0, 300))
