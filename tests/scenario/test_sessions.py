@@ -66,11 +66,11 @@ async def test_signing_out_everywhere_closes_every_socket_within_a_second_and_no
 
 
 async def test_a_session_that_is_over_ends_its_open_connection_though_nobody_says_so(config: Config) -> None:
-    short = replace(config, identity=replace(config.identity, session_max_age_seconds=2))
+    short = replace(config, identity=replace(config.identity, session_max_age_seconds=3))
     async with running(short, sockets=1, without=("router", "gc")) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
         ada = await town.login("ada")
-        over = trio.current_time() + 2
+        over = trio.current_time() + 3
         async with ada.connected() as socket:
             await socket.synced()
             assert await socket.close_code() == 4504

@@ -92,6 +92,8 @@ async def test_an_idempotency_key_stores_once_and_another_body_under_it_is_422(o
     assert len(await ada.unread()) == 1
     other = await office.push(url, {"body": "twice"}, Idempotency_Key="k1")
     assert complaint(other, 422, "idempotency_mismatch", other.json()["field"], errno=True) is None
+    now = await office.push(url, {"body": "once"}, Idempotency_Key="k1", TTL="0")
+    assert now.json()["code"] == "idempotency_mismatch", "now or never is another message"
 
 
 async def test_an_unread_message_can_be_taken_back_once(office: Town) -> None:
