@@ -111,7 +111,8 @@ class Fetcher:
         except httpx.InvalidURL:
             raise FetchFailed("invalid", "not a URL") from None
         schemes = ("https", "http") if self._rules.allow_http_loopback else ("https",)
-        if parsed.scheme not in schemes or not parsed.host or parsed.userinfo or parsed.fragment:
+        # As it is spelled: what stands behind `xn--` need not be a name that can be read.
+        if parsed.scheme not in schemes or not parsed.raw_host or parsed.userinfo or parsed.fragment:
             raise FetchFailed("invalid", f"not an {' or '.join(schemes)} URL of a document")
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
         if port > 65_535:
@@ -148,7 +149,7 @@ class Fetcher:
         raise FetchFailed("unavailable", f"no connection: {failure}")
 
     async def _ask(
-        self, transport: httpx.AsyncBaseTransport, url: httpx.URL, address: Address, timeout: httpx.Timeout
+        self, transport: httpx.AsyncBaseTransport, url: httpx.URL, address: Address, waits: httpx.Timeout
     ) -> Document:
         """From this address, in the name of the URL's host: that is what its certificate must be for."""
         headers = {
@@ -157,7 +158,7 @@ class Fetcher:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        extensions = {"sni_hostname": _host(url), "timeout": timeout.as_dict()}
+        extensions = {"sni_hostname": _host(url), "timeout": waits.as_dict()}
         request = httpx.Request("GET", url.copy_with(host=str(address)), headers=headers, extensions=extensions)
         async with aclosing(await transport.handle_async_request(request)) as answer:
             self._check(answer)
