@@ -16,7 +16,8 @@ from pushctl.identity.syntax import is_domain
 MAX_DELEGATIONS = 5
 
 MAX_KEYS = 8
-"""Of a published document. Each costs whoever reads it up to 5 ms, and so does each signature that none of them made."""
+"""Of a published document. Each costs whoever reads it up to 5 ms, and again with each signature that none of them
+made."""
 
 
 @dataclass(frozen=True, slots=True)

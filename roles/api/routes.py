@@ -124,7 +124,7 @@ _LINKED = ResponseSpec(IdentityOut, description="it was linked before", generate
     "/v1/identities",
     summary="Let another identity log in to this account",
     tags=["session"],
-    **_with_session(400, 409, 413, 415, also={200: _LINKED}),
+    **_with_session(400, 409, 413, 415, also={200: _LINKED}) | {"guards": [needs_session, counts_log_ins]},
 )
 async def link_identity(request: ApiRequest, data: JSONBody[IdentityIn]) -> Response[IdentityOut]:
     """Needs two proofs: this session, and a fresh credential of the other identity, good for this once. Nothing is ever

@@ -173,6 +173,19 @@ async def test_log_ins_are_counted_by_address_good_or_not_and_forged_headers_cha
         assert (await refusals(town))["login_rate"] == 2
 
 
+async def test_a_credential_that_is_to_be_linked_counts_as_a_log_in(config: Config) -> None:
+    """It costs as much: whoever has a session could have had domains asked, five times as often."""
+    async with town_with(
+        config, exempt_loopback=False, login_per_second_per_address=SLOW, login_burst_per_address=3
+    ) as town:
+        ada = await town.login("ada")
+        linking = {"credential": "BrowserID x~y", "provider": None}
+        answers = [await ada.ask("POST", "/v1/identities", linking) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [400, 400, 429]
+        assert (await log_in(town)).status_code == 429
+        assert (await refusals(town))["login_rate"] == 2
+
+
 async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(config: Config) -> None:
     behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
     async with town_with(
