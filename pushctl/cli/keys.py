@@ -52,7 +52,7 @@ def new(
     All roles of an installation share one file. Keep a copy in a safe place: without it nobody's push URLs open.
     """
     Keys.generate().write(file)
-    print("pushctl: in 10-common.toml, under [identity]:", file=sys.stderr)
+    _say("this goes under [identity], in 10-common.toml or a file of its own:")
     print(f"keys_file = {toml_value(str(file.absolute()))}")
 
 

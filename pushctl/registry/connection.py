@@ -112,7 +112,7 @@ class Connection:
                 if address.tls:
                     stream = trio.SSLStream(stream, address.tls, server_hostname=address.host)
         except OSError as error:
-            raise ConnectionLost(f"cannot connect to Redis at {address}: {error}") from None
+            raise ConnectionLost(f"cannot connect to {address}: {error.strerror or error}") from None
         connection = cls(stream)
         try:
             await connection._introduce(address, name)
