@@ -71,15 +71,15 @@ def status(
 ) -> None:
     """Where each key stands: what the file says of it, which running roles have it and which lack it, who seals."""
     from pushctl import rotation
-    from pushctl.cli.keys_view import Walking, show
+    from pushctl.cli.keys_view import show, walking
 
     loaded = load(config, sets or [], os.environ).config
 
     async def look(registry: "Registry") -> list[rotation.KeyStatus]:
         counts = None
         if count:
-            with Walking("counting push URLs") as walking:
-                counts = await rotation.count_push_urls(registry, walking.share)
+            with walking("counting push URLs") as on_share:
+                counts = await rotation.count_push_urls(registry, on_share)
         return await rotation.status(registry, Keys.needed(loaded.identity), counts)
 
     show(_ask(loaded, look), as_json)
@@ -182,15 +182,15 @@ def retire(
 
 def _take_out(config: Config, file: Path, kind: "Kind", key_id: str, force: bool) -> None:
     from pushctl import rotation
-    from pushctl.cli.keys_view import Walking
+    from pushctl.cli.keys_view import walking
 
     async def clear(registry: "Registry") -> int:
-        with Walking(f"looking for what hangs on {key_id}") as walking:
+        with walking(f"looking for what hangs on {key_id}") as on_share:
             if kind == "sealing":
-                return await rotation.retire_sealing(registry, config, key_id, force=force, on_share=walking.share)
+                return await rotation.retire_sealing(registry, config, key_id, force=force, on_share=on_share)
             if kind == "identity_index":
                 keys = Keys.load(file)
-                return await rotation.retire_index(registry, keys, key_id, force=force, on_share=walking.share)
+                return await rotation.retire_index(registry, keys, key_id, force=force, on_share=on_share)
             return 0
 
     hurt = _ask(config, clear)

@@ -69,7 +69,8 @@ async def test_an_identity_of_the_development_provider_is_linked_by_its_name(ser
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("work", "--assertion", "x"), ("work", "--provider", "p"), ("--token-file", "x", "--assertion", "y")]
+    "options",
+    [(), ("work", "--assertion", "x"), ("work", "--provider", "p"), ("--token-file", "x", "--assertion", "y")],
 )
 async def test_one_proof_is_given(service: FakeService, options: tuple[str, ...]) -> None:
     assert (await pushctl("client", "link", *options)).code == 2
