@@ -230,7 +230,8 @@ def vapid(
 
 def _file(config: Config) -> Path:
     if not config.identity.keys_file:
-        raise ConfigError(["identity.keys_file: not set: keys are changed in a file, run this where it is"])
+        why = "not set: keys are changed in the file they come from"
+        raise ConfigError([f"identity.keys_file: {why}; name it: --set identity.keys_file=FILE"])
     return Path(config.identity.keys_file)
 
 
