@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 LINK_EXAMPLES = examples(
     "pushctl client link work                       # another name at the development identity provider",
     "get-assertion | pushctl client link --assertion -",
-    "get-token | pushctl client link --token - --provider accounts",
+    "get-token | pushctl client link --token-file - --provider accounts",
 )
 IDENTITIES_EXAMPLES = examples("pushctl client identities", "pushctl client identities --json | jq -r .id")
 UNLINK_EXAMPLES = examples("pushctl client unlink Xq3rT0aBcD4e")
@@ -42,11 +42,11 @@ def link(
         str | None,
         typer.Option(metavar="FILE", help="A backed assertion of the other identity; - = standard input."),
     ] = None,
-    token: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A token of an OIDC provider; - = standard input.")
+    token_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A token of an OpenID provider; - = standard input.")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(parser=text, metavar="NAME", help="Which OIDC provider --token is of.")
+        str | None, typer.Option(parser=text, metavar="NAME", help="Which OpenID provider the token is of.")
     ] = None,
     profile: Profile = "default",
     json: Json = False,
@@ -56,15 +56,15 @@ def link(
     The service asks for both: the session of this profile, and a fresh proof of the other identity. One that has logged
     in before has an account of its own and is refused.
     """
-    if sum(way is not None for way in (name, assertion, token)) != 1:
-        raise typer.BadParameter("give one of NAME, --assertion FILE and --token FILE")
-    if provider is not None and token is None:
-        raise typer.BadParameter("--provider goes with --token")
+    if sum(way is not None for way in (name, assertion, token_file)) != 1:
+        raise typer.BadParameter("give one of NAME, --assertion FILE and --token-file FILE")
+    if provider is not None and token_file is None:
+        raise typer.BadParameter("--provider goes with --token-file")
     credential = None
     if assertion is not None:
         credential = f"BrowserID {first_line_of(assertion)}"
-    elif token is not None:
-        credential = f"Bearer {first_line_of(token)}"
+    elif token_file is not None:
+        credential = f"Bearer {first_line_of(token_file)}"
 
     async def act(phone: "Phone") -> "IdentityRow":
         if credential is not None:

@@ -18,7 +18,7 @@ from pushctl.cli import examples
 from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, with_phone
 from pushctl.cli.values import duration, first_line_of, issuer_url, text
 from pushctl.client.foreign import printable
-from pushctl.errors import TimedOut
+from pushctl.errors import TimedOut, Unreachable
 
 if TYPE_CHECKING:
     from pushctl.client.oidc import Invitation, Wanted
@@ -122,7 +122,7 @@ def login(
         if token_file is not None:
             return await phone.login_with_token(credential, called, provider)
         if not by_provider:
-            return await phone.login(name or "", called)
+            return await _certified(phone, name or "", called)
         wanted = _wanted(phone.store, provider, issuer, client_id, scope, resource, access_token=access_token)
         token = await _token(wanted, device=device, browser=not no_browser, port=redirect_port, seconds=seconds)
         session = await phone.login_with_token(token, called, provider)
@@ -143,6 +143,18 @@ def login(
     print_one(
         json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
     )
+
+
+async def _certified(phone: "Phone", name: str, called: str) -> "Session":
+    """By the development identity provider: whoever has no service yet is told how to have one."""
+    from pushctl.client.http import NoRoom
+
+    try:
+        return await phone.login(name, called)
+    except NoRoom:
+        raise
+    except Unreachable as error:
+        raise Unreachable(f"{error}; `pushctl serve all` starts a service here, --api names another") from None
 
 
 def _wanted(

@@ -52,7 +52,7 @@ def new(
     All roles of an installation share one file. Keep a copy in a safe place: without it nobody's push URLs open.
     """
     Keys.generate().write(file)
-    print("pushctl: in 10-common.toml, under [identity]:", file=sys.stderr)
+    _say("this goes under [identity], in 10-common.toml or a file of its own:")
     print(f"keys_file = {toml_value(str(file.absolute()))}")
 
 
@@ -71,15 +71,15 @@ def status(
 ) -> None:
     """Where each key stands: what the file says of it, which running roles have it and which lack it, who seals."""
     from pushctl import rotation
-    from pushctl.cli.keys_view import Walking, show
+    from pushctl.cli.keys_view import show, walking
 
     loaded = load(config, sets or [], os.environ).config
 
     async def look(registry: "Registry") -> list[rotation.KeyStatus]:
         counts = None
         if count:
-            with Walking("counting push URLs") as walking:
-                counts = await rotation.count_push_urls(registry, walking.share)
+            with walking("counting push URLs") as on_share:
+                counts = await rotation.count_push_urls(registry, on_share)
         return await rotation.status(registry, Keys.needed(loaded.identity), counts)
 
     show(_ask(loaded, look), as_json)
@@ -182,15 +182,15 @@ def retire(
 
 def _take_out(config: Config, file: Path, kind: "Kind", key_id: str, force: bool) -> None:
     from pushctl import rotation
-    from pushctl.cli.keys_view import Walking
+    from pushctl.cli.keys_view import walking
 
     async def clear(registry: "Registry") -> int:
-        with Walking(f"looking for what hangs on {key_id}") as walking:
+        with walking(f"looking for what hangs on {key_id}") as on_share:
             if kind == "sealing":
-                return await rotation.retire_sealing(registry, config, key_id, force=force, on_share=walking.share)
+                return await rotation.retire_sealing(registry, config, key_id, force=force, on_share=on_share)
             if kind == "identity_index":
                 keys = Keys.load(file)
-                return await rotation.retire_index(registry, keys, key_id, force=force, on_share=walking.share)
+                return await rotation.retire_index(registry, keys, key_id, force=force, on_share=on_share)
             return 0
 
     hurt = _ask(config, clear)
@@ -230,7 +230,8 @@ def vapid(
 
 def _file(config: Config) -> Path:
     if not config.identity.keys_file:
-        raise ConfigError(["identity.keys_file: not set: keys are changed in a file, run this where it is"])
+        why = "not set: keys are changed in the file they come from"
+        raise ConfigError([f"identity.keys_file: {why}; name it: --set identity.keys_file=FILE"])
     return Path(config.identity.keys_file)
 
 

@@ -3,8 +3,8 @@
 Owns: the look. Must not know: how it is found out.
 """
 
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,11 +21,11 @@ def show(rows: Sequence[KeyStatus], as_json: bool) -> None:
             print(json_line(row))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("KIND", "ID", "STATE", "SEALS IN", "ROLES WITH IT", "LACKING IN", "USED UNTIL"):
-        table.add_column(head)
+    for head in ("key", "id", "state", "seals in", "has it", "lacks it", "used until"):
+        table.add_column(head, no_wrap=head in ("key", "id", "used until"))
     counted = any(row.push_urls is not None for row in rows)
     if counted:
-        table.add_column("PUSH URLS", justify="right")
+        table.add_column("push URLs", justify="right")
     for row in rows:
         cells = [
             row.kind,
@@ -33,36 +33,30 @@ def show(rows: Sequence[KeyStatus], as_json: bool) -> None:
             row.state,
             str(len(row.sealing_roles)) if row.kind == "sealing" else "",
             str(len(row.roles_with)),
-            printable(", ".join(row.roles_without)) or "-",
-            row.used_until or "-",
+            str(len(row.roles_without)),
+            _to_the_minute(row.used_until),
         ]
         table.add_row(*cells, *([f"{row.push_urls:,}" if row.push_urls is not None else ""] if counted else []))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    # Printed by Python, not by rich, which ends the process on a broken pipe (`| head`) in its own way.
+    with console.capture() as screen:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in screen.get().splitlines()))
+    for row in rows:
+        if row.roles_without:
+            print(f"! {row.id} is lacking in {printable(', '.join(row.roles_without))}")
 
 
-class Walking:
-    """A bar on a stderr that is a terminal."""
+def _to_the_minute(at: str | None) -> str:
+    """UTC. A moment in full takes the room of a key's name."""
+    return f"{at[:10]} {at[11:16]}Z" if at else "-"
 
-    def __init__(self, what: str) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(what, total=1.0)
 
-    def share(self, done: float) -> None:
-        self._bar.update(self._task, completed=done)
-
-    def __enter__(self) -> "Walking":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+@contextmanager
+def walking(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on a stderr that is a terminal; what it gives is told how much is done, 0 to 1."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

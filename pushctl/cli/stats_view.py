@@ -79,7 +79,13 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         left = column in ("server", "state", "url", "router", "runs", "")
-        table.add_column(column, justify="left" if left else "right", no_wrap=column != "url", header_style="dim")
+        table.add_column(
+            column,
+            justify="left" if left else "right",
+            no_wrap=column != "url",
+            overflow="fold",
+            header_style="dim",
+        )
     return table
 
 

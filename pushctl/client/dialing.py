@@ -19,7 +19,8 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from pushctl.client.http import cause_of, retry_after, trusted
+from pushctl.causes import cause_of
+from pushctl.client.http import retry_after, trusted
 from pushctl.protocol.frames import SUBPROTOCOL
 
 CONNECT_SECONDS: Final = 10.0

@@ -7,8 +7,6 @@ other path ever stands in an error's text, only the server's origin.
 Must not know: which routes there are (api.py, sender.py).
 """
 
-import os
-import socket
 import ssl
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +17,7 @@ import httpx
 import msgspec
 import trio
 
+from pushctl.causes import cause_of
 from pushctl.client.foreign import printable
 from pushctl.client.loopback import is_loopback
 from pushctl.errors import Failed, TimedOut, Unreachable
@@ -170,16 +169,3 @@ def _problem_of(answer: httpx.Response) -> Problem:
         return _problem_decoder.decode(answer.content)
     except (msgspec.DecodeError, UnicodeError):
         return Problem()
-
-
-def cause_of(error: BaseException) -> str:
-    """The operating system's words for it where there are any: httpx only says "All connection attempts failed"."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLError | socket.gaierror):
-            return seen.strerror or str(seen)
-        if isinstance(seen, OSError) and seen.errno:
-            return os.strerror(seen.errno).lower()
-        group = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else None
-        seen = group or seen.__cause__ or seen.__context__
-    return str(error) or type(error).__name__

@@ -63,8 +63,8 @@ async def dev_certificate(api: Api, name: str, key: "RSAPrivateKey") -> str:
     except Refused as refused:
         if refused.status == 404:
             raise Failed(
-                f"{api.audience} has no development identity provider: log in with --assertion, or see whether this is"
-                " the right --api"
+                f"{api.audience} has no development identity provider: log in with --provider or --assertion, or see "
+                "whether this is the right --api"
             ) from None
         raise
 

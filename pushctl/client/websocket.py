@@ -27,8 +27,8 @@ from wsproto.events import (
 )
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
+from pushctl.causes import cause_of
 from pushctl.client.dialing import CONNECT_SECONDS, MAX_FRAME_BYTES, NotConnected, Stream, open_stream, rejected
-from pushctl.client.http import cause_of
 from pushctl.protocol.frames import SUBPROTOCOL
 
 READ_BYTES: Final = 16_384

@@ -80,27 +80,39 @@ class Channels:
         self._sharded.pop(partition, None)  # whoever listens anew may meet another version
         verbs = ["SUBSCRIBE", *(["SSUBSCRIBE"] if await self.are_sharded(partition) else [])]
         channels = [self._channel(server, partition), self._channel(None, partition)]
-        seconds = self._store.config.redis.timeout_seconds
-        connection = await self._store.link.open_connection(self._store.stream(partition), name=f"hear-{server}")
-        try:
-            listener = Listener(connection)
-            subscribed = False
-            with trio.move_on_after(seconds):
-                await self._subscribe(listener, [(verb, *channels) for verb in verbs])
-                subscribed = True
-            if not subscribed:
-                raise ConnectionLost(f"Redis did not take a subscription within {seconds:g} s")
+        commands = [(verb, *channels) for verb in verbs]
+        async with listening(self._store, self._store.stream(partition), commands, name=f"hear-{server}") as listener:
             yield listener
-        finally:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
 
-    async def _subscribe(self, listener: "Listener", commands: Sequence[tuple[str, ...]]) -> None:
-        try:
-            await listener.subscribe(commands)
-        except Refused as refused:
-            self._store.link.heard_error(refused.error)  # it may say where the channel is now
-            raise
+
+@asynccontextmanager
+async def listening(
+    store: Store, near: str, commands: Sequence[tuple[str, ...]], *, name: str
+) -> "AsyncIterator[Listener]":
+    """Listen to the channels that the commands name, over a connection of its own to the master that holds `near`.
+    Raises StoreUnavailable."""
+    seconds = store.config.redis.timeout_seconds
+    connection = await store.link.open_connection(near, name=name)
+    try:
+        listener = Listener(connection)
+        subscribed = False
+        with trio.move_on_after(seconds):
+            await _subscribe(store, listener, commands)
+            subscribed = True
+        if not subscribed:
+            raise ConnectionLost(f"Redis did not take a subscription within {seconds:g} s")
+        yield listener
+    finally:
+        with trio.CancelScope(shield=True):
+            await connection.aclose()
+
+
+async def _subscribe(store: Store, listener: "Listener", commands: Sequence[tuple[str, ...]]) -> None:
+    try:
+        await listener.subscribe(commands)
+    except Refused as refused:
+        store.link.heard_error(refused.error)  # it may say where the channel is now
+        raise
 
 
 class Refused(StoreUnavailable):

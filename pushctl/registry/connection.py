@@ -17,6 +17,7 @@ import hiredis
 import trio
 from redis.connection import parse_url
 
+from pushctl.causes import cause_of
 from pushctl.errors import ConfigError, StoreUnavailable
 
 Argument = bytes | str | int | float
@@ -112,7 +113,7 @@ class Connection:
                 if address.tls:
                     stream = trio.SSLStream(stream, address.tls, server_hostname=address.host)
         except OSError as error:
-            raise ConnectionLost(f"cannot connect to Redis at {address}: {error}") from None
+            raise ConnectionLost(f"cannot connect to Redis at {address}: {cause_of(error)}") from None
         connection = cls(stream)
         try:
             await connection._introduce(address, name)

@@ -164,9 +164,10 @@ class Masters:
             raise self.unreachable(self._nodes[0].problem if self._nodes else problem)
 
     def unreachable(self, problem: str) -> Unreachable:
+        why = problem.removeprefix(f"cannot connect to Redis at {self._target}: ")
         return Unreachable(
-            f"Redis at {self._target} cannot be used: {problem}. Start it, or set [redis] url (gave up after "
-            f"{self._settings.connect_seconds:g} s, redis.connect_seconds)"
+            f"Redis at {self._target} cannot be used: {why}. Start it, or set [redis] url (that of `serve all` is in "
+            f"the JSON line it prints). Gave up after {self._settings.connect_seconds:g} s, redis.connect_seconds"
         )
 
     async def _look(self, target: Target, seconds: float) -> None:

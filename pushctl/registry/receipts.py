@@ -13,11 +13,8 @@ Must not know: who waits, receipts' ids.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import trio
-
 from pushctl.ids import UserId, new_id
-from pushctl.registry.channel import Listener
-from pushctl.registry.connection import ConnectionLost
+from pushctl.registry.channel import Listener, listening
 from pushctl.registry.store import Store
 
 
@@ -34,20 +31,9 @@ class Receipts:
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[Listener]:
         """Listen to the channel, over a connection of its own. Raises StoreUnavailable."""
-        seconds = self._store.config.redis.timeout_seconds
-        connection = await self._store.link.open_connection(self.channel, name="receipts")
-        try:
-            listener = Listener(connection)
-            subscribed = False
-            with trio.move_on_after(seconds):
-                await listener.subscribe([("SUBSCRIBE", self.channel)])
-                subscribed = True
-            if not subscribed:
-                raise ConnectionLost(f"Redis did not take a subscription within {seconds:g} s")
+        commands = [("SUBSCRIBE", self.channel)]
+        async with listening(self._store, self.channel, commands, name="receipts") as listener:
             yield listener
-        finally:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
 
     async def wait_connected(self) -> None:
         """Returns once a master can be listened to."""

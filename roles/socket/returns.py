@@ -12,6 +12,7 @@ import trio
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, DeviceId, UserId
 from pushctl.registry.store import AccountGone
+from roles.socket.owing import Owing
 
 if TYPE_CHECKING:
     from roles.socket.held import Held
@@ -23,16 +24,13 @@ MAX_REMEMBERED = 100_000
 TOGETHER = 256
 """Leases given back in one round trip, or claims withdrawn at once."""
 
-PAUSE_SECONDS = 0.5
-"""Before what did not work is tried again."""
-
 
 class Returns:
     def __init__(self, role: "SocketRole") -> None:
         self._role = role
         self._leases: dict[ConnectionId, UserId] = {}
         self._claims: dict[ConnectionId, tuple[UserId, DeviceId]] = {}
-        self._something = trio.Event()
+        self._owing = Owing(role.present, self.flush, lambda: bool(self._leases or self._claims))
 
     def release(self, connection: "Held") -> None:
         """Give its lease back."""
@@ -45,19 +43,12 @@ class Returns:
             self._claims[connection.id] = connection.user, connection.device
 
     def _has_room(self) -> bool:
-        self._something.set()
+        self._owing.more()
         return len(self._leases) + len(self._claims) < MAX_REMEMBERED
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._something.wait()
-            self._something = trio.Event()
-            await self._role.present()
-            await self.flush()
-            if self._leases or self._claims:
-                self._something.set()
-                await trio.sleep(PAUSE_SECONDS)
+        await self._owing.run()
 
     async def flush(self) -> None:
         """Give back what can be given back now."""

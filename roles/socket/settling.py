@@ -11,15 +11,13 @@ import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import MessageRef, UserId
+from roles.socket.owing import Owing
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 MAX_REMEMBERED = 100_000
 """Beyond, a message comes again after its acknowledgement: browsers pass over what they had."""
-
-PAUSE_SECONDS = 0.5
-"""Before what did not work is tried again."""
 
 TOGETHER = 64
 """Users written at once."""
@@ -31,7 +29,7 @@ class Settling:
         self._noted: dict[UserId, dict[tuple[int, int], MessageRef]] = {}
         self._count = 0
         self._abandoned: set[UserId] = set()
-        self._something = trio.Event()
+        self._owing = Owing(role.present, self.flush, lambda: bool(self._abandoned))
 
     def note(self, user: UserId, refs: Sequence[MessageRef]) -> None:
         """To be followed by `write`, or by `abandon`."""
@@ -59,18 +57,11 @@ class Settling:
     def abandon(self, user: UserId) -> None:
         """The connection that noted something of this user is over before it was written."""
         self._abandoned.add(user)
-        self._something.set()
+        self._owing.more()
 
     async def run(self) -> None:
         """Write what was abandoned, until cancelled."""
-        while True:
-            await self._something.wait()
-            self._something = trio.Event()
-            await self._role.present()
-            await self.flush()
-            if self._abandoned:
-                self._something.set()
-                await trio.sleep(PAUSE_SECONDS)
+        await self._owing.run()
 
     async def flush(self) -> None:
         """Write of what was abandoned what can be written now."""
@@ -85,4 +76,5 @@ class Settling:
             await self.write(user)
         except StoreUnavailable:
             return
-        self._abandoned.discard(user)
+        if user not in self._noted:  # else more was noted meanwhile, and perhaps abandoned, too
+            self._abandoned.discard(user)

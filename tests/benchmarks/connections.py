@@ -19,16 +19,14 @@ docs/benchmarks.md quotes what it prints.
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
-import msgspec
 import trio
 
 from pushctl.runtime import raise_open_file_limit
 from tests.benchmarks.connections_run import DEVICES, WAYS, Life, Measured, Size, measure_all
+from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
-from tests.benchmarks.unsound import or_exit
 
 QUICK = Size(clients=200, arrivals=200, idle_seconds=2, messages_per_second=50, messages_seconds=2)
 
@@ -124,26 +122,18 @@ def main() -> None:
     parser.add_argument("--idle", type=float, help="seconds; default: 60")
     parser.add_argument("--rounds", type=int, help="default: 1")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
-    parser.add_argument("--json", type=Path, help="write all that was measured into this file")
-    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing: tell what such a file holds")
+    add_file_options(parser)
     options = parser.parse_args()
-    if options.earlier:
-        measured = msgspec.json.decode(options.earlier.read_bytes(), type=Measured)
-    else:
-        raise_open_file_limit()
-        size = QUICK if options.quick else Size()
-        size = replace(
-            size,
-            clients=options.clients or size.clients,
-            arrivals=options.arrivals or size.arrivals,
-            idle_seconds=options.idle or size.idle_seconds,
-            rounds=options.rounds or size.rounds,
-        )
-        measured = or_exit(lambda: trio.run(measure_all, size))
-    print(measured.machine)
-    tell(measured)
-    if options.json:
-        options.json.write_bytes(msgspec.json.encode(measured))
+    size = QUICK if options.quick else Size()
+    size = replace(
+        size,
+        clients=options.clients or size.clients,
+        arrivals=options.arrivals or size.arrivals,
+        idle_seconds=options.idle or size.idle_seconds,
+        rounds=options.rounds or size.rounds,
+    )
+    raise_open_file_limit()
+    told(options, Measured, lambda: trio.run(measure_all, size), tell)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,13 @@ prints.
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import msgspec
 import trio
 
 from pushctl.runtime import raise_open_file_limit
 from tests.benchmarks.recovery_run import DEVICES, Life, Measured, Size, measure_all
+from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
-from tests.benchmarks.unsound import or_exit
 
 QUICK = Size(
     killed=120,
@@ -101,21 +99,13 @@ def main() -> None:
     parser.add_argument("--restarted", type=int, help="clients of rolling restarts; 0: not at all; default: 3000")
     parser.add_argument("--over", type=float, dest="over_seconds", help="seconds that a drain may take; default: 30")
     parser.add_argument("--quick", action="store_true", help="a few clients: does it still work?")
-    parser.add_argument("--json", type=Path, help="write all that was measured into this file")
-    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing: tell what such a file holds")
+    add_file_options(parser)
     options = parser.parse_args()
-    if options.earlier:
-        measured = msgspec.json.decode(options.earlier.read_bytes(), type=Measured)
-    else:
-        raise_open_file_limit()
-        size = QUICK if options.quick else Size()
-        chosen = {name: getattr(options, name) for name in ("killed", "restarted", "over_seconds")}
-        size = replace(size, **{name: value for name, value in chosen.items() if value is not None})
-        measured = or_exit(lambda: trio.run(measure_all, size))
-    print(measured.machine)
-    tell(measured)
-    if options.json:
-        options.json.write_bytes(msgspec.json.encode(measured))
+    size = QUICK if options.quick else Size()
+    chosen = {name: getattr(options, name) for name in ("killed", "restarted", "over_seconds")}
+    size = replace(size, **{name: value for name, value in chosen.items() if value is not None})
+    raise_open_file_limit()
+    told(options, Measured, lambda: trio.run(measure_all, size), tell)
 
 
 if __name__ == "__main__":

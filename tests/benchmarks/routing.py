@@ -21,16 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import msgspec
 import trio
 
 from pushctl.config.model import Limits
 from pushctl.runtime import raise_open_file_limit
+from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
 from tests.benchmarks.routing_chart import chart
 from tests.benchmarks.routing_report import DENSITIES, HEAD, append_us, curves, points, rows, sentences
 from tests.benchmarks.routing_run import QUICK, USERS, Measured, Size, measure_all
-from tests.benchmarks.unsound import or_exit
 
 
 def tell(measured: Measured) -> None:
@@ -75,21 +74,13 @@ def main() -> None:
     parser.add_argument("--servers", type=servers_of, help="how many; default: 1,2,4,8,16")
     parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
-    parser.add_argument("--json", type=Path, help="write all that was measured into this file")
-    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing: tell what such a file holds")
+    add_file_options(parser)
     parser.add_argument("--svg", type=Path, help="draw the costs into this file")
     options = parser.parse_args()
-    if options.earlier:
-        measured = msgspec.json.decode(options.earlier.read_bytes(), type=Measured)
-    else:
-        raise_open_file_limit(0)
-        size = QUICK if options.quick else Size()
-        size = replace(size, servers=options.servers or size.servers, rounds=options.rounds or size.rounds)
-        measured = or_exit(lambda: trio.run(measure_all, size))
-    print(measured.machine)
-    tell(measured)
-    if options.json:
-        options.json.write_bytes(msgspec.json.encode(measured))
+    size = QUICK if options.quick else Size()
+    size = replace(size, servers=options.servers or size.servers, rounds=options.rounds or size.rounds)
+    raise_open_file_limit(0)
+    measured = told(options, Measured, lambda: trio.run(measure_all, size), tell)
     if options.svg:
         found = points(measured.lives)
         options.svg.write_text(chart({density: curves(found, density) for density in DENSITIES}))

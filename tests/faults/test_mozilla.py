@@ -1,7 +1,7 @@
 """Browsers (push-notification) through faults: an acknowledged message never comes again, any other always does, and a
 UAID is replaced only on proof."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +93,25 @@ async def sending(town: Town, endpoint: str, sent: list[str], count: int) -> Non
         await trio.sleep(0.01)
 
 
+async def sent_and_read_while(
+    disturbed: Callable[[], Awaitable[None]], town: Town, endpoint: str, reader: Reader
+) -> list[str]:
+    """150 messages, which have all been accepted and read at the end."""
+    sent: list[str] = []
+
+    async def all_came() -> bool:
+        return len(sent) == 150 and set(reader.came) >= set(sent)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.run)
+        nursery.start_soon(sending, town, endpoint, sent, 150)
+        await disturbed()
+        with trio.fail_after(30):
+            await eventually(all_came)
+        nursery.cancel_scope.cancel()
+    return sent
+
+
 async def test_a_socket_server_killed_again_and_again_loses_and_repeats_nothing(config: Config, tmp_path: Path) -> None:
     async with running(config, sockets=0) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
@@ -100,21 +119,15 @@ async def test_a_socket_server_killed_again_and_again_loses_and_repeats_nothing(
             browser = Browser(server.url)
             async with subscribed(town, browser) as (_, endpoint):
                 pass
-            uaid, reader, sent = browser.uaid, Reader(browser), list[str]()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(reader.run)
-                nursery.start_soon(sending, town, endpoint, sent, 150)
+            uaid, reader = browser.uaid, Reader(browser)
+
+            async def killed() -> None:
                 for _ in range(3):
                     await trio.sleep(0.6)
                     await server.kill()
                     await server.start()
 
-                async def all_came() -> bool:
-                    return len(sent) == 150 and set(reader.came) >= set(sent)
-
-                with trio.fail_after(30):
-                    await eventually(all_came)
-                nursery.cancel_scope.cancel()
+            sent = await sent_and_read_while(killed, town, endpoint, reader)
             assert reader.again == []
             assert browser.uaid == uaid
             await nothing_waits(town, reader, sent)
@@ -136,22 +149,16 @@ async def test_redis_killed_and_back_loses_and_repeats_nothing(town: Town, own_r
     browser = Browser(town.service.sockets["s1"])
     async with subscribed(town, browser) as (_, endpoint):
         pass
-    uaid, reader, sent = browser.uaid, Reader(browser), list[str]()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(reader.run)
-        nursery.start_soon(sending, town, endpoint, sent, 150)
+    uaid, reader = browser.uaid, Reader(browser)
+
+    async def killed() -> None:
         for _ in range(2):
             await trio.sleep(0.7)
             own_redis.kill()
             await trio.sleep(0.3)
             own_redis.start()
 
-        async def all_came() -> bool:
-            return len(sent) == 150 and set(reader.came) >= set(sent)
-
-        with trio.fail_after(30):
-            await eventually(all_came)
-        nursery.cancel_scope.cancel()
+    await sent_and_read_while(killed, town, endpoint, reader)
     assert reader.again == []
     assert browser.uaid == uaid
 

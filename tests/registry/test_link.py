@@ -124,7 +124,7 @@ async def test_no_redis_at_start_is_one_clear_line() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         async with open_registry(nowhere, name="test"):
             pass
-    assert caught.group_contains(Unreachable, match="Start it, or set .redis. url")
+    assert caught.group_contains(Unreachable, match="used: no such file or directory. Start it, or set .redis. url")
 
 
 async def test_a_url_that_is_none_is_a_mistake_in_the_configuration() -> None:

@@ -66,7 +66,9 @@ async def test_a_login_remembers_where_and_names_the_device_after_the_profile(fo
 
 async def test_a_failed_login_remembers_nothing(folder: Path) -> None:
     ran = await pushctl("client", "login", "alice", "--api", "http://127.0.0.1:1")
-    assert (ran.code, ran.err) == (5, "pushctl: cannot connect to http://127.0.0.1:1: connection refused\n")
+    why = "cannot connect to http://127.0.0.1:1: connection refused"
+    what_now = "`pushctl serve all` starts a service here, --api names another"
+    assert (ran.code, ran.err) == (5, f"pushctl: {why}; {what_now}\n")
     with Store(folder / "default.sqlite3") as store:
         assert (store.setting("api"), store.session()) == (None, None)
 

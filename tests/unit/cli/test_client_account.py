@@ -48,8 +48,8 @@ async def test_identities_and_devices_are_lists(service: FakeService) -> None:
     ("options", "body"),
     [
         (("--assertion", "-"), {"credential": "BrowserID a~b", "provider": None}),
-        (("--token", "-", "--provider", "accounts"), {"credential": "Bearer a~b", "provider": "accounts"}),
-        (("--token", "-"), {"credential": "Bearer a~b", "provider": None}),
+        (("--token-file", "-", "--provider", "accounts"), {"credential": "Bearer a~b", "provider": "accounts"}),
+        (("--token-file", "-"), {"credential": "Bearer a~b", "provider": None}),
     ],
 )
 async def test_an_identity_is_linked_with_a_proof_from_elsewhere(
@@ -69,7 +69,8 @@ async def test_an_identity_of_the_development_provider_is_linked_by_its_name(ser
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("work", "--assertion", "x"), ("work", "--provider", "p"), ("--token", "x", "--assertion", "y")]
+    "options",
+    [(), ("work", "--assertion", "x"), ("work", "--provider", "p"), ("--token-file", "x", "--assertion", "y")],
 )
 async def test_one_proof_is_given(service: FakeService, options: tuple[str, ...]) -> None:
     assert (await pushctl("client", "link", *options)).code == 2

@@ -1,4 +1,4 @@
-"""`pushctl keys new`."""
+"""`pushctl keys new`, and how `keys status` looks."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from pushctl.cli import main
+from pushctl.cli.keys_view import show
 from pushctl.identity.keys import Keys
+from pushctl.rotation import KeyStatus
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -40,3 +42,20 @@ def test_new_never_writes_over_a_file(capsys: pytest.CaptureFixture[str], tmp_pa
     assert (code, out) == (1, "")
     assert str(file) in err
     assert file.read_text() == before
+
+
+def test_eighty_columns_show_keys_and_moments_whole_and_name_who_lacks_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    used, roles = "2026-01-02T03:04:05.678Z", ["api api@host-1/29046", "socket s1@host-2/29050"]
+    index = KeyStatus("identity_index", "first", True, "first", used, used, roles, [], [], None)
+    waiting = KeyStatus("sealing", "1-Hm", True, "opens", None, None, [], roles, [], 12_345)
+    show([index, waiting], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines if line.startswith(("identity_index", "sealing"))] == [
+        ["identity_index", "first", "first", "2", "0", "2026-01-02", "03:04Z"],
+        ["sealing", "1-Hm", "opens", "0", "0", "2", "-", "12,345"],
+    ]
+    assert lines[-1] == "! 1-Hm is lacking in api api@host-1/29046, socket s1@host-2/29050"
