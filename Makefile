@@ -60,10 +60,8 @@ bench: install ## how fast it is here
 ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	redis-server --version
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
-		--ignore tests/interop
-	$(BIN)/pytest -n 2 --dist worksteal -m "(slow or debian) and not long" tests/faults
-	$(BIN)/pytest -m "(slow or debian) and not long" tests/benchmarks
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long and not alone" --ignore tests/interop
+	$(BIN)/pytest -m "(slow or debian) and not long and alone"
 	$(MAKE) interop
 	$(MAKE) demo
 

@@ -15,6 +15,8 @@ from tests.benchmarks.connections_run import Life, Stretch
 from tests.benchmarks.memory import Memory
 from tests.house.markdown import Document
 
+pytestmark = pytest.mark.alone
+
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 

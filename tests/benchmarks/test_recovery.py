@@ -16,6 +16,8 @@ from pushctl.rates import Rate, TokenBucket
 from tests.faults.arrivals import Counted, Look, together
 from tests.house.markdown import Document
 
+pytestmark = pytest.mark.alone
+
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 

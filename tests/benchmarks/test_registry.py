@@ -21,7 +21,7 @@ SIZE = registry_scripts.Size(rounds=7)
 LINES_OF_OPERATIONS = ("append", "read", "sync, 10 behind", "sync, 1,000 behind", "presence: claim, release")
 PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 async def test_append_at_a_full_quota_of_ten_thousand_takes_less_than_twice_what_it_takes_at_a_hundred() -> None:

@@ -33,6 +33,8 @@ from tests.benchmarks.routing_site import Cpu, cpu_seconds
 from tests.benchmarks.unsound import Unsound
 from tests.house.markdown import Document
 
+pytestmark = pytest.mark.alone
+
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 SVG = "{http://www.w3.org/2000/svg}"

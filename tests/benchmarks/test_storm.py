@@ -12,6 +12,8 @@ from tests.benchmarks.storm_chart import BOTTOM, TOP, Course, chart
 from tests.benchmarks.storm_devices import POLICIES
 from tests.house.markdown import Document
 
+pytestmark = pytest.mark.alone
+
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -16,6 +16,8 @@ from tests.redises.cluster import RedisCluster
 from tests.registry.people import impatient, in_thread
 from tests.scenario.people import Closed, Frame, Person, Socket, Town, eventually
 
+pytestmark = pytest.mark.alone
+
 SERVERS_ON = slot_of("{servers}") * 3 // 16_384
 """Which of three masters holds the rows of the socket servers."""
 

@@ -9,6 +9,8 @@ from pushctl.config.model import Config
 from tests.faults.hostile import besieged, honest_device, median, worst
 from tests.faults.swarm_of_peers import ATTACKS, again_and_again
 
+pytestmark = pytest.mark.alone
+
 PEERS = 1000
 DEVICES = 180
 """Ten for each way to attack; peers of one device throw each other out, too."""

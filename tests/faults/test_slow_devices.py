@@ -10,6 +10,8 @@ from tests.faults.hostile import Besieged, besieged, honest_device, kernel_bytes
 from tests.scenario.people import Person
 from tests.scenario.raw_frames import RawPeer, raw_peer
 
+pytestmark = pytest.mark.alone
+
 USERS, DEVICES = 10, 50
 MESSAGES, BODY = 120, "x" * 3500
 STALL_SECONDS = 6

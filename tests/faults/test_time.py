@@ -23,6 +23,8 @@ from tests.conftest import RedisProcess
 from tests.scenario.people import Person, Socket, Town, eventually
 from tests.scenario.test_socket import body_of
 
+pytestmark = pytest.mark.alone
+
 SHARE = 0.3
 """Of what each of these is in life."""
 
