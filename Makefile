@@ -41,7 +41,7 @@ interop: install ## a real Firefox, other people's senders and identity provider
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	firefox-esr --version
-	$(BIN)/pytest tests/interop -o faulthandler_timeout=0
+	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
@@ -62,7 +62,8 @@ ci: test ## test, what is slow or needs Debian's packages, a real browser, and t
 	redis-server --version
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long" --ignore tests/faults --ignore tests/benchmarks \
 		--ignore tests/interop
-	$(BIN)/pytest -m "(slow or debian) and not long" tests/faults tests/benchmarks
+	$(BIN)/pytest -n 2 --dist worksteal -m "(slow or debian) and not long" tests/faults
+	$(BIN)/pytest -m "(slow or debian) and not long" tests/benchmarks
 	$(MAKE) interop
 	$(MAKE) demo
 

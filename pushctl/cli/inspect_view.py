@@ -138,6 +138,8 @@ def push_url_view(report: PushUrlReport) -> RenderableType:
             ("sealed with", f"key {report.key_id}" if report.key_id else None),
             ("VAPID", None if report.vapid_bound is None else "bound to a key" if report.vapid_bound else "not bound"),
             ("unread", f"{unread}, {size(report.unread_bytes)} of {size(report.max_unread_bytes)}"),
+            ("takes now", _left(report.rate_left, report.rate_burst)),
+            ("its user", _left(report.user_rate_left, report.user_rate_burst)),
         ),
         notes(report.why),
         table(f"Unread messages{shown}", ("seq", "sent", "expires", "urgency", "topic", "size", "acked by"), messages),
@@ -147,6 +149,10 @@ def push_url_view(report: PushUrlReport) -> RenderableType:
             [(event.seq, event.kind, now.ago(event.at)) for event in report.events],
         ),
     )
+
+
+def _left(left: int | None, burst: int | None) -> str | None:
+    return None if left is None else f"{left:,} at once, of {burst:,}"
 
 
 def server_view(report: ServerReport) -> RenderableType:

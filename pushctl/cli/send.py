@@ -135,6 +135,7 @@ def send(
         idempotency_key=idempotency_key,
         encrypt_for=subscription.keys if subscription else None,
         sign_with=VapidKey.load(vapid) if vapid is not None else None,
+        receipt=wait in ("delivered", "read"),
         contact=contact,
     )
     # 201 means stored: nothing is left to wait for then.

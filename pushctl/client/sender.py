@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from pushctl.client.foreign import printable
-from pushctl.client.http import NoRoom, Refused, decoded, origin_of, request
+from pushctl.client.http import ANSWER_SECONDS, NoRoom, Refused, decoded, origin_of, request
 from pushctl.clock import system_clock
 from pushctl.errors import Failed, NotGood, PushctlError
 from pushctl.protocol.frames import Notification, Urgency
@@ -30,6 +30,10 @@ _DEAD: Final = ("expired", "replaced", "cancelled", "evicted")
 
 LONGEST_SECONDS: Final = 2_419_200
 """What an encrypted message says if nothing was said: it must say something, and every service cuts it to its own."""
+
+RECEIPT_RELATION: Final = "urn:ietf:params:push:receipt"
+RECEIPT_SECONDS: Final = 30
+"""A request for a receipt waits so long; then it is asked again."""
 
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -48,18 +52,21 @@ class Push:
     encrypt_for: SubscriptionKeys | None = None
     """Only the device with these keys can read it (RFC 8291)."""
     sign_with: VapidKey | None = None
+    receipt: bool = False
+    """Ask for a receipt: somebody will wait for the delivery."""
     contact: str | None = None
     """Whom the push service can ask about the sender: a mailto: or https: URL."""
 
 
-class Sent(Struct, frozen=True):
-    """The service took it. `location` is absolute. `state`: `stored`, or what was waited for; `ephemeral` for TTL 0,
-    which is given to whoever is connected and not stored."""
+class Sent(Struct, frozen=True, omit_defaults=True):
+    """The service took it. `location` and `receipt` are absolute. `state`: `stored`, or what was waited for;
+    `ephemeral` for TTL 0, which is given to whoever is connected and not stored."""
 
     id: str
     location: str
     ttl_seconds: int
     state: str
+    receipt: str | None = None
 
 
 class _State(Struct, frozen=True):
@@ -83,6 +90,8 @@ async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
         headers["Urgency"] = push.urgency
     if push.idempotency_key is not None:
         headers["Idempotency-Key"] = push.idempotency_key
+    if push.receipt:
+        headers["Prefer"] = "respond-async"
     try:
         answer = await request(client, "POST", push_url, headers=headers, content=content, seconds=math.inf)
     except Refused as refused:
@@ -91,11 +100,13 @@ async def send(client: httpx.AsyncClient, push_url: str, push: Push) -> Sent:
     if location is None or not (ttl.isascii() and ttl.isdigit()):
         raise Failed(f"{origin_of(push_url)} does not answer like a push service: no Location or no TTL")
     ttl_seconds = int(ttl)
+    receipt = answer.links.get(RECEIPT_RELATION, {}).get("url")
     return Sent(
         id=urlsplit(location).path.rstrip("/").rpartition("/")[2],
         location=str(httpx.URL(push_url).join(location)),
         ttl_seconds=ttl_seconds,
         state="stored" if ttl_seconds > 0 else "ephemeral",
+        receipt=str(httpx.URL(push_url).join(receipt)) if receipt is not None else None,
     )
 
 
@@ -117,24 +128,36 @@ def _content(push: Push) -> tuple[dict[str, str], bytes]:
 async def wait_for(client: httpx.AsyncClient, sent: Sent, state: WaitFor) -> Sent:
     """The message once it is delivered or read. Bounded by the caller (trio.fail_after).
 
-    This polls, the only thing here that does: the service has nothing to wait on for a message without a receipt, and
-    somebody who sends one message has no connection on which it could tell. The pause grows, so that a long wait for a
-    reader costs the service one question every two seconds. Raises NotGood if the message dies before.
+    The receipt says at once when it is delivered. What comes after that no receipt tells, and a service may give none:
+    then this polls, the only thing here that does. The pause grows, so that a long wait for a reader costs the service
+    one question every two seconds. Raises NotGood if the message dies before.
     """
-    pause = FIRST_PAUSE_SECONDS
+    pause, receipt = FIRST_PAUSE_SECONDS, sent.receipt
     while True:
         try:
-            answer: _State = decoded(await request(client, "GET", sent.location), _State)
+            answer = await _state(client, sent, receipt)
         except NoRoom as busy:
             # It was asked not to be asked for a while; the message may be on its way all the same.
             pause = max(pause, busy.retry_after_seconds or 0.0)
         else:
             if answer.state in _REACHED[state]:
-                return Sent(sent.id, sent.location, sent.ttl_seconds, answer.state)
+                return structs.replace(sent, state=answer.state)
             if answer.state in _DEAD:
                 raise NotGood(f"the message is {answer.state}, so it will not be {state}")
+            if answer.state == "delivered":
+                receipt = None
         await trio.sleep(pause)
         pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+
+
+async def _state(client: httpx.AsyncClient, sent: Sent, receipt: str | None) -> _State:
+    if receipt is None:
+        answer = await request(client, "GET", sent.location)
+    else:
+        waits = {"Prefer": f"wait={RECEIPT_SECONDS}"}
+        answer = await request(client, "GET", receipt, headers=waits, seconds=RECEIPT_SECONDS + ANSWER_SECONDS)
+    state: _State = decoded(answer, _State)
+    return state
 
 
 def _explained(refused: Refused, origin: str) -> PushctlError:

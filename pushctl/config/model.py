@@ -254,10 +254,20 @@ class Limits:
         0, "messages from one address (IPv6: one /64) in the long run; 429 above; 0: any", minimum=0
     )
     push_burst_per_address: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
+    state_per_second_per_address: float = key(
+        100,
+        "questions from one address (IPv6: one /64) after messages of one user, or to take them back, in the long run; "
+        "429 above; 0: any",
+        minimum=0,
+    )
+    state_burst_per_address: int = key(1000, "the same, at once", minimum=1, maximum=1_000_000)
     total_per_second: float = key(0, "messages of all senders in the long run; 429 above; 0: any", minimum=0)
     total_burst: int = key(100_000, "the same, at once", minimum=1, maximum=1_000_000)
     login_per_second_per_address: float = key(
-        10, "log-ins from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: any", minimum=0
+        10,
+        "log-ins and linked identities from one address (IPv6: one /64), good or not, in the long run; 429 above; 0: "
+        "any",
+        minimum=0,
     )
     login_burst_per_address: int = key(100, "the same, at once", minimum=1, maximum=1_000_000)
     client_per_second_per_user: float = key(

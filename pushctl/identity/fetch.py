@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -110,7 +111,8 @@ class Fetcher:
         except httpx.InvalidURL:
             raise FetchFailed("invalid", "not a URL") from None
         schemes = ("https", "http") if self._rules.allow_http_loopback else ("https",)
-        if parsed.scheme not in schemes or not parsed.host or parsed.userinfo or parsed.fragment:
+        # As it is spelled: what stands behind `xn--` need not be a name that can be read.
+        if parsed.scheme not in schemes or not parsed.raw_host or parsed.userinfo or parsed.fragment:
             raise FetchFailed("invalid", f"not an {' or '.join(schemes)} URL of a document")
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
         if port > 65_535:
@@ -135,23 +137,30 @@ class Fetcher:
         # A first address that never answers must leave time for the next.
         connecting = httpx.Timeout(None, connect=self._rules.timeout_seconds / len(addresses))
         failure = "no address"
-        async with httpx.AsyncClient(
-            transport=self._transport(self._context), timeout=connecting, trust_env=False, follow_redirects=False
-        ) as client:
+        # No client around the transport: it would read cookies and redirects, and some of them it cannot read.
+        async with self._transport(self._context) as transport:
             for address in addresses:
                 try:
-                    return await self._ask(client, target.url, address)
+                    return await self._ask(transport, target.url, address, connecting)
                 except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                     failure = _cause(error)
                 except httpx.HTTPError as error:
                     raise FetchFailed("unavailable", f"the connection broke: {_cause(error)}") from None
         raise FetchFailed("unavailable", f"no connection: {failure}")
 
-    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, address: Address) -> Document:
+    async def _ask(
+        self, transport: httpx.AsyncBaseTransport, url: httpx.URL, address: Address, waits: httpx.Timeout
+    ) -> Document:
         """From this address, in the name of the URL's host: that is what its certificate must be for."""
-        headers = {"Host": url.netloc.decode("ascii"), "Accept": "application/json", "Accept-Encoding": "identity"}
-        pinned = url.copy_with(host=str(address))
-        async with client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": _host(url)}) as answer:
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": "pushctl",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        extensions = {"sni_hostname": _host(url), "timeout": waits.as_dict()}
+        request = httpx.Request("GET", url.copy_with(host=str(address)), headers=headers, extensions=extensions)
+        async with aclosing(await transport.handle_async_request(request)) as answer:
             self._check(answer)
             return Document(await self._body(answer), _max_age(answer.headers))
 

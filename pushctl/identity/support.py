@@ -15,6 +15,10 @@ from pushctl.identity.syntax import is_domain
 
 MAX_DELEGATIONS = 5
 
+MAX_KEYS = 8
+"""Of a published document. Each costs whoever reads it up to 5 ms, and again with each signature that none of them
+made."""
+
 
 @dataclass(frozen=True, slots=True)
 class SupportDocument:
@@ -95,6 +99,8 @@ def _keys(members: Mapping[str, object], algorithms: Collection[str], *, bare: b
     if not isinstance(listed, list):
         raise _invalid("keys is not a list")
     named += [(f"keys[{at}]", item) for at, item in enumerate(listed) if not _for_other_use(item)]
+    if not bare and len(named) > MAX_KEYS:
+        raise _invalid(f"more than {MAX_KEYS} keys")
     if bare and not named and ("algorithm" in members or "kty" in members):
         named.append(("the key", members))
     if not named:

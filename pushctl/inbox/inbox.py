@@ -124,6 +124,7 @@ class Inbox:
             fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
             plain=push.notification is not None,
             signed_by=push.signed_by,
+            receipt=push.receipt,
             only_again=only_again,
         )
         if push.ttl_seconds == 0:
@@ -136,8 +137,9 @@ class Inbox:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
         message_id = self.render.message_id(address.user, stored.ref)
-        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if push.receipt else None
-        return Published(message_id, push.ttl_seconds, address.user, stored.ref.seq, receipt, stored.again)
+        receipt = self._sealer.seal_receipt(address.user, address.push_url, stored.ref) if stored.receipt else None
+        ttl_seconds = stored.lifetime_ms // 1000
+        return Published(message_id, ttl_seconds, address.user, stored.ref.seq, receipt, stored.again)
 
     async def _announce(self, user: UserId, message: NewMessage) -> Published:
         announced = await self._registry.messages.announce(user, message)
@@ -157,6 +159,10 @@ class Inbox:
                 job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
+
+    def user_of_message(self, message_id: str) -> UserId:
+        """To whom it went. Raises NotFound."""
+        return self._sealer.open_message_id(message_id)[0]
 
     async def message_state(self, message_id: str) -> MessageState:
         """What became of a message. Raises NotFound."""

@@ -57,6 +57,10 @@ class PushUrlReport(msgspec.Struct, frozen=True):
     max_unread: int
     unread_bytes: int
     max_unread_bytes: int
+    rate_left: int | None
+    rate_burst: int | None
+    user_rate_left: int | None
+    user_rate_burst: int | None
     messages: list[WaitingMessage]
     events: list[PushUrlEvent]
     events_looked_through: int
@@ -89,6 +93,10 @@ async def inspect_push_url(registry: Registry, config: Config, target: PushUrlTa
         max_unread=config.limits.unread_per_push_url,
         unread_bytes=sum(message.size for message in unread),
         max_unread_bytes=config.limits.unread_bytes_per_push_url,
+        rate_left=facts.rate.left if facts.rate else None,
+        rate_burst=facts.rate.burst if facts.rate else None,
+        user_rate_left=facts.user_rate.left if facts.user_rate else None,
+        user_rate_burst=facts.user_rate.burst if facts.user_rate else None,
         messages=[_waiting(message, facts) for message in unread[:SHOWN_MESSAGES]],
         events=[
             PushUrlEvent(seq, "revoked" if kind == "x" else "push_url", rfc3339(at)) for seq, kind, at in facts.events
@@ -118,6 +126,10 @@ def _of_nobody(config: Config, target: PushUrlTarget, facts: Nobody) -> PushUrlR
         max_unread=config.limits.unread_per_push_url,
         unread_bytes=0,
         max_unread_bytes=config.limits.unread_bytes_per_push_url,
+        rate_left=None,
+        rate_burst=None,
+        user_rate_left=None,
+        user_rate_burst=None,
         messages=[],
         events=[],
         events_looked_through=0,
@@ -129,6 +141,8 @@ def _judged(facts: PushUrlFacts, target: PushUrlTarget) -> tuple[PushUrlState, i
     """(state, what a sender gets, why), as scripts/lib/push_urls.lua judges."""
     record, made = facts.record, facts.push_urls_made
     if facts.life == "live" and record is not None:
+        if spent := _spent(facts):
+            return "live", 429, spent
         if record.vapid_key is not None:
             return "live", 201, "live: takes what its VAPID key signed, 401 for anything else"
         return "live", 201, "live: a message is stored and answered 201"
@@ -140,6 +154,13 @@ def _judged(facts: PushUrlFacts, target: PushUrlTarget) -> tuple[PushUrlState, i
         return "revoked", 410, f"revoked: its number {number} was given out, the user's counter stands at {made}"
     why = f"its number {number} is above the user's counter, {made}: Redis has lost that it was made; not 410, but 503"
     return "unknown", 503, why
+
+
+def _spent(facts: PushUrlFacts) -> str:
+    """Which rate lets nothing through at the moment, and for how long; the longer one if both do."""
+    states = (("its own rate", facts.rate), ("the rate of its user", facts.user_rate))
+    wait_ms, whose = max(((state.wait_ms, whose) for whose, state in states if state), default=(0, ""))
+    return f"live, but {whose} is used up: there is a turn in {wait_ms / 1000:.3g} s" if wait_ms else ""
 
 
 def _more(facts: PushUrlFacts, target: PushUrlTarget, state: PushUrlState, unread: int, config: Config) -> list[str]:

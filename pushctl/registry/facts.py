@@ -9,6 +9,7 @@ from typing import Literal
 from pushctl.ids import DeviceId
 from pushctl.registry.messages import State
 from pushctl.registry.presence import Holder
+from pushctl.registry.rates import RateState
 from pushctl.registry.records import MessageRecord, PushUrlRecord
 from pushctl.registry.servers import Row
 from pushctl.registry.users import Device
@@ -91,7 +92,8 @@ class MessageFacts:
 
 @dataclass(frozen=True, slots=True)
 class PushUrlFacts:
-    """`events`: (seq, kind, at ms) of entries that name it, newest first, among the newest `looked` of the log."""
+    """`events`: (seq, kind, at ms) of entries that name it, newest first, among the newest `looked` of the log. A
+    rate is None where there is no limit."""
 
     now_ms: int
     epoch: str
@@ -105,6 +107,8 @@ class PushUrlFacts:
     looked: int
     log_entries: int
     devices: Devices
+    rate: RateState | None
+    user_rate: RateState | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from pushctl.registry.facts import (
 )
 from pushctl.registry.keys import shard_of
 from pushctl.registry.presence import Holder
+from pushctl.registry.rates import MessageRates
 from pushctl.registry.records import MessageRecord, PushUrlRecord
 from pushctl.registry.script import Script
 from pushctl.registry.servers import Row
@@ -43,6 +44,7 @@ MAX_EVENTS = 1000
 class Inspection:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._rates = MessageRates(store.config.limits)
 
     async def user(self, user: UserId) -> UserFacts | Nobody:
         reply = await self._store.run_uncertain(INSPECT_USER, user, limit=MAX_MESSAGES)
@@ -119,7 +121,8 @@ class Inspection:
         )
         if reply[0] != b"done":
             return _nobody(reply)
-        now, epoch, made, life, record, icon_bytes, messages, unread, events, looked, entries, devices = reply[1:]
+        now, epoch, made, life, record, icon_bytes, messages, unread, events, looked, entries, devices = reply[1:13]
+        of_url, of_user = reply[13:]
         return PushUrlFacts(
             now_ms=int(now),
             epoch=epoch.decode(),
@@ -133,6 +136,8 @@ class Inspection:
             looked=looked,
             log_entries=entries,
             devices=_devices(devices),
+            rate=self._rates.state("push_url", of_url, int(now)),
+            user_rate=self._rates.state("user", of_user, int(now)),
         )
 
     async def server(self, server: ServerId) -> ServerFacts:

@@ -58,18 +58,23 @@ class NewMessage:
     """Something is said, and everybody on the way can read it."""
     signed_by: str | None = None
     """The VAPID key whose signature was checked, as the push URL spells it."""
+    receipt: bool = False
+    """Its sender is promised to hear what becomes of it."""
     only_again: bool = False
     """A limit refuses it, unless its idempotency key has stored it before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is."""
+    """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
+    `lifetime_ms`, `receipt`: what its sender was told when it was stored."""
 
     ref: MessageRef
     change: Change
     again: bool
     unread: bool
+    lifetime_ms: int
+    receipt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,7 @@ class Messages:
             plain=int(message.plain),
             fingerprint=fingerprint,
             idem_ms=IDEMPOTENCY_MS,
+            receipt=int(message.receipt),
             max_unread=limits.unread_per_user,
             max_unread_url=limits.unread_per_push_url,
             max_bytes=limits.unread_bytes_per_user,
@@ -201,10 +207,16 @@ class Messages:
         _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Stored(
-                MessageRef.parse(reply[1].decode()), Change.parse(reply[3]), again=True, unread=bool(reply[2])
+                MessageRef.parse(reply[1].decode()),
+                Change.parse(reply[3]),
+                again=True,
+                unread=bool(reply[2]),
+                lifetime_ms=int(reply[4]),
+                receipt=reply[5] == b"1",
             )
         ref = MessageRef(int(reply[1]), int(reply[2]), reply[3].decode(), int(reply[4]))
-        return Stored(ref, Change.parse(reply[5]), again=False, unread=True)
+        change = Change.parse(reply[5])
+        return Stored(ref, change, again=False, unread=True, lifetime_ms=message.lifetime_ms, receipt=message.receipt)
 
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
         """Accept a TTL 0 message: nothing is stored. Raises as `append`."""

@@ -1,14 +1,16 @@
 """Token buckets in Redis: of a push URL and its user, within the scripts that take a message; and such as all processes
 share, by key: what senders choose (VAPID keys, addresses), and users.
 
-Owns: keys {rates:*}, the question asked of script charge, what scripts with lib/rates.lua are told and say. Promises:
+Owns: keys {rates:*}, the question asked of script charge, what scripts with lib/rates.lua are told and say, what
+they have stored. Promises:
 at most SHARDS * MAX_BUCKETS shared buckets of a kind, whatever keys are made up; keys are kept as digests.
 Must not know: who is counted, or whether anybody is refused.
 """
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pushctl.config.model import Limits
 from pushctl.errors import RateLimited
@@ -30,6 +32,15 @@ def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode(), digest_size=12).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """`left` of `burst` would be taken now, all at once; `wait_ms` until the next one, if there is none."""
+
+    left: int
+    burst: int
+    wait_ms: int
+
+
 class MessageRates:
     """Of scripts append and announce."""
 
@@ -44,6 +55,17 @@ class MessageRates:
             **_bucket("user", self._rates["user"]),
             "rates_ms": -(-max(spans_us, default=0) // 1000),
         }
+
+    def state(self, limit: Literal["push_url", "user"], stored: bytes | None, now_ms: int) -> RateState | None:
+        """What a field of `rates` says, as scripts/lib/rates.lua reads it; None: no such limit."""
+        rate = self._rates[limit]
+        if rate is None:
+            return None
+        earned, price, full = rate.in_microseconds
+        credit, at_us = map(int, stored.split()) if stored else (full, 0)
+        credit = min(full, credit + max(0, now_ms * 1000 - at_us) * earned)
+        lacking_us = -(-max(0, price - credit) // earned)
+        return RateState(credit // price, rate.burst, -(-lacking_us // 1000))
 
     def check(self, reply: Sequence[bytes]) -> None:
         """Raises RateLimited with `limit` push_url or user, or empty where the caller had refused it already."""

@@ -102,5 +102,5 @@ def build_app(
         from roles.api.dev_idp_routes import ON_EVERY_ANSWER
 
         headers.append(ON_EVERY_ANSWER)
-    app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox, receipts))
+    app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox, receipts, services.limits))
     return Observed(CorsLayer(app, policy_of), services.metrics, headers)

@@ -119,7 +119,7 @@ _GET: Final = {
     "summary": "What became of a message",
     "operationId": "MessageState",
     "tags": ["third parties"],
-    "responses": {**_STATE, **_problems(404)},
+    "responses": {**_STATE, **_problems(404, 429)},
 }
 
 _RECEIPT: Final = {
@@ -134,7 +134,7 @@ _DELETE: Final = {
     "summary": "Take back an unread message",
     "operationId": "CancelMessage",
     "tags": ["third parties"],
-    "responses": {"204": {"description": "taken back; the devices are told"}, **_problems(404)},
+    "responses": {"204": {"description": "taken back; the devices are told"}, **_problems(404, 429)},
 }
 
 PUSH_PATHS: Final[dict[str, Any]] = {

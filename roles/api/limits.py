@@ -23,6 +23,7 @@ _WORDS: Final = {
     "total": "this service takes {} of all senders together",
     "address": "one address may send {}",
     "vapid_key": "one VAPID key may sign {}",
+    "state": "one address may ask {} after messages of one user",
     "login": "from one address {} may log in",
     "client": "one user may ask {}",
 }
@@ -54,6 +55,7 @@ class Limits:
             "total": rate_of(limits.total_per_second, limits.total_burst),
             "address": rate_of(limits.push_per_second_per_address, limits.push_burst_per_address),
             "vapid_key": rate_of(limits.vapid_key_per_second, limits.vapid_key_burst),
+            "state": rate_of(limits.state_per_second_per_address, limits.state_burst_per_address),
             "login": rate_of(limits.login_per_second_per_address, limits.login_burst_per_address),
             "client": rate_of(limits.client_per_second_per_user, limits.client_burst_per_user),
         }
@@ -76,6 +78,10 @@ class Limits:
         """For one message from this address, signed by this VAPID key."""
         wanted = [("total", _EVERYBODY), *self._by_address("address", host)]
         return await self._take([*wanted, ("vapid_key", signed_by)] if signed_by else wanted)
+
+    async def state(self, host: str, user: UserId) -> None:
+        """A sender asks what became of a message to this user, or takes it back. Raises RateLimited."""
+        self.refuse(await self._take([(kind, f"{key} {user}") for kind, key in self._by_address("state", host)]))
 
     async def login(self, host: str) -> None:
         """Somebody logs in, or tries to. Raises RateLimited."""

@@ -20,6 +20,7 @@ from pushctl.http.observe import name_route
 from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
 from pushctl.webpush.request import preferences
+from roles.api.limits import Limits
 from roles.api.publish import Publisher
 from roles.api.receipts import Receipts
 
@@ -39,8 +40,9 @@ _JSON: Final = [(b"content-type", b"application/json")]
 class PushRoutes:
     """ASGI app for every path under /push/, /message/ and /receipt/."""
 
-    def __init__(self, publisher: Publisher, inbox: Inbox, receipts: Receipts) -> None:
+    def __init__(self, publisher: Publisher, inbox: Inbox, receipts: Receipts, limits: Limits) -> None:
         self._publisher = publisher
+        self._limits = limits
         self._inbox = inbox
         self._receipts = receipts
         self._encoder = msgspec.json.Encoder()
@@ -85,6 +87,8 @@ class PushRoutes:
         receipt = _last_part(scope, RECEIPT, "/receipt/{id}")
         match scope["method"]:
             case "GET" | "HEAD":
+                user, _, _ = self._inbox.open_receipt(receipt)
+                await self._limits.state(host_of(scope), user)
                 seconds = _wait_seconds(scope)
                 state = await while_connected(receive, partial(self._receipts.state, receipt, seconds))
                 await respond(send, 200, _JSON, self._encoder.encode(state))
@@ -97,9 +101,11 @@ class PushRoutes:
         message_id = _last_part(scope, MESSAGE, "/message/{id}")
         match scope["method"]:
             case "GET" | "HEAD":
+                await self._limits.state(host_of(scope), self._inbox.user_of_message(message_id))
                 body = self._encoder.encode(await self._inbox.message_state(message_id))
                 await respond(send, 200, _JSON, body)
             case "DELETE":
+                await self._limits.state(host_of(scope), self._inbox.user_of_message(message_id))
                 await self._inbox.cancel(message_id)
                 await send({"type": "http.response.start", "status": 204, "headers": []})
                 await send({"type": "http.response.body", "body": b""})

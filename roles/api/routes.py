@@ -5,13 +5,14 @@ Must not know: how anything is stored, how an error is written.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import Guard
 
 from pushctl.clock import rfc3339
 from pushctl.errors import BodyInvalid, NotFound, QueryInvalid, Unauthenticated
@@ -48,10 +49,12 @@ MAX_LIMIT: Final = 500
 _LIMIT = re.compile(r"[0-9]{1,3}")
 
 
-def _with_session(*problems: int, also: Mapping[int, ResponseSpec] | None = None) -> dict[str, Any]:
-    """What every route behind a session declares. The guard runs before the body is looked at."""
+def _with_session(
+    *problems: int, also: Mapping[int, ResponseSpec] | None = None, guards: Sequence[Guard] = ()
+) -> dict[str, Any]:
+    """What every route behind a session declares. Guards run before the body is looked at."""
     responses = {**may_answer(401, 429, *problems), **(also or {})}
-    return {"guards": [needs_session], "security": [SESSION], "responses": responses}
+    return {"guards": [needs_session, *guards], "security": [SESSION], "responses": responses}
 
 
 _FOUND = ResponseSpec(PushUrl, description="the one that was there", generate_examples=False)
@@ -124,7 +127,7 @@ _LINKED = ResponseSpec(IdentityOut, description="it was linked before", generate
     "/v1/identities",
     summary="Let another identity log in to this account",
     tags=["session"],
-    **_with_session(400, 409, 413, 415, also={200: _LINKED}),
+    **_with_session(400, 409, 413, 415, also={200: _LINKED}, guards=[counts_log_ins]),
 )
 async def link_identity(request: ApiRequest, data: JSONBody[IdentityIn]) -> Response[IdentityOut]:
     """Needs two proofs: this session, and a fresh credential of the other identity, good for this once. Nothing is ever

@@ -1,4 +1,4 @@
-"""What a peer's frames may cost: the bytes and pieces of a message, and the frames of a second.
+"""What a peer's frames may cost: the bytes and pieces of a message, and the frames and bytes of a second.
 
 Owns: putting a message together, and the pace at which a peer is read. Promises: a message in however many fragments
 takes memory for `most_bytes` and MAX_PIECES; a peer that sends more than FRAMES_PER_SECOND, after FRAMES_AT_ONCE, is
@@ -13,6 +13,9 @@ from typing import Final
 FRAMES_PER_SECOND: Final = 100
 FRAMES_AT_ONCE: Final = 300
 """A device acknowledges in batches, five times a second at most, and marks many messages as read in one frame."""
+
+BYTES_PER_FRAME: Final = 1024
+"""A larger one counts as several: a frame of a thousand message ids costs the time of thousands of small frames."""
 
 FLOOD_SECONDS: Final = 5
 """A peer that is ahead of its pace for so long means no good, or is broken."""
@@ -79,10 +82,11 @@ class Pace:
         self._even_at = 0.0
         """When all its frames so far are paid for."""
 
-    def wait_seconds(self, frames: int, now: float) -> float:
-        """So many frames have come since the last look: how long to leave what else has come. Raises TooFast."""
+    def wait_seconds(self, frames: int, octets: int, now: float) -> float:
+        """So much has come since the last look: how long to leave what else has come. Raises TooFast."""
         earliest = now - FRAMES_AT_ONCE / FRAMES_PER_SECOND
-        self._even_at = max(self._even_at, earliest) + frames / FRAMES_PER_SECOND
+        counted = max(frames, octets / BYTES_PER_FRAME)
+        self._even_at = max(self._even_at, earliest) + counted / FRAMES_PER_SECOND
         if self._even_at <= now:
             self._ahead_since = math.inf
             return 0.0

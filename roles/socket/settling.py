@@ -76,4 +76,5 @@ class Settling:
             await self.write(user)
         except StoreUnavailable:
             return
-        self._abandoned.discard(user)
+        if user not in self._noted:  # else more was noted meanwhile, and perhaps abandoned, too
+            self._abandoned.discard(user)

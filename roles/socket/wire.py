@@ -89,13 +89,12 @@ class Wire:
                 await self.pong()
             elif self.owes_pong:
                 self.on_pong_owed()
-            await self._feed()
-            await self._keep_pace()
+            await self._keep_pace(await self._feed())
 
-    async def _keep_pace(self) -> None:
-        """Before what was just read is looked at: the frames before it are paid for first."""
+    async def _keep_pace(self, octets: int) -> None:
+        """Before what was just read is looked at: its bytes and the frames before it are paid for first."""
         try:
-            seconds = self._pace.wait_seconds(self._frames, trio.current_time())
+            seconds = self._pace.wait_seconds(self._frames, octets, trio.current_time())
         except TooFast:
             raise Flooded from None
         self._frames = 0

@@ -97,12 +97,14 @@ class Sent:
 
     accepted: int = 0
     refused: int = 0
+    over: bool = False
+    """What was begun is finished, and nothing more is sent."""
 
 
 async def send(
     push_urls: Sequence[str], *, per_second: float, sent: Sent, seconds: float = float("inf"), size: int = 200
 ) -> None:
-    """To one after the other, open loop, for so long or until cancelled."""
+    """To one after the other, open loop, for so long or until `sent.over`."""
     body = b"x" * size
     began = trio.current_time()
     numbers = iter(range(10**12))
@@ -113,6 +115,8 @@ async def send(
             if at > began + seconds:
                 return
             await trio.sleep_until(at)
+            if sent.over:
+                return
             answer = await http.post(
                 push_urls[number % len(push_urls)], content=body, headers={"Content-Type": "text/plain", "TTL": "3600"}
             )

@@ -8,7 +8,6 @@ Must not know: how figures are shown.
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import httpx
@@ -108,10 +107,11 @@ class Fleet:
         await self._all_connected(self._site.sockets)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.watch.run)
-            sending = await nursery.start(partial(self._send, sent))
-            returns = [await self._taken(way, server) for way, server in self._victims(ways)]
-            await trio.sleep(self._size.calm_seconds)
-            sending.cancel()
+            async with trio.open_nursery() as sending:
+                sending.start_soon(self._send, sent)
+                returns = [await self._taken(way, server) for way, server in self._victims(ways)]
+                await trio.sleep(self._size.calm_seconds)
+                sent.over = True
             await trio.sleep(self._size.calm_seconds)
             nursery.cancel_scope.cancel()
         report = await self._swarm.report()
@@ -122,10 +122,8 @@ class Fleet:
         for way in ways:
             yield from ((way, server) for server in self._site.sockets[: 1 if way == "kill -9" else None])
 
-    async def _send(self, sent: Sent, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        with trio.CancelScope() as scope:
-            task_status.started(scope)
-            await send(self._swarm.push_urls(), per_second=self._size.messages_per_second, sent=sent)
+    async def _send(self, sent: Sent) -> None:
+        await send(self._swarm.push_urls(), per_second=self._size.messages_per_second, sent=sent)
 
     async def _taken(self, way: Way, server: RoleProcess) -> Return:
         await trio.sleep(self._size.calm_seconds)

@@ -1,5 +1,6 @@
 """The benchmark of connections: small, and what its figures are made of."""
 
+import faulthandler
 import json
 import re
 import sys
@@ -62,6 +63,7 @@ def test_the_document_quotes_a_run_with_ten_thousand() -> None:
 
 @pytest.mark.slow
 async def test_the_benchmark_measures_clients_with_and_without_tls_and_nothing_is_lost(tmp_path: Path) -> None:
+    faulthandler.cancel_dump_traceback_later()  # it takes a minute, and bounds itself
     told = tmp_path / "connections.json"
     with trio.fail_after(200):
         command = [sys.executable, "-m", "tests.benchmarks.connections", "--quick", "--json", str(told)]

@@ -132,7 +132,8 @@ async def break_and_mend(town: Town, deployment: Deployment, phone: Person, push
 
     await eventually(mended)
     user = f"{PREFIX}:{{u:{phone.user}}}"
-    for key in deployment.redis.ask("KEYS", f"{user}:*") + deployment.redis.ask("KEYS", f"{PREFIX}:session:*"):
+    # Sessions first: what is no session is what our own code does not expect.
+    for key in deployment.redis.ask("KEYS", f"{PREFIX}:session:*") + deployment.redis.ask("KEYS", f"{user}:*"):
         for command in (("DEL", key), ("SET", key, "not what belongs here")):
             deployment.redis.ask(*command)
         await town.push(push_url, {"body": SAID})

@@ -7,6 +7,7 @@ Formed without redis-cli, which the wheel's server does not bring.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.redises.process import RedisProcess
 from tests.redises.replication import REPLICATION, cut_off, let_back, until_in_sync
@@ -133,13 +134,16 @@ def redis_cluster(
     node_timeout_ms: int = 2000,
     full_coverage: bool = False,
     binary: str | None = None,
+    client: dict[str, Any] | None = None,
 ) -> Iterator[RedisCluster]:
-    """A cluster ready for use; all of it gone at the end. `node_timeout_ms`: of silence until a node counts as failed.
+    """A cluster ready for use; all of it gone at the end. `node_timeout_ms`: of silence until a node counts as failed;
+    `client`: as of a RedisProcess.
 
     Without `full_coverage` the other masters go on when one is away, which is not Redis' default.
     """
     settings = (
-        *REPLICATION,
+        # A user is said once: whoever brings `default` along has it as it says.
+        *(line for line in REPLICATION if line.split()[:2] not in [own.split()[:2] for own in lines]),
         # A killed process loses nothing with everysec either (only a machine does), and three fsyncs a write are slow.
         "appendfsync everysec",
         "cluster-enabled yes",
@@ -153,7 +157,7 @@ def redis_cluster(
     with ExitStack() as stack:
 
         def start(name: str) -> RedisProcess:
-            node = RedisProcess(folder / name, *settings, listen="port", binary=binary)
+            node = RedisProcess(folder / name, *settings, listen="port", binary=binary, client=client)
             stack.callback(node.kill)
             return node
 

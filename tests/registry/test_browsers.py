@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import PushUrlGone, StoreUnavailable
@@ -89,6 +90,34 @@ async def test_nothing_is_stored_for_a_browser_that_only_says_hello(registry: Re
     again = await firefox.browsers.recognise(first.uaid)
     assert not first.stored
     assert again.uaid != first.uaid
+    assert await registry.link.ask_masters("KEYS", f"{config.redis.prefix}:*") == before
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_hellos_without_a_register_leave_no_key_behind(
+    registry: Registry, config: Config
+) -> None:
+    firefox = Firefox(registry, Keys.generate())
+    before = await registry.link.ask_masters("KEYS", f"{config.redis.prefix}:*")
+
+    async def say_hello(first: int) -> None:
+        for n in range(first, first + 500):
+            browser = await firefox.browsers.recognise(None if n % 2 else f"{n:032x}")
+            assert not browser.stored
+            with pytest.raises(StoreUnavailable):  # nobody knows it: there is nothing that a lease could be of
+                await registry.presence.claim(
+                    browser.user,
+                    browser.device,
+                    ConnectionId(f"c{n}"),
+                    session=NO_SESSION,
+                    server=SERVER,
+                    generation=1,
+                    rank=0,
+                )
+
+    async with trio.open_nursery() as nursery:
+        for first in range(0, 100_000, 500):
+            nursery.start_soon(say_hello, first)
     assert await registry.link.ask_masters("KEYS", f"{config.redis.prefix}:*") == before
 
 

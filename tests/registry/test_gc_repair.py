@@ -195,7 +195,7 @@ async def test_a_round_is_spread_over_its_time(
     while quick._walk is None or not quick._walk.finished:
         repaired += await quick.catch_up()
         took += 1
-        assert took < 100
+        assert took < 1000  # keys of other tests are walked through, too
     assert repaired == Repaired(users=1)
     assert took >= 3
 

@@ -1,12 +1,13 @@
 """What `pushctl inspect` says of users, messages, push URLs and servers, held against what the registry does."""
 
+import re
 from dataclasses import replace
 
 import msgspec
 import pytest
 
 from pushctl.config.model import Boxoffice, Config, Redis
-from pushctl.errors import Failed, PushUrlGone, StoreUnavailable
+from pushctl.errors import Failed, PushUrlGone, RateLimited, StoreUnavailable
 from pushctl.ids import (
     START,
     ConnectionId,
@@ -321,6 +322,8 @@ async def sender_gets(inbox: Inbox, user: UserId = ADA, **changes: object) -> in
         return 410
     except StoreUnavailable:
         return 503
+    except RateLimited:
+        return 429
     return 201
 
 
@@ -349,6 +352,46 @@ async def test_what_a_sender_gets_is_what_it_gets(inbox: Inbox, registry: Regist
     await registry.users.delete(ADA)
     report = await agreed(inbox, config, of_url(inbox))
     assert (report.state, report.sender_gets) == ("account_deleted", 410)
+
+
+@pytest.mark.parametrize("whose", ["push_url", "user"])
+async def test_a_rate_is_told_as_it_is_and_when_it_is_used_up(config: Config, shift: Shift, whose: str) -> None:
+    slow = {f"{whose}_per_second": 0.01, f"{whose}_burst": 2}
+    config = replace(config, limits=replace(config.limits, **slow))  # type: ignore[arg-type]  # numbers
+    async with open_registry(config, name="test", shift_ms=lambda: shift.ms) as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+
+        async def told() -> tuple[int | None, int | None, int | None]:
+            report = await inspect_push_url(registry, config, of_url(inbox))
+            left = {"push_url": report.rate_left, "user": report.user_rate_left}
+            return (
+                left[whose],
+                {"push_url": report.rate_burst, "user": report.user_rate_burst}[whose],
+                report.sender_gets,
+            )
+
+        assert await told() == (2, 2, 201)
+        await inbox.append(b"one")
+        assert await told() == (1, 2, 201)
+        await inbox.append(b"two")
+        assert await told() == (0, 2, 429)
+        report = await agreed(inbox, config, of_url(inbox))
+        named = {"push_url": "its own rate", "user": "the rate of its user"}[whose]
+        assert re.match(f"live, but {named} is used up: there is a turn in (100|99.\\d) s", report.why[0])
+        shift.ms += 100_000
+        assert await told() == (1, 2, 201)
+        shift.ms -= 200_000
+        assert await told() == (0, 2, 429), "a clock that steps back earns nothing"
+
+
+async def test_without_limits_no_rate_is_told(config: Config) -> None:
+    config = replace(config, limits=replace(config.limits, push_url_per_second=0, user_per_second=0))
+    async with open_registry(config, name="test") as registry:
+        inbox = Inbox(registry)
+        await inbox.prepare()
+        report = await agreed(inbox, config, of_url(inbox))
+    assert (report.rate_left, report.rate_burst, report.user_rate_left, report.user_rate_burst) == (None,) * 4
 
 
 async def test_a_push_url_is_found_by_its_id_alone_as_far_as_that_goes(

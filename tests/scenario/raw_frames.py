@@ -56,9 +56,9 @@ class RawPeer:
                 assert data, f"closed after {self.received!r}"
                 self.received += data
 
-    async def upgrade(self, *, extra: bytes = b"") -> bytes:
+    async def upgrade(self, *, extra: bytes = b"", protocol: bytes = b"pushctl.v1") -> bytes:
         """The head of the answer."""
-        await self.send(UPGRADE + extra + KEY)
+        await self.send(UPGRADE.replace(b"pushctl.v1", protocol) + extra + KEY)
         await self.read_until(b"\r\n\r\n")
         head, _, self.received = self.received.partition(b"\r\n\r\n")
         return head

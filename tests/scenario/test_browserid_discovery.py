@@ -106,3 +106,14 @@ async def test_what_the_log_says_and_the_client_is_not_told(place: Place, capfd:
     assert "not of the open Internet" in logged
     assert "open Internet" not in refused.text
     assert bundle not in logged
+
+
+async def test_a_stranger_cannot_make_a_login_fail_on_our_side_by_a_name_or_by_what_its_server_says(
+    place: Place,
+) -> None:
+    """Neither is signed by anybody: whoever can send a request could."""
+    unreadable = await place.login(place.bundle("xn--ff.net", "xn--ff.net"))
+    assert complaint(unreadable, 503, "issuer_unavailable", "Authorization") is None
+    place.internet.handlers[HOST] = answer("{}", "Location: http:x", status=302)
+    elsewhere = await place.login(place.bundle())
+    assert complaint(elsewhere, 400, "invalid_support_document", "Authorization") is None

@@ -34,8 +34,21 @@ PUSH_URLS = Route(
     "/v1/push-urls",
     {"site": "https://news.example", "icon": None, "vapid_key": None},
     {
-        "site": (*but(), "news.example", "https://news.example/path", "https://news.example?", "ftp://x.example"),
-        "icon": (*but(None), "javascript:alert(1)", "data:text/html,x", "https://x.example/" + "y" * 2048),
+        "site": (
+            *but(),
+            "news.example",
+            "https://news.example/path",
+            "https://news.example?",
+            "ftp://x.example",
+            f"https://{'x.' * 300}y",
+        ),
+        "icon": (
+            *but(None),
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "https://x.example/" + "y" * 2048,
+            "data:image/png;base64," + "A" * 16 * 1024,
+        ),
         "vapid_key": (*but(None), "AAAA", "ü"),
     },
     text=b"https://news.example",

@@ -1,32 +1,44 @@
 """Who sends or asks too often: what they are told, that it is true, and that nobody else notices."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from statistics import median
 
 import httpx
+import pytest
 import trio
 
 from pushctl.clock import system_clock
-from pushctl.config.model import Config
+from pushctl.config.model import Config, RoleName
+from pushctl.registry import open_registry
+from pushctl.registry import rates as registry_rates
+from pushctl.registry.keys import SHARDS
 from pushctl.runtime import Ready, run_role
 from pushctl.testing.service import Running, running
 from pushctl.webpush.signing import VapidKey
 from roles.api import build
 from tests.conftest import RedisProcess
-from tests.scenario.people import Person, Town
+from tests.scenario.people import Person, Town, eventually
 
 SLOW = 0.01
 """A second: what it earns while a test runs does not count."""
 
 
 @asynccontextmanager
-async def town_with(config: Config, *, exempt_loopback: bool = True, **limits: float) -> AsyncIterator[Town]:
+async def town_with(
+    config: Config,
+    *,
+    exempt_loopback: bool = True,
+    sockets: int = 0,
+    without: Collection[RoleName] = ("router", "gc"),
+    **limits: float,
+) -> AsyncIterator[Town]:
     config = replace(config, limits=replace(config.limits, **limits))  # type: ignore[arg-type]  # numbers
     async with (
-        running(config, sockets=0, without=("router", "gc"), exempt_loopback=exempt_loopback) as service,
+        running(config, sockets=sockets, without=without, exempt_loopback=exempt_loopback) as service,
         httpx.AsyncClient() as http,
     ):
         yield Town(service, http)
@@ -149,6 +161,78 @@ async def test_a_site_that_floods_one_user_is_not_noticed_by_another_users_site(
         assert len(await bob.unread()) == 15
 
 
+FLOODS = 10
+UNNEEDED: tuple[RoleName, ...] = ("gc",)
+
+
+async def test_while_one_user_is_flooded_anothers_messages_wait_for_those_in_flight_and_no_more(config: Config) -> None:
+    async with town_with(
+        config, sockets=1, without=UNNEEDED, push_url_per_second=0, user_per_second=50, user_burst=100
+    ) as town:
+        ada, bob = await town.login("ada"), await town.login("bob")
+        flooded = [(await ada.allow(f"https://{n}.example"))["url"] for n in range(FLOODS)]
+        quiet = (await bob.allow())["url"]
+        answered: Counter[int] = Counter()
+
+        async def flood(url: str) -> None:
+            while True:
+                answered[(await town.push(url, {"body": "x"})).status_code] += 1
+
+        async with bob.connected() as phone, trio.open_nursery() as nursery:
+            await phone.synced()
+
+            async def typical_seconds(count: int = 20) -> float:
+                """From a site's POST to the frame on the device."""
+                seconds = []
+                for _ in range(count):
+                    began = trio.current_time()
+                    assert (await town.push(quiet, {"body": "x"})).status_code == 201
+                    await phone.until("message")
+                    seconds.append(trio.current_time() - began)
+                    await trio.sleep(0.025)  # within the rate
+                return median(seconds)
+
+            alone = await typical_seconds()
+            for url in flooded:
+                nursery.start_soon(flood, url)
+            early, late = await typical_seconds(), await typical_seconds()
+            nursery.cancel_scope.cancel()
+        assert answered[429] > answered[201] > 100
+        print(f"\n{answered}; ms: alone {alone * 1e3:.1f}, early {early * 1e3:.1f}, late {late * 1e3:.1f}")
+        # Site, service and device share this process: whoever comes finds each flood's one request in front of it.
+        assert early < 3 * (FLOODS + 1) * alone
+        assert late < 3 * max(early, alone), "what was refused has left nothing that others wait for"
+
+
+async def test_whoever_asks_after_messages_too_often_is_told_so_and_in_nobodys_way(config: Config) -> None:
+    behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
+    async with town_with(
+        behind, exempt_loopback=False, state_per_second_per_address=SLOW, state_burst_per_address=3
+    ) as town:
+        sent = {}
+        for name in ("ada", "bob"):
+            url = (await (await town.login(name)).allow())["url"]
+            sent[name] = await town.push(url, {"body": "x"}, Prefer="respond-async")
+        message = {name: town.service.api + answer.headers["location"] for name, answer in sent.items()}
+        receipt = town.service.api + sent["ada"].headers["link"].partition(">")[0][1:]
+
+        async def ask(method: str, url: str, host: str = "192.0.2.1") -> httpx.Response:
+            return await town.http.request(method, url, headers={"X-Forwarded-For": host, "Prefer": "wait=1"})
+
+        asked = [("GET", message["ada"]), ("HEAD", message["ada"]), ("GET", receipt), ("DELETE", message["ada"])]
+        assert [(await ask(*each)).status_code for each in asked] == [200, 200, 200, 429]
+        refused = await ask("GET", receipt)
+        assert refused.json()["detail"] == (
+            "one address may ask 0.01 a second, 3 at once after messages of one user: more slowly"
+        )
+        assert refused.json()["errno"] is None
+        assert 1 <= int(refused.headers["retry-after"]) <= 100
+        assert (await ask("GET", message["bob"])).status_code == 200, "another user's"
+        assert (await ask("DELETE", message["ada"], "192.0.2.2")).status_code == 204, "another sender"
+        assert (await refusals(town))["state_rate"] == 2
+        assert (await ask("GET", f"{town.service.api}/message/x")).status_code == 404, "costs nothing"
+
+
 # --- by address ------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +257,16 @@ async def test_log_ins_are_counted_by_address_good_or_not_and_forged_headers_cha
         assert (await refusals(town))["login_rate"] == 2
 
 
+async def test_another_identity_is_a_log_in_and_counted_as_one(config: Config) -> None:
+    async with town_with(
+        config, exempt_loopback=False, login_per_second_per_address=SLOW, login_burst_per_address=2
+    ) as town:
+        ada = await town.login("ada")
+        answers = [await ada.ask("POST", "/v1/identities", {"credential": "BrowserID x"}) for _ in range(2)]
+        assert [answer.json()["code"] for answer in answers] == ["malformed_bundle", "rate_limited"]
+        assert (await log_in(town)).status_code == 429, "one bucket for both"
+
+
 async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(config: Config) -> None:
     behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
     async with town_with(
@@ -181,6 +275,31 @@ async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(config: 
         asked = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"]
         answers = [(await log_in(town, X_Forwarded_For=host)).status_code for host in asked]
         assert answers == [401, 429, 401, 401, 429, 401]
+
+
+async def test_many_networks_that_are_made_up_are_not_refused_for_each_other_nor_kept_without_bound(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_rates, "MAX_BUCKETS", 4)
+    behind = replace(config, api=replace(config.api, trusted_proxies=("127.0.0.1",)))
+    async with town_with(
+        behind, exempt_loopback=False, login_per_second_per_address=SLOW, login_burst_per_address=1
+    ) as town:
+        known = [(await log_in(town, X_Forwarded_For=f"2001:db8::{n}")).status_code for n in range(2)]
+        assert known == [401, 429]
+        many = [f"2001:db8:{n:x}:{n % 7:x}::{n:x}" for n in range(1, 300)]
+        assert {(await log_in(town, X_Forwarded_For=host)).status_code for host in many} == {401}
+        assert (await log_in(town, X_Forwarded_For="2001:db8::9")).status_code == 429
+        async with open_registry(town.service.config, name="test") as registry:
+
+            async def kept() -> int:
+                keys = registry.rates._store.keys
+                return sum([await registry.link.ask("ZCARD", keys.rates(n, "login")) for n in range(SHARDS)])
+
+            async def all_charged() -> bool:
+                return await kept() == SHARDS * 4
+
+            await eventually(all_charged)
 
 
 async def test_messages_of_one_address_are_counted_where_that_is_set(config: Config) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trio
 
+from pushctl.client import sender
 from pushctl.config.model import Config
 from pushctl.registry import open_registry
 from pushctl.registry.keys import Keys
@@ -48,12 +49,16 @@ class Waiting:
         self.answer = await town.http.get(url, headers={"Prefer": f"wait={seconds}"}, timeout=60)
         self._answered.set()
 
-    async def state(self) -> str:
+    async def answered(self) -> httpx.Response:
         with trio.fail_after(5):
             await self._answered.wait()
         assert self.answer is not None
-        assert self.answer.status_code == 200, self.answer.text
-        return str(self.answer.json()["state"])
+        return self.answer
+
+    async def state(self) -> str:
+        answer = await self.answered()
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["state"])
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +105,19 @@ async def test_a_repeat_under_an_idempotency_key_is_the_same_202(office: Town) -
     for name in ("location", "link", "ttl"):
         assert first.headers[name] == again.headers[name]
     assert len(await ada.unread()) == 1
+
+
+@pytest.mark.parametrize(("first", "later"), [(ASYNC | {"TTL": "60"}, {}), ({"TTL": "60"}, ASYNC)], ids=["202", "201"])
+async def test_a_repeat_is_answered_as_the_first_was_whatever_it_asks_for(
+    office: Town, first: dict[str, str], later: dict[str, str]
+) -> None:
+    url = (await (await office.login("ada")).allow())["url"]
+    told, again = [await office.push(url, {"body": "x"}, Idempotency_Key="k", **headers) for headers in (first, later)]
+    assert (again.status_code, again.headers["ttl"]) == (told.status_code, "60")
+    assert (again.headers["location"], again.headers.get("link")) == (
+        told.headers["location"],
+        told.headers.get("link"),
+    )
 
 
 async def test_a_receipt_that_is_waited_for_tells_of_the_delivery_at_once(town: Town) -> None:
@@ -153,6 +171,16 @@ async def test_whatever_becomes_of_the_message_ends_the_wait(office: Town, happe
         await eventually(lambda: waits(office))
         await happens(office, ada, answer)
         assert await waiting.state() == state
+
+
+async def test_a_wait_ends_when_the_account_is_deleted(office: Town) -> None:
+    ada, _, receipt = await sent(office)
+    async with trio.open_nursery() as nursery:
+        waiting = Waiting(nursery, office, receipt)
+        await eventually(lambda: waits(office))
+        assert (await ada.ask("DELETE", "/v1/account")).status_code == 204
+        refused = await waiting.answered()
+        assert complaint(refused, 404, "not_found", None, errno=True) is None
 
 
 async def test_a_wait_ends_when_the_message_expires(office: Town) -> None:
@@ -275,6 +303,22 @@ async def test_an_api_that_drains_answers_who_waits(config: Config) -> None:
             waiting = Waiting(nursery, town, receipt)
             await eventually(lambda: waits(town))
         assert await waiting.state() == "stored"
+
+
+async def test_our_own_sender_waits_for_its_receipt(office: Town) -> None:
+    ada = await office.login("ada")
+    url = (await ada.allow())["url"]
+    sent = await sender.send(office.http, url, sender.Push(receipt=True))
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with trio.fail_after(5):
+                assert (await sender.wait_for(office.http, sent, "delivered")).state == "delivered"
+
+        nursery.start_soon(wait)
+        await eventually(lambda: waits(office))
+        cursor = (await ada.ask("GET", "/v1/sync")).json()["cursor"]
+        await ada.ask("GET", f"/v1/sync?cursor={cursor}")
 
 
 async def test_any_page_may_wait_for_a_receipt(office: Town) -> None:

@@ -17,6 +17,7 @@ from pushctl.config.model import Redis as Settings
 from pushctl.testing.service import running
 from roles.gc import run_once
 from tests.certificates import write_certificates
+from tests.redises.cluster import redis_cluster
 from tests.redises.process import RedisProcess, debian_binary
 from tests.scenario.everything import browsers, clients_and_sites, operator
 from tests.scenario.people import Town
@@ -25,30 +26,35 @@ USERS = Path(__file__).parents[2] / "examples" / "redis" / "users.conf"
 EVERYBODY = (*ROLE_NAMES, "operator")
 ADMIN, PASSWORD = "admin", "secret"
 
-Kind = Literal["wheel", "debian", "tls"]
-"""6.2; 7; 7 that speaks nothing but TLS, to clients with a certificate."""
+Kind = Literal["wheel", "debian", "tls", "cluster", "cluster of 7"]
+"""6.2; 7; 7 that speaks nothing but TLS, to clients with a certificate; three masters of 6.2, and of 7."""
+
+ON_A_CLUSTER_OF_7 = {"router": "+spublish", "socket": "+ssubscribe"}
+"""The rights that users.conf says to add there."""
 
 DEBIAN = pytest.mark.debian
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedRedis:
-    process: RedisProcess
-    options: str
+    masters: list[RedisProcess]
+    options: str = ""
     """Of a URL: what is behind the question mark."""
 
     def url(self, user: str) -> str:
         scheme = "rediss" if self.options else "redis"
-        return f"{scheme}://{user}:{_password(user)}@localhost:{self.process.port}/0{self.options}"
+        hosts = ",".join(f"localhost:{master.port}" for master in self.masters)
+        return f"{scheme}://{user}:{_password(user)}@{hosts}/0{self.options}"
 
     def denied(self) -> list[str]:
         """What anybody was refused: user, reason, command, key or channel."""
-        log = self.process.ask("ACL", "LOG")
+        log = [row for master in self.masters for row in master.ask("ACL", "LOG")]
         rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in log]
         return [f"{row[b'username'].decode()}: {row[b'reason'].decode()} {row[b'object'].decode()}" for row in rows]
 
     def forget_denied(self) -> None:
-        self.process.ask("ACL", "LOG", "RESET")
+        for master in self.masters:
+            master.ask("ACL", "LOG", "RESET")
 
 
 def _password(user: str) -> str:
@@ -57,9 +63,18 @@ def _password(user: str) -> str:
 
 @contextmanager
 def guarded(folder: Path, kind: Kind) -> Iterator[GuardedRedis]:
-    lines = [f"include {USERS}", f"user {ADMIN} on >{PASSWORD} ~* &* +@all", "user default off"]
+    users = USERS
+    if kind == "cluster of 7":
+        users = folder / "users.conf"
+        users.write_text(_with_rights(USERS.read_text(), ON_A_CLUSTER_OF_7))
+    lines = [f"include {users}", f"user {ADMIN} on >{PASSWORD} ~* &* +@all", "user default off"]
     client: dict[str, object] = {"username": ADMIN, "password": PASSWORD, "host": "localhost"}
     options = ""
+    if kind in ("cluster", "cluster of 7"):
+        binary = debian_binary() if kind == "cluster of 7" else None
+        with redis_cluster(folder, *lines, binary=binary, client=client, node_timeout_ms=15_000) as cluster:
+            yield GuardedRedis(cluster.masters)
+        return
     if kind == "tls":
         authority = write_certificates(folder / "certificates")
         names = [f"{who}.{what}" for who in ("server", "client") for what in ("pem", "key")]
@@ -81,9 +96,16 @@ def guarded(folder: Path, kind: Kind) -> Iterator[GuardedRedis]:
         client=client,
     )
     try:
-        yield GuardedRedis(process, options)
+        yield GuardedRedis([process], options)
     finally:
         process.kill()
+
+
+def _with_rights(users: str, more: Mapping[str, str]) -> str:
+    for user, right in more.items():
+        assert f"{right} to {user}" in users
+        users = re.sub(rf"^(user {user} .*)$", rf"\1 {right}", users, flags=re.MULTILINE)
+    return users
 
 
 def config_of(server: GuardedRedis, user: str, strategy: str) -> Config:
@@ -105,6 +127,9 @@ def config_of(server: GuardedRedis, user: str, strategy: str) -> Config:
         *(("wheel", strategy) for strategy in ("channel", "rpc", "broadcast")),
         *(pytest.param("debian", strategy, marks=DEBIAN) for strategy in ("channel", "rpc", "broadcast")),
         pytest.param("tls", "channel", marks=DEBIAN),
+        ("cluster", "channel"),
+        pytest.param("cluster of 7", "channel", marks=DEBIAN),
+        pytest.param("cluster of 7", "broadcast", marks=DEBIAN),
     ],
 )
 async def test_the_rights_of_each_role_are_enough_for_all_that_it_does(kind: Kind, strategy: str, folder: Path) -> None:
@@ -184,7 +209,7 @@ def test_and_for_nothing_else(kind: Kind, folder: Path) -> None:
             for command in [*FORBIDDEN, *ALSO_FORBIDDEN[user]]:
                 server.forget_denied()
                 with pytest.raises(ResponseError, match=r"NOPERM|permission|ACL"):
-                    server.process.ask(*command.split(), user=user, password=_password(user))
+                    server.masters[0].ask(*command.split(), user=user, password=_password(user))
                 assert server.denied()[0].startswith(f"{user}: "), command
 
 

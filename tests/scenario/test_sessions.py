@@ -65,6 +65,19 @@ async def test_signing_out_everywhere_closes_every_socket_within_a_second_and_no
     assert (await later.ask("GET", "/v1/devices")).status_code == 200
 
 
+async def test_a_session_that_is_over_ends_its_open_connection_though_nobody_says_so(config: Config) -> None:
+    short = replace(config, identity=replace(config.identity, session_max_age_seconds=2))
+    async with running(short, sockets=1, without=("router", "gc")) as service, httpx.AsyncClient() as http:
+        town = Town(service, http)
+        ada = await town.login("ada")
+        over = trio.current_time() + 2
+        async with ada.connected() as socket:
+            await socket.synced()
+            assert await socket.close_code() == 4504
+            assert over - 1 < trio.current_time() < over + 3
+        assert (await ada.ask("GET", "/v1/devices")).status_code == 401
+
+
 async def test_a_socket_server_that_hears_no_notices_finds_out_at_reconcile(config: Config) -> None:
     often = replace(config, socket=replace(config.socket, reconcile_seconds=1))
     async with running(often, sockets=1, without={"router"}) as service, httpx.AsyncClient() as http:

@@ -2,7 +2,7 @@
 -- Result: {'announced', site, now ms, connections, change}    change: what the replacing appended (perhaps nothing)
 --         {'again'} {'mismatch'} {'unsigned', key} {'plain'} {'limited'} {'gone'} {'unknown'}    as append.lua; 'again' is never announced twice
 -- Invariant: leaves no key of its own but the idempotency mark and the rates.
---!use base messages log heal_messages push_urls rates
+--!use base waiters messages log heal_messages push_urls rates
 --!keys meta gone push_urls log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem rates
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number topic signed_by plain fingerprint idem_ms mark only_again url_earns url_price url_full user_earns user_price user_full rates_ms
 --!lane sure

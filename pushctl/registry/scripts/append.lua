@@ -1,6 +1,6 @@
 -- Store one message (TTL > 0) for a push URL's user and append its event.
 -- Result: {'stored', ref seq, ref tag, key id, expires ms, change}     see lib/log.lua
---         {'again', ref, unread seq or '', change}                      this Idempotency-Key stored it before
+--         {'again', ref, unread seq or '', change, lifetime ms, receipt}    this Idempotency-Key stored it before, so
 --         {'mismatch'}                                                  ... with another body
 --         {'limited', 'push_url' | 'user' | '', wait us}                over a rate: see lib/rates.lua; '': `only_again`
 --         {'unsigned', key}                                             the push URL takes only what its key signed
@@ -8,9 +8,9 @@
 --         {'gone'} {'unknown'}                                          proof that the push URL is gone; no proof of anything
 -- Invariant: a message is in messages and in all that finds it, or in none of them; quotas hold afterwards; a topic names
 -- at most one unread message of its push URL. O(log n) in the number of unread messages.
---!use base messages log heal_messages push_urls rates
+--!use base waiters messages log heal_messages push_urls rates
 --!keys meta gone push_urls devices log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters idem rates
---!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by plain fingerprint idem_ms max_unread max_unread_url max_bytes max_bytes_url only_again url_earns url_price url_full user_earns user_price user_full rates_ms
+--!args shift_ms tag keep_ms volatile_ms max_log max_stubs push_url number lifetime_ms urgency topic key_id body signed_by plain fingerprint idem_ms receipt max_unread max_unread_url max_bytes max_bytes_url only_again url_earns url_price url_full user_earns user_price user_full rates_ms
 --!lane sure
 local meta = read_meta()
 if not meta then return absent() end
@@ -24,10 +24,10 @@ open_log(meta)
 if A.fingerprint ~= '' then
   local before = redis.call('GET', K.idem)
   if before then
-    local fingerprint, old_ref, seq, tag = string.match(before, '^(%S+) ((%d+):(%d+):%S+)$')
+    local fingerprint, old_ref, seq, tag, lifetime, receipt = string.match(before, '^(%S+) ((%d+):(%d+):%S+) (%d+) (%d)$')
     if fingerprint ~= A.fingerprint then return {'mismatch'} end
     local alive = unread_message(seq, tag, now)
-    return {'again', old_ref, alive and seq or '', change(meta)}
+    return {'again', old_ref, alive and seq or '', change(meta), lifetime, receipt}
   end
 end
 -- A repeat is neither counted nor refused.
@@ -79,6 +79,7 @@ end
 close_log(meta, now)
 local ref_text = table.concat({seq, A.tag, A.key_id, expires}, ':')
 if A.fingerprint ~= '' then
-  redis.call('SET', K.idem, A.fingerprint .. ' ' .. ref_text, 'PX', A.idem_ms)
+  local answer = table.concat({A.fingerprint, ref_text, A.lifetime_ms, A.receipt}, ' ')
+  redis.call('SET', K.idem, answer, 'PX', A.idem_ms)
 end
 return {'stored', seq, A.tag, A.key_id, expires, change(meta)}

@@ -1,5 +1,5 @@
 -- What became of a message, for a process in which somebody waits for it: as long as nobody has it, the process is
--- told on its channel as soon as anything becomes of one of this user's messages (tell_waiters in lib/messages.lua).
+-- told on its channel as soon as anything becomes of one of this user's messages (tell_waiters in lib/waiters.lua).
 -- Result: {state, at ms, ms until it expires} | {'none'} | {'gone'} | {'unknown'}     states as message_state.lua
 -- Invariant: `waiters` (channel -> until when) holds one entry for each such process, and ends with the last of them.
 --!use base messages state

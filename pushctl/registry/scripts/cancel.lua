@@ -1,6 +1,6 @@
 -- The sender takes back an unread message.
 -- Result: {'done', change} | {'dead'}: already read, dropped or expired | {'gone'} | {'unknown'}
---!use base messages log heal_messages
+--!use base waiters messages log heal_messages
 --!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs seq message_tag
 --!lane sure

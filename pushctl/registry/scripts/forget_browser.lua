@@ -1,7 +1,7 @@
 -- gc: a browser (a user whose devices never logged in) that was not seen for idle_ms goes, as if its account were deleted.
 -- Never one that is connected, nor a user who logged in.
 -- Result: {'done', epoch, {entries of the identity index}, {}} | {'kept'} | {'gone'} | {'unknown'}
---!use base sessions tombstone
+--!use base sessions waiters tombstone
 --!keys meta gone devices identities push_urls push_url_order sites ghosts log messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters rates
 --!args shift_ms idle_ms
 --!lane sure

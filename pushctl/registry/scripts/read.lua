@@ -3,7 +3,7 @@
 -- Invariant: only unread messages count and make an event; an id never hits another message (tag); `upto` never reaches
 -- a message that came after the cursor, nor anything when the cursor is not provably of this log: a failover that took
 -- it back may have used its number again.
---!use base messages log heal_messages
+--!use base waiters messages log heal_messages
 --!keys meta gone log ghosts messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry presence waiters
 --!args shift_ms tag keep_ms volatile_ms max_log max_stubs epoch upto_seq upto_tag
 --!lane sure

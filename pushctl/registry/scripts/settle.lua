@@ -2,7 +2,7 @@
 -- device. May be repeated.
 -- Result: {'done', how many were unread} | {'gone'} | {'unknown'}
 -- Invariant: an id never hits another message (tag).
---!use base messages
+--!use base waiters messages
 --!keys meta gone messages unread unread_by_url bytes_by_url expiry topics stubs stub_expiry waiters
 --!args shift_ms volatile_ms max_stubs
 --!lane sure

@@ -81,6 +81,7 @@ async def test_waiting_in_vain_is_a_4(service: FakeService) -> None:
     service.answers["GET /message/m1"] = (200, {"state": "stored"}, {})
     url = f"{service.api_url}/push/s3cret"
     ran = await pushctl("send", url, "x", "--wait", "read", "--timeout", "200ms")
+    assert service.requests[0][1]["prefer"] == "respond-async"
     assert (ran.code, ran.err) == (4, "pushctl: message m1 is stored, but was not read within 0.2 s\n")
 
 

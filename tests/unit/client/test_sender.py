@@ -107,6 +107,33 @@ async def test_an_answer_of_something_else_is_no_success(headers: dict[str, str]
         await push(service, Push())
 
 
+async def test_a_receipt_is_asked_for_only_when_somebody_waits(service: FakeService) -> None:
+    link = {"Link": '</receipt/r1>; rel="urn:ietf:params:push:receipt"'}
+    service.answers[ROUTE] = (202, None, STORED[2] | link)
+    assert (await push(service, Push(receipt=True))).receipt == f"{service.api_url}/receipt/r1"
+    await push(service, Push())
+    assert [headers.get("prefer") for _, headers, _ in service.requests] == ["respond-async", None]
+
+
+async def test_with_a_receipt_nothing_is_polled_until_it_is_delivered(service: FakeService) -> None:
+    async def delivered() -> Any:
+        await trio.sleep(0.3)
+        return 200, {"state": "delivered"}, {}
+
+    service.answers["GET /receipt/r1"] = delivered
+    service.answers["GET /message/m1"] = (200, {"state": "read"}, {})
+    url = service.api_url
+    sent = Sent("m1", f"{url}/message/m1", 60, "stored", f"{url}/receipt/r1")
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with open_client(url) as client:
+            assert (await wait_for(client, sent, "delivered")).state == "delivered"
+            assert [(route, headers.get("prefer")) for route, headers, _ in service.requests] == [
+                ("GET /receipt/r1", "wait=30")
+            ]
+            assert (await wait_for(client, sent, "read")).state == "read"
+    assert [route for route, _, _ in service.requests] == [*["GET /receipt/r1"] * 2, "GET /message/m1"]
+
+
 async def test_waiting_ends_when_the_state_is_reached_or_passed(service: FakeService) -> None:
     assert (await waited(service, "delivered", "stored", "stored", "delivered")).state == "delivered"
     assert (await waited(service, "delivered", "stored", "read")).state == "read"

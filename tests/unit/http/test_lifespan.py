@@ -36,7 +36,7 @@ async def test_litestar_runs_its_hooks() -> None:
         story.append("shutdown")
 
     with trio.fail_after(5):
-        async with lifespan(Litestar(on_startup=[started], on_shutdown=[stopped])):  # type: ignore[arg-type] # its own names for ASGI's types
+        async with lifespan(Litestar(on_startup=[started], on_shutdown=[stopped], logging_config=None)):  # type: ignore[arg-type] # its own names for ASGI's types
             story.append("body")
     assert story == ["startup", "body", "shutdown"]
 

@@ -318,7 +318,7 @@ async def spill() -> None:
 
 
 def litestar_app() -> ASGIApp:
-    return cast(ASGIApp, Litestar([show_tea, make_tea, stream_tea, spill], openapi_config=None))
+    return cast(ASGIApp, Litestar([show_tea, make_tea, stream_tea, spill], openapi_config=None, logging_config=None))
 
 
 async def test_litestar_works_behind_it_without_lifespan_events() -> None:
@@ -361,7 +361,7 @@ async def test_litestar_that_streams_to_a_peer_that_left_is_no_crash(capsys: pyt
     async def endless() -> Stream:
         return Stream(Endless())
 
-    app = cast(ASGIApp, Litestar([endless], openapi_config=None))
+    app = cast(ASGIApp, Litestar([endless], openapi_config=None, logging_config=None))
     async with serving(app) as running:
         async with running.peer() as peer:
             await peer.send(get("/endless"))

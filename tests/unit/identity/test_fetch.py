@@ -173,6 +173,20 @@ async def test_a_status_says_why_there_is_no_document(status: int, why: str, int
     assert internet.requests == [f"{HOST}/document?domain=a"], "a redirect was followed"
 
 
+@pytest.mark.parametrize("host", ["xn--ff.net", "xn--bcb.net", "a.xn--405szok5q91f-gewl.com", "xn--a.xn--hhfv"])
+async def test_a_name_that_cannot_be_read_is_asked_for_as_it_is_spelled(host: str, internet: Internet) -> None:
+    assert (await failure(fetcher(internet), f"https://{host}/document")).why == "unavailable"
+    assert internet.resolved == [host]
+    internet.addresses[host] = ("127.0.0.1",)
+    assert (await failure(fetcher(internet), f"https://{host}/document")).why == "unavailable"
+
+
+@pytest.mark.parametrize("location", ["http:x", "https:", "//[", "a:b:c://", "\u00e9:", "https://xn--a/", "x" * 50_000])
+async def test_a_redirect_to_what_is_no_url_is_a_document_against_the_rules(location: str, internet: Internet) -> None:
+    internet.handlers[HOST] = answer("{}", f"Location: {location}", status=302)
+    assert (await failure(fetcher(internet))).why == "invalid"
+
+
 @pytest.mark.parametrize("content_type", ["text/html", "", "application/jsonp", "text/json", "application/json5"])
 async def test_another_content_type_is_no_document(content_type: str, internet: Internet) -> None:
     internet.handlers[HOST] = answer("{}", content_type=content_type)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pushctl.identity.browserid_make import public_key_json
 from pushctl.identity.issuers import DEFAULT_ALGORITHMS
 from pushctl.identity.refusal import LoginRefused
-from pushctl.identity.support import SupportDocument, parse_document
+from pushctl.identity.support import MAX_KEYS, SupportDocument, parse_document
 from tests.unit.identity.bundles import FUZZ, KeyRing
 
 RSA_1024 = {"algorithm": "RS", "n": str(2**1023 + 1), "e": "65537"}
@@ -39,6 +39,16 @@ def test_a_file_may_leave_the_pages_out_and_be_a_bare_key(ring: KeyRing) -> None
     assert algorithms({"public-key": key}, published=False) == ["RS256"]
     assert algorithms({"keys": [key, RSA_1024]}, published=False) == ["RS256", "RS128"]
     assert algorithms(key, published=False) == ["RS256"]
+
+
+def test_a_stranger_publishes_no_more_keys_than_can_be_looked_at_in_passing() -> None:
+    """Forty DSA keys fit into a document: 180 ms in which an api that takes them answered nobody."""
+    keys = {"keys": [RSA_2048] * MAX_KEYS}
+    assert len(algorithms(keys | PAGES)) == MAX_KEYS
+    with pytest.raises(LoginRefused) as refused:
+        parsed(PUBLISHED | keys)
+    assert refused.value.code == "invalid_support_document"
+    assert len(algorithms({"public-key": RSA_2048} | keys, published=False)) == MAX_KEYS + 1
 
 
 def test_delegation_wins_over_a_key_and_disabled_over_both() -> None:

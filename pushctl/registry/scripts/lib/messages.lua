@@ -75,16 +75,6 @@ local function mend_messages(meta)
   if check_messages(meta) == 'stale' then index_anew() end
 end
 
--- Something became of a message: whoever waits for it (await_receipt.lua) looks again. A hint, once for each script.
-local told = false
-local function tell_waiters(now)
-  if told then return end
-  told = true
-  for _, channel in ipairs(redis.call('ZRANGEBYSCORE', K.waiters, int(now), '+inf')) do
-    redis.call('PUBLISH', channel, K.waiters)
-  end
-end
-
 -- A dead message's state is kept until it would have expired, for the sender; bounded, the soonest to expire goes. What
 -- nothing bounds any more (one of the two keys was lost) goes at once.
 local function bury(seq, m, state, now)
