@@ -89,9 +89,7 @@ def event_line(event: events.Event) -> Text:
         case events.SyncEvent("delta", missed):
             return Text(f"up to date: {missed} missed event{'' if missed == 1 else 's'}", style="green")
         case events.SyncEvent(_, _, push_urls, messages):
-            return Text(
-                f"up to date: a snapshot of {push_urls} push URLs and {messages} unread messages", style="green"
-            )
+            return Text(f"up to date: a snapshot, push URLs: {push_urls}, unread messages: {messages}", style="green")
 
 
 def with_time(line: Text) -> Text:

@@ -67,7 +67,7 @@ async def test_the_numbers_are_the_services_own(town: Town) -> None:
             assert set(json.loads(done.stdout)) == {"at", section}
 
 
-async def test_every_section_fits_80_columns(town: Town) -> None:
+async def test_every_section_fits_80_columns_and_no_url_is_cut(town: Town) -> None:
     overview = await overview_of(town)
     url = "wss://" + "very-long-name." * 10 + "example/"
     crowded = [msgspec.structs.replace(server, url=url, connections=9_500) for server in overview.servers]
@@ -85,6 +85,7 @@ async def test_every_section_fits_80_columns(town: Town) -> None:
         Console(width=80, file=screen).print(render(shown))
         text = screen.getvalue()
         assert max(len(line) for line in text.splitlines()) <= 80
+        assert all(server.url in "".join(text.split()) for server in shown.servers)
         for word in ("s1", "ready", "total", "Routing", "Routers", "Redis"):
             assert word in text
 

@@ -69,7 +69,7 @@ def test_without_redis_it_ends_with_5_after_all_that_can_be_said_without(good: t
     assert {"open_files", "keys_file"} <= findings(ran).keys()
     (last,) = ran.lines[-1:]
     assert last["check"] == "reach"
-    assert "gave up after 0.2 s" in last["means"]
+    assert "Gave up after 0.2 s" in last["means"]
     assert "Start it" in last["means"]
     assert "hunter2" not in ran.out + ran.err
 

@@ -88,7 +88,7 @@ async def test_a_device_that_was_removed_becomes_a_new_one(store: Store, service
 
 async def test_a_service_without_the_development_provider_says_what_to_do(phone: Phone, service: FakeService) -> None:
     service.answers["POST /dev/browserid/certificate"] = (404, {"code": "not_found"}, {})
-    with pytest.raises(Failed, match="no development identity provider: log in with --assertion"):
+    with pytest.raises(Failed, match="no development identity provider: log in with --provider or --assertion"):
         await phone.login("alice", "laptop")
 
 
