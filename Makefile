@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long faults interop demo serve ci bench requirements
+.PHONY: help install fmt check test test-long faults interop needs demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,11 +37,14 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+interop: install needs ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
+
+needs: # what tests need of Debian's packages
+	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
-	firefox-esr --version
-	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
+	redis-server --version; node --version; firefox-esr --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
@@ -57,12 +60,10 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.connections
 	$(BIN)/python -m tests.benchmarks.recovery
 
-ci: test ## test, what is slow or needs Debian's packages, a real browser, and the demo
-	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
-	redis-server --version
+ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long and not alone" --ignore tests/interop
 	$(BIN)/pytest -m "(slow or debian) and not long and alone"
-	$(MAKE) interop
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow or debian" tests/interop -o faulthandler_timeout=0
 	$(MAKE) demo
 
 requirements: install ## pin and hash the dependencies that pyproject.toml names
