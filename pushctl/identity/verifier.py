@@ -86,7 +86,14 @@ class IdentityVerifier:
     async def verify(self, authorization: str | None, provider: str | None) -> Login:
         """Who logs in with this header. Raises LoginRefused, Unauthenticated, or BodyInvalid for `provider`."""
         await trio.lowlevel.checkpoint()
-        scheme, _, credentials = (authorization or "").partition(" ")
+        try:
+            return await self._login_by(authorization or "", provider)
+        except LoginRefused as refused:
+            log.info("login_refused", code=refused.code, reason=refused.reason)
+            raise
+
+    async def _login_by(self, authorization: str, provider: str | None) -> Login:
+        scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() == "bearer":
             if self._oidc is None:
                 raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field=_FIELD)
@@ -96,12 +103,7 @@ class IdentityVerifier:
         if provider is not None:
             raise BodyInvalid("names an OIDC provider; leave it null with a BrowserID assertion", field="$.provider")
         now_ms = self._clock()
-        try:
-            verified = await self._verified(credentials.strip(" "), now_ms)
-        except LoginRefused as refused:
-            log.info("login_refused", code=refused.code, reason=refused.reason)
-            raise
-        return self._login(verified, now_ms)
+        return self._login(await self._verified(credentials.strip(" "), now_ms), now_ms)
 
     async def _verified(self, bundle: str, now_ms: int) -> Verified:
         """All that costs nothing is checked before anybody is asked."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from pushctl.config.model import Api, Browserid, BrowseridDiscover, BrowseridIssuer, Config, Identity
+from pushctl.config.model import Api, Browserid, BrowseridDiscover, BrowseridIssuer, Config, Identity, Oidc
 from pushctl.errors import BodyInvalid, ConfigError, Problem, Unauthenticated
 from pushctl.identity import discovery
 from pushctl.identity.browserid import LoginRefused
@@ -23,6 +23,7 @@ from tests.internet import Internet, open_internet
 from tests.unit.identity.bundles import EMAIL, ISSUER, MINUTE, NOW, ORIGIN, SKEW, Draft, KeyRing
 from tests.unit.identity.check_rows import FAULTS
 from tests.unit.identity.spoiling import at, spoiled
+from tests.unit.identity.tokens import ID_TOKENS
 
 
 @pytest.fixture
@@ -99,6 +100,19 @@ async def test_a_bearer_token_is_told_that_no_oidc_provider_is_configured(author
 
     assert isinstance(problem, Unauthenticated)
     assert "no OIDC provider is configured" in problem.detail
+
+
+async def test_a_refused_login_of_either_kind_is_logged_with_its_reason_and_without_the_credential(
+    config: Config, capfd: pytest.CaptureFixture[str]
+) -> None:
+    oidc = Oidc(enabled=True, providers=(ID_TOKENS,))
+    verifier = IdentityVerifier(replace(config, identity=replace(config.identity, oidc=oidc)), clock)
+    for authorization, code in (("Bearer kept.quiet", "malformed_token"), ("BrowserID kept~quiet", "malformed_jws")):
+        assert (await refusal(verifier, authorization)).code == code
+        logged = capfd.readouterr().err
+        assert "login_refused" in logged
+        assert code in logged
+        assert "quiet" not in logged
 
 
 async def test_a_provider_beside_an_assertion_is_refused(config: Config, ring: KeyRing) -> None:
