@@ -21,9 +21,10 @@ SIZE = registry_scripts.Size(rounds=7)
 LINES_OF_OPERATIONS = ("append", "read", "sync, 10 behind", "sync, 1,000 behind", "presence: claim, release")
 PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory")
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 
+@pytest.mark.alone
 async def test_append_at_a_full_quota_of_ten_thousand_takes_less_than_twice_what_it_takes_at_a_hundred() -> None:
     with trio.fail_after(180), one_redis() as server:
         found = await registry_scripts.full_quotas(server, SIZE)
@@ -31,6 +32,7 @@ async def test_append_at_a_full_quota_of_ten_thousand_takes_less_than_twice_what
     assert [each for each in found if each.ratio >= 2] == []
 
 
+@pytest.mark.alone
 async def test_a_question_about_ten_thousand_messages_takes_less_than_twice_what_it_takes_about_a_hundred() -> None:
     with trio.fail_after(180), one_redis() as server:
         async with registry_on(server.url, limits=UNLIMITED) as registry:
