@@ -44,8 +44,8 @@ class RawPeer:
         self.received = b""
 
     async def send(self, data: bytes) -> None:
-        """Also when nobody is there any more."""
-        with suppress(trio.BrokenResourceError):
+        """Also when nobody is there any more, or we have gone meanwhile."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self.stream.send_all(data)
 
     async def read_until(self, end: bytes) -> None:
