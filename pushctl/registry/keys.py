@@ -9,7 +9,8 @@ touches one slot of a Cluster.
                                                                                    push_url_count
   P:{u:*}:gone               hash    deletion         a day once finished          4 fields: push_url_count; until
                                                                                    finished epoch identities sessions
-  P:{u:*}:identities         hash    login, link      until unlinked               limits.identities_per_user
+  P:{u:*}:identities         hash    login, link      until unlinked               limits.identities_per_user; twice
+                                                                                   while the index changes its key
   P:{u:*}:devices            hash    login            until removed                limits.devices_per_user
   P:{u:*}:push_urls          hash    allow            until revoked                limits.push_urls_per_user
   P:{u:*}:push_url_order     zset    allow            until revoked                as push_urls: number -> id

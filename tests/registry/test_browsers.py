@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import trio
 
+from pushctl import rotation
 from pushctl.config.model import Config
 from pushctl.errors import PushUrlGone, StoreUnavailable
 from pushctl.identity.keys import Key, Keys
+from pushctl.identity.principals import UAID, Principal
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import ConnectionId, Cursor, MessageRef, PushUrlId, ServerId, SessionHash, UserId, new_id
 from pushctl.inbox import Accounts, Browser, Browsers, Inbox
@@ -131,6 +133,20 @@ async def test_a_browser_is_recognised_whichever_key_made_its_user(firefox: Fire
     identity = firefox.registry.users._store.keys.identity(firefox.browser.identity)
     await firefox.registry.link.ask("DEL", identity)
     assert await firefox.service(both).recognise(firefox.browser.uaid) == firefox.browser
+
+
+async def test_a_browser_that_moved_to_a_new_key_of_the_index_leaves_nothing_there_when_it_goes(
+    firefox: Firefox, registry: Registry, shift: Shift
+) -> None:
+    both = rotation.with_new(firefox.keys, "identity_index")[0]
+    entries = both.index_entries(Principal(UAID, "", firefox.browser.uaid))
+    assert (await firefox.service(both).recognise(firefox.browser.uaid)).user == firefox.browser.user
+    assert await registry.sessions.users_of(entries) == [firefox.browser.user] * 2
+    shift.ms = 100 * DAY_MS
+    deleted = await registry.browsers.forget_idle(firefox.browser.user, 0)
+    assert deleted is not None
+    await registry.users.finish_deletion(firefox.browser.user, deleted)
+    assert await registry.sessions.users_of(entries) == [None, None]
 
 
 async def test_the_uaid_stands_nowhere_in_the_registry_nor_in_a_repr(firefox: Firefox, config: Config) -> None:
