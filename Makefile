@@ -44,7 +44,8 @@ needs: # what tests need of Debian's packages
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
-	redis-server --version; node --version; firefox-esr --version
+	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
+	redis-server --version; node --version; firefox-esr --version; tmux -V
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
