@@ -26,7 +26,8 @@ from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, 
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys
-from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
+from pushctl.open_files import raise_open_file_limit
+from pushctl.runtime import Ready, Role, Until, reload_on_hangup, run_role, stop_signal
 from pushctl.tls import Tls
 
 DRAIN_SECONDS = 5

@@ -24,7 +24,8 @@ from pushctl.config.check import check_role, dev_idp_on, files_needed
 from pushctl.config.load import Loaded, load
 from pushctl.config.model import Config, RoleName
 from pushctl.errors import ConfigError
-from pushctl.runtime import Ready, Role, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
+from pushctl.open_files import raise_open_file_limit
+from pushctl.runtime import Ready, Role, reload_on_hangup, run_role, stop_signal
 
 app = typer.Typer()
 

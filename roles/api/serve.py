@@ -16,12 +16,14 @@ from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Browserid, Config
 from pushctl.errors import ConfigError
+from pushctl.health import Health
 from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
 from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
+from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
@@ -59,6 +61,7 @@ class ApiRole:
             self._check_public(config.api.public_url)
         self._exempt = Networks(config.limits.exempt_networks, "limits.exempt_networks")
         self._tls = Tls.configured(config, "api")
+        self.health = Health(config, self._tls)
         self._registry: Registry | None = None
         self._limits: Limits | None = None
         self._server: HttpServer | None = None
@@ -82,7 +85,9 @@ class ApiRole:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
         async with (
-            open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
+            open_registry(
+                config, name="api", installation=self._ring.keys.installation, liveness=self.health.liveness
+            ) as registry,
             self._ring.shown(registry),
         ):
             self._registry = registry
@@ -100,6 +105,7 @@ class ApiRole:
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
+            self.health.liveness.watch(*limits.loops, self._server.loop)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
@@ -170,9 +176,9 @@ class ApiRole:
             await self._ring.leave(self._registry)
         self._drained.set()
 
-    async def not_ready(self) -> list[str]:
+    async def not_ready(self) -> list[Reason]:
         if self._registry is None:
-            return ["it is starting"]
+            return [STARTING]
         return [*await self._registry.check(), *self._ring.not_ready()]
 
 

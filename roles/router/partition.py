@@ -14,16 +14,21 @@ import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.liveness import Loop
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.points import Point, passed
 from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
+from pushctl.reasons import Code, Reason
 from pushctl.registry.jobs import Backlog, Jobs, Taken
 from pushctl.routing.strategy import Strategy
 from pushctl.stages import Stage
 
 TAKE_OVER_SECONDS = 5.0
 """Between two looks for what dead routers left, and at the backlog."""
+
+LATE_SECONDS = 20.0
+"""Jobs that wait so long are late: longer than those of a router that died, which others take over."""
 
 PAUSE_SECONDS = 0.2
 """After Redis refused or went away, before the next attempt."""
@@ -43,6 +48,11 @@ class Partition:
         self._metrics = metrics
         self._draining = draining
         self._log = get_logger(role="router", consumer=consumer, partition=number)
+        self._lag_ms = 0
+        """Age of the oldest job at the last look."""
+        self._reading = Loop(f"the reader of partition {number}")
+        self._taking_over = Loop(f"the look for what dead routers left in partition {number}")
+        self.loops = (self._reading, self._taking_over)
 
     async def join(self) -> None:
         """Share the work from now on. Without Redis: as soon as it is there."""
@@ -80,6 +90,7 @@ class Partition:
         reader = await self._jobs.reader(self._consumer, self._number)
         try:
             while not self._draining.is_set():
+                self._reading.turn()
                 taken = await reader.take(self._batch)
                 if taken is None:
                     await self._jobs.join(self._consumer, self._number)
@@ -95,14 +106,18 @@ class Partition:
         """Returns when this partition's master can be asked, which may be long away, or a drain begins."""
         if self._jobs.is_connected(self._number):
             return
+        with self._reading.idle():
+            await self._first_of(self._draining.wait, lambda: self._jobs.wait_connected(self._number))
+
+    async def _first_of(self, *waits: Callable[[], Awaitable[object]]) -> None:
         async with trio.open_nursery() as nursery:
 
             async def wait(until: Callable[[], Awaitable[object]]) -> None:
                 await until()
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(wait, self._draining.wait)
-            nursery.start_soon(wait, lambda: self._jobs.wait_connected(self._number))
+            for each in waits:
+                nursery.start_soon(wait, each)
 
     async def _pause(self, seconds: float) -> None:
         """So long, or until a drain begins."""
@@ -113,6 +128,7 @@ class Partition:
         """What a router took and did not hand over is another's, once; at the second time it is dropped."""
         more = False
         while True:
+            self._taking_over.turn()
             await self._pause(0 if more else TAKE_OVER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - only jitter
             if self._draining.is_set():
                 return
@@ -128,7 +144,18 @@ class Partition:
                 more = False
                 self._log.warning("take_over_failed", detail=error.detail)
 
+    def not_ready(self) -> list[Reason]:
+        """Whether its jobs wait too long."""
+        if self._lag_ms <= LATE_SECONDS * 1000:
+            return []
+        detail = (
+            f"jobs of partition {self._number} wait for {self._lag_ms / 1000:.0f} s: start more routers, or see "
+            "`pushctl stats routing` for who takes none"
+        )
+        return [Reason(Code.JOBS_LATE, detail)]
+
     def _note(self, backlog: Backlog) -> None:
+        self._lag_ms = backlog.lag_ms
         self._metrics.job_backlog.labels(self._number).set(backlog.length)
         self._metrics.job_lag_seconds.labels(self._number).set(backlog.lag_ms / 1000)
 

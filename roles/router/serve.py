@@ -10,10 +10,12 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 import trio
 
 from pushctl.config.model import Config
+from pushctl.health import Health
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.keyring import KeyRing
 from pushctl.metrics import Metrics
+from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
 from pushctl.runtime import Ready
@@ -29,6 +31,8 @@ class RouterRole:
         self.admin_listen = config.router.admin_listen
         self.drain_seconds = config.router.drain_seconds
         self.metrics = Metrics("router")
+        self.health = Health(config)
+        self._partitions: list[Partition] = []
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
         rpc = config.routing.strategy == "rpc"
@@ -39,7 +43,12 @@ class RouterRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         async with (
-            open_registry(self._config, name="router", installation=installation_of(self._config.identity)) as registry,
+            open_registry(
+                self._config,
+                name="router",
+                installation=installation_of(self._config.identity),
+                liveness=self.health.liveness,
+            ) as registry,
             self._keys_shown(registry),
             open_strategy(
                 self._config,
@@ -50,12 +59,14 @@ class RouterRole:
         ):
             self._registry = registry
             partitions = [self._partition(registry, number) for number in range(registry.jobs.partitions)]
+            self._partitions = partitions
             async with trio.open_nursery() as joining:
                 for partition in partitions:
                     joining.start_soon(partition.join)
             task_status.started(Ready("router", self.label, None, None))
             async with trio.open_nursery() as work:
                 for partition in partitions:
+                    self.health.liveness.watch(*partition.loops)
                     work.start_soon(partition.run, strategy)
             self._idle.set()
 
@@ -85,7 +96,8 @@ class RouterRole:
         if self._ring is not None and self._registry is not None:
             await self._ring.leave(self._registry)
 
-    async def not_ready(self) -> list[str]:
+    async def not_ready(self) -> list[Reason]:
         if self._registry is None:
-            return ["it is starting"]
-        return [*await self._registry.check(), *(self._ring.not_ready() if self._ring else ())]
+            return [STARTING]
+        late = [reason for partition in self._partitions for reason in partition.not_ready()]
+        return [*await self._registry.check(), *(self._ring.not_ready() if self._ring else ()), *late]

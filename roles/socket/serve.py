@@ -6,6 +6,7 @@ Must not know: how they come in (reception.py), frames (connection.py, browser.p
 """
 
 import math
+import random
 import resource
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable, Unreachable
+from pushctl.health import Health
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
@@ -23,13 +25,15 @@ from pushctl.keyring import KeyRing
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.protocol import jobs
+from pushctl.reasons import STARTING, Code, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
-from roles.socket.admission import Admission, Reason
+from roles.socket.admission import Admission
+from roles.socket.admission import Reason as Refusal
 from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
 from roles.socket.heart import Fenced, Heart
@@ -43,6 +47,9 @@ from roles.socket.settling import Settling
 
 LISTEN_SECONDS = 3.0
 """For listening to channels again, once Redis is back: no reason yet to send clients elsewhere."""
+
+STORE_SECONDS = 15.0
+"""Between two looks at whether Redis may lose messages."""
 
 
 class SocketRole:
@@ -61,6 +68,7 @@ class SocketRole:
         self.log = get_logger(role="socket", server=self.id)
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
+        self.health = Health(config, self._tls)
         self._ring = KeyRing(config.identity, "socket", self.label)
         self.hub = Hub()
         self.generation = 0
@@ -81,6 +89,7 @@ class SocketRole:
         self.frames_written = 0
         self._back_at = -math.inf
         """When the link to Redis was last back after a loss."""
+        self._evicts = False
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -90,7 +99,10 @@ class SocketRole:
         self.reception = Reception(self, admission, self._tls)
         async with (
             open_registry(
-                self.config, name=f"socket-{self.id}", installation=self._ring.keys.installation
+                self.config,
+                name=f"socket-{self.id}",
+                installation=self._ring.keys.installation,
+                liveness=self.health.liveness,
             ) as self.registry,
             self._ring.shown(self.registry),
         ):
@@ -134,6 +146,7 @@ class SocketRole:
         await self.heart.beat_once()
         await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
+        self.health.liveness.watch(self.heart.loop, *self._leases.loops, *self._receiver.loops)
         for loop in (
             self.heart.beat,
             self._leases.reconcile,
@@ -144,6 +157,7 @@ class SocketRole:
             self.settling.run,
             self.broadcasts.run,
             self.drainer.run,
+            self._look_at_store,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self.url))
@@ -194,24 +208,40 @@ class SocketRole:
         if self._tls is not None:
             self._tls.reload()
 
-    async def not_ready(self) -> list[str]:
-        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else ["it is starting"]
+    async def not_ready(self) -> list[Reason]:
+        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else [STARTING]
         if self._receiver is not None and self._receiver.problem:
-            reasons.append(self._receiver.problem)
+            reasons.append(Reason(Code.CHANNEL_DEAF, self._receiver.problem))
         if self.drainer.now is not None:
-            reasons.append(f"it drains: asked by {self.drainer.now.by}")
+            reasons.append(Reason(Code.DRAINING, f"it drains: asked by {self.drainer.now.by}"))
         return reasons
+
+    async def _look_at_store(self) -> None:
+        """Heartbeats ask nothing: what must keep new clients away, and changes rarely, is looked at now and then."""
+        while True:
+            found = await self.registry.check()
+            self._evicts = any(reason.code is Code.REDIS_EVICTS for reason in found)
+            await trio.sleep(STORE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
 
     def _link_is_back(self) -> None:
         self._back_at = trio.current_time()
         self._leases.hurry()
 
-    def row(self) -> Row:
-        """What this server says of itself, to the Box Office, routers and operators."""
+    def _shown_state(self) -> ServerState:
+        """To the Box Office, which sends clients to nobody but the ready: what /readyz says, as far as it can be known
+        without a question. Redis away is no reason: then every server of the fleet would be unfit at the same time,
+        and no heartbeat could say so."""
+        if self.draining:
+            return "draining"
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
         deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
+        unfit = deaf or self._evicts or self._ring.not_ready() or self.health.own()
+        return "not_ready" if unfit else self.state
+
+    def row(self) -> Row:
+        """What this server says of itself, to the Box Office, routers and operators."""
         return Row(
-            state="draining" if self.draining else "not_ready" if deaf else self.state,
+            state=self._shown_state(),
             url=self.url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
@@ -226,7 +256,7 @@ class SocketRole:
             zone=self.config.socket.zone,
         )
 
-    def count_refusal(self, reason: Reason) -> None:
+    def count_refusal(self, reason: Refusal) -> None:
         self.metrics.refusals.labels(reason).inc()
 
     # --- what connections need ---------------------------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""How many files this process may open, and how many it has.
+
+Owns: the limit, and when it is near. A connection is a file. Promises: on a system that does not tell what is open,
+nothing is said. Must not know: what they are opened for.
+"""
+
+import math
+import os
+import resource
+from typing import Final
+
+from pushctl.log import get_logger
+from pushctl.reasons import Code, Reason
+
+RESERVE: Final = 64
+"""Files that must be left: for Redis, log, health checks and files of TLS. A process whose limit is small keeps an
+eighth of it."""
+
+_FOLDER: Final = "/proc/self/fd"
+
+log = get_logger()
+
+
+def raise_open_file_limit(needed: int = 0) -> float:
+    """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit; says so
+    in the log if fewer than `needed`."""
+    limit = _raised()
+    if limit < needed:
+        log.warning(
+            "open_files_low",
+            limit=int(limit),
+            needed=needed,
+            detail="beyond it connections fail without a word; raise the hard limit (LimitNOFILE, ulimit -Hn)",
+        )
+    return limit
+
+
+def _raised() -> float:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # "unlimited" that the kernel does not mean: macOS
+        return soft
+    return math.inf if hard == resource.RLIM_INFINITY else hard
+
+
+def open_files_short() -> list[Reason]:
+    """Not ready while so few files can still be opened that whoever comes next may find the listener deaf."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return []
+    try:
+        used = len(os.listdir(_FOLDER)) - 1  # the folder itself
+    except OSError as error:
+        # None is left even to look; a system without /proc says nothing.
+        used = limit if os.path.exists(_FOLDER) and error.errno is not None else 0
+    if limit - used >= min(RESERVE, limit // 8):
+        return []
+    return [
+        Reason(
+            Code.OPEN_FILES_SHORT,
+            f"{used:,} of {limit:,} files are open: new connections would fail; raise the hard limit (LimitNOFILE, "
+            "ulimit -Hn), or lower socket.max_connections or http.max_connections",
+        )
+    ]
