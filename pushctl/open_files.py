@@ -13,8 +13,8 @@ from pushctl.log import get_logger
 from pushctl.reasons import Code, Reason
 
 RESERVE: Final = 64
-"""Files that must be left: for Redis, log, health checks and files of TLS. A process whose limit is small keeps an
-eighth of it."""
+"""Files that must be left: for Redis, log, health checks and files of TLS. A process whose limit is small keeps a
+quarter of it."""
 
 _FOLDER: Final = "/proc/self/fd"
 
@@ -54,7 +54,7 @@ def open_files_short() -> list[Reason]:
     except OSError as error:
         # None is left even to look; a system without /proc says nothing.
         used = limit if os.path.exists(_FOLDER) and error.errno is not None else 0
-    if limit - used >= min(RESERVE, limit // 8):
+    if limit - used >= min(RESERVE, limit // 4):
         return []
     return [
         Reason(

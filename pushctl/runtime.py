@@ -197,8 +197,16 @@ async def stop_signal() -> AsyncIterator[Until]:
         nursery.cancel_scope.cancel()
 
 
+class ReloadStatus(Protocol):
+    """Who is told that files are read again."""
+
+    async def reloading(self) -> None: ...
+
+    async def reloaded(self) -> None: ...
+
+
 async def reload_on_hangup(
-    roles: Iterable[object], *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    roles: Iterable[object], status: ReloadStatus, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """At every SIGHUP, have the roles that can read their files again do so. Until cancelled. Only one at a time in a
     process; `roles` is looked at anew each time."""
@@ -206,9 +214,11 @@ async def reload_on_hangup(
         task_status.started()
         async for _ in hangups:
             log.info("reloading")
+            await status.reloading()
             for role in roles:
                 if isinstance(role, Reloads):
                     role.reload()
+            await status.reloaded()
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> None:

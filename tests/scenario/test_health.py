@@ -74,7 +74,7 @@ async def test_redis_away_makes_nobody_dead_and_a_stopped_heart_does(
 def hardly_any_files() -> Iterator[None]:
     """This process may open a few more, and no more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 5, hard))
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ def hardly_any_files() -> Iterator[None]:
 
 @pytest.mark.slow
 async def test_a_socket_server_that_is_not_ready_is_given_no_clients(config: Config) -> None:
-    async with impatient(config) as (service, http):
+    async with running(config, sockets=1) as service, httpx.AsyncClient() as http:
         phone = await Town(service, http).login("ada")
 
         async def named() -> int:
