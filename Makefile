@@ -45,6 +45,7 @@ needs: # what tests need of Debian's packages
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
+	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
 	redis-server --version; node --version; firefox-esr --version; tmux -V
 
 demo: install ## the main job, for real, on free ports and a temporary directory
