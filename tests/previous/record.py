@@ -26,6 +26,9 @@ def keep(tree: Path, folder: Path) -> None:
     (folder / "profiles").mkdir(parents=True)
     story = trio.run(record, Era(folder / "profiles", tree=tree), folder)
     (folder / "story.json").write_text(json.dumps(story, indent=2) + "\n")
+    wire = Path(__file__).with_name("wire.py")
+    said = subprocess.check_output([sys.executable, str(wire)], cwd=folder, env={"PYTHONPATH": str(tree)})
+    (folder / "wire.jsonl").write_bytes(said)
     shutil.copytree(tree / "conf.d", folder / "conf.d")
 
 
