@@ -65,6 +65,14 @@ class Metrics:
             "pushctl_accept_seconds", "from a request's last byte to its 201", buckets=_SECONDS, registry=registry
         )
 
+        self._spans = Counter(
+            "pushctl_spans", "spans of traces, by what became of them", ["outcome"], registry=registry
+        )
+
+    def spans(self, outcome: str, count: int) -> None:
+        """Spans that were sent, dropped or failed."""
+        self._spans.labels(outcome).inc(count)
+
     def stage(self, stage: Stage, count: int = 1) -> None:
         """Count messages that reached a stage. The quick way: no look-up of labels."""
         self._stages[stage].inc(count)

@@ -25,6 +25,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.reasons import STARTING, Code, Reason
+from pushctl.traces import Traces
 
 log = get_logger()
 
@@ -101,6 +102,14 @@ class Reloads(Protocol):
         ...
 
 
+@runtime_checkable
+class Traced(Protocol):
+    """A role that follows messages."""
+
+    @property
+    def traces(self) -> Traces: ...
+
+
 class ReadyStatus(Protocol):
     """Who is told that a role is ready: a trio.TaskStatus, or anything else with this method."""
 
@@ -148,6 +157,8 @@ async def run_role(
     role.metrics.dev_idp.set(dev_idp)
     async with trio.open_nursery() as around:
         around.start_soon(role.health.liveness.run)
+        if isinstance(role, Traced):
+            around.start_soon(role.traces.run)
         admin = None
         if role.admin_listen:
             app = AdminApp(role.label, role.metrics, life, dev_idp=dev_idp)
@@ -158,6 +169,8 @@ async def run_role(
             life.ready = True
             log.info("ready", role=role.name, label=role.label, listen=ready.listen, url=ready.url, admin=admin)
             task_status.started(ready)
+        if isinstance(role, Traced):
+            await role.traces.flush()
         around.cancel_scope.cancel()
     log.info("stopped", role=role.name, label=role.label)
 

@@ -27,6 +27,7 @@ from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
+from pushctl.traces import open_traces
 from pushctl.webpush.request import Rules
 from pushctl.webpush.vapid import Verifier
 from roles.api import checks
@@ -68,6 +69,8 @@ class ApiRole:
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
         self.metrics = Metrics("api")
+        self.traces = open_traces(config, "api", self.label, self.metrics.spans)
+        self._traced = Networks(config.traces.trusted_networks, "traces.trusted_networks")
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
@@ -145,7 +148,7 @@ class ApiRole:
         )
         app = build_app(
             services,
-            Publisher(inbox, self._rules(public_url), self.metrics, limits),
+            Publisher(inbox, self._rules(public_url), self.metrics, limits, self.traces, self._traced),
             receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,

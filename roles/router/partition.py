@@ -9,7 +9,9 @@ Must not know: other partitions (a master that is away holds up its own and no o
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 
+import msgspec
 import trio
 
 from pushctl.config.model import Config
@@ -18,11 +20,12 @@ from pushctl.liveness import Loop
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 from pushctl.points import Point, passed
-from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
+from pushctl.protocol.jobs import Appended, Ephemeral, Job, JobInvalid, decode_job
 from pushctl.reasons import Code, Reason
 from pushctl.registry.jobs import Backlog, Jobs, Taken
 from pushctl.routing.strategy import Strategy
 from pushctl.stages import Stage
+from pushctl.traces import OFF, Traces
 
 TAKE_OVER_SECONDS = 5.0
 """Between two looks for what dead routers left, and at the backlog."""
@@ -38,9 +41,19 @@ class Partition:
     """Join it, then `run` it until `draining` is set and what was taken is handed over."""
 
     def __init__(
-        self, number: int, jobs: Jobs, *, consumer: str, config: Config, metrics: Metrics, draining: trio.Event
+        self,
+        number: int,
+        jobs: Jobs,
+        *,
+        consumer: str,
+        config: Config,
+        metrics: Metrics,
+        draining: trio.Event,
+        traces: Traces = OFF,
     ) -> None:
         self._number = number
+        self._traces = traces
+        self._strategy_name = config.routing.strategy
         self._jobs = jobs
         self._consumer = consumer
         self._batch = config.router.batch
@@ -206,13 +219,31 @@ class Partition:
         return item.written_ms < now_ms - self._keep_ms
 
     async def _bring(self, strategy: Strategy, jobs: Sequence[Job]) -> None:
-        delivered = await strategy.deliver(jobs)
+        with ExitStack() as steps:
+            delivered = await strategy.deliver([self._followed(job, steps) for job in jobs])
         self._metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
         self._metrics.jobs.labels("nobody").inc(delivered.nobody)
         self._metrics.jobs.labels("pruned").inc(delivered.pruned)
         self._metrics.jobs.labels("unheard").inc(delivered.unheard)
         self._metrics.jobs.labels("detoured").inc(delivered.detoured)
         self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
+
+    def _followed(self, job: Job, steps: ExitStack) -> Job:
+        """The job, with a step of ours in its trace if its message is followed."""
+        if not isinstance(job, Appended | Ephemeral) or not job.trace:
+            return job
+        step = steps.enter_context(self._traces.follow("route", job.trace, "consumer"))
+        if not step:
+            return job
+        step.set(
+            messaging__system="pushctl",
+            messaging__operation__name="route",
+            messaging__operation__type="process",
+            messaging__destination__name="route",
+            messaging__destination__partition__id=str(self._number),
+            pushctl__routing__strategy=self._strategy_name,
+        )
+        return msgspec.structs.replace(job, trace=step.context)
 
     async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:
         """Those that were ours to hand over."""

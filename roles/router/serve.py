@@ -19,6 +19,7 @@ from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
 from pushctl.runtime import Ready
+from pushctl.traces import open_traces
 from roles.router.partition import Partition
 
 
@@ -32,6 +33,7 @@ class RouterRole:
         self.drain_seconds = config.router.drain_seconds
         self.metrics = Metrics("router")
         self.health = Health(config)
+        self.traces = open_traces(config, "router", self.label, self.metrics.spans)
         self._partitions: list[Partition] = []
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
@@ -87,6 +89,7 @@ class RouterRole:
             config=self._config,
             metrics=self.metrics,
             draining=self._draining,
+            traces=self.traces,
         )
 
     async def drain(self) -> None:

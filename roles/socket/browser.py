@@ -26,6 +26,7 @@ from pushctl.stages import Stage
 from roles.socket.ending import OF_BROWSERS, SlowConsumer
 from roles.socket.held import Held
 from roles.socket.listening import Listening
+from roles.socket.trail import Trail
 from roles.socket.window import Window
 from roles.socket.wire import Wire
 
@@ -63,7 +64,8 @@ class BrowserConnection(Held):
         self._window = Window(MAX_OUTSTANDING, stall_seconds=role.config.socket.stall_seconds)
         self._replies: deque[bytes] = deque()
         self._room = trio.Semaphore(MAX_REPLIES, max_value=MAX_REPLIES)
-        self._ephemeral: deque[tuple[bytes, float]] = deque()
+        self._ephemeral: deque[tuple[bytes, float, bytes | None]] = deque()
+        self._trail = Trail(role.traces, mozilla.SUBPROTOCOL)
         self._behind = False
         self._at: Cursor | None = None
         """Where the log ended at the last look at what is unread, and the number up to which that was sent."""
@@ -111,7 +113,7 @@ class BrowserConnection(Held):
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         if len(self._ephemeral) < MAX_EPHEMERAL:
             frame = mozilla.encode(notification_of_event(job.frame))
-            self._ephemeral.append((frame, trio.current_time() + seconds_left))
+            self._ephemeral.append((frame, trio.current_time() + seconds_left, job.trace))
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -147,9 +149,10 @@ class BrowserConnection(Held):
             self._room.release()
             await self._send(self._replies.popleft())
         while self._ephemeral:
-            frame, until = self._ephemeral.popleft()
+            frame, until, trace = self._ephemeral.popleft()
             if trio.current_time() < until:
-                await self._send(frame)
+                with self._trail.deliver(trace):
+                    await self._send(frame)
                 self._note(Stage.WRITTEN, 1, None)
 
     async def _deliver(self) -> None:
@@ -162,7 +165,8 @@ class BrowserConnection(Held):
                 continue
             # Before it is sent: an acknowledgement may come back faster than the send returns.
             self._window.sent(message.ref, trio.current_time())
-            await self._send(mozilla.encode(self._role.inbox.render.notification(self.user, message)))
+            with self._trail.deliver_all(self._followed([message])):
+                await self._send(mozilla.encode(self._role.inbox.render.notification(self.user, message)))
             sent += 1
             await self._write_rest()
         self._at, self._after = page.end, page.after
@@ -243,6 +247,7 @@ class BrowserConnection(Held):
             if not written:
                 settling.abandon(self.user)
         self._window.done(refs, trio.current_time())
+        self._trail.acknowledged([ref.seq for ref in refs])
         self._note(Stage.ACKNOWLEDGED, gone, None)
         self.wake()
 

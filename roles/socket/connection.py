@@ -5,6 +5,7 @@ or is gone in two seconds. Must not know: WebSockets (wire.py), how a connection
 next (tail.py).
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,12 +17,13 @@ from pushctl.inbox.inbox import parse_cursor
 from pushctl.points import Point, passed
 from pushctl.protocol import frames, jobs
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
-from pushctl.registry.records import MessageEntry
+from pushctl.registry.records import Entry, MessageEntry, MessageRecord
 from pushctl.stages import Stage
 from roles.socket.ending import OF_DEVICES, reconnect
 from roles.socket.frames_in import decode
 from roles.socket.held import Held
 from roles.socket.tail import Prepared, Tail
+from roles.socket.trail import Trail
 from roles.socket.wire import Wire
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Connection(Held):
         self._acknowledged = cursor
         self.min_rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=self.min_rank, cursor=cursor)
+        self._trail = Trail(role.traces, frames.SUBPROTOCOL)
         self._pongs = 0
         self._unacknowledged = 0
         """Messages written since the device last said that all it was sent is safe."""
@@ -86,7 +89,7 @@ class Connection(Held):
 
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
-        if self.tail.offer_ephemeral(job.rank, job.frame, until):
+        if self.tail.offer_ephemeral(job.rank, job.frame, until, job.trace):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -126,7 +129,9 @@ class Connection(Held):
     async def _write_prepared(self, prepared: Prepared) -> None:
         if prepared.until < trio.current_time():
             return
-        await self._send(prepared.frame)
+        seq = prepared.cursor.position.seq if prepared.cursor else 0
+        with self._trail.deliver(prepared.trace, seq=seq):
+            await self._send(prepared.frame)
         if prepared.is_message:
             self._note(Stage.WRITTEN, 1, prepared.cursor)
             self._unacknowledged += prepared.cursor is not None
@@ -141,7 +146,7 @@ class Connection(Held):
         heard = self.tail.begin_read()
         page = await self._patience.ask(lambda: self._page(self.tail.cursor), meanwhile=self._ping_meanwhile)
         while isinstance(page, Snapshot) and not page.done:
-            await self._send(self._frame(page))
+            await self._send_page(page)
             place = page.next
             page = await self._patience.ask(
                 lambda place=place: self._page(place),  # type: ignore[misc]  # bound now
@@ -151,14 +156,11 @@ class Connection(Held):
             for entry in page.entries:
                 # Before it is sent: an acknowledgement may come back faster than the send returns.
                 self.tail.sent = Cursor(page.cursor.epoch, entry.position)
-                await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
+                with self._trail.deliver_all(self._followed(_messages_in([entry]))):
+                    await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
         else:
-            await self._send(self._frame(page))
-        messages = (
-            sum(isinstance(entry, MessageEntry) for entry in page.entries)
-            if isinstance(page, Delta)
-            else len(page.messages)
-        )
+            await self._send_page(page)
+        messages = len(_messages_of(page))
         cursor = page.cursor if isinstance(page, Delta) else page.next.pin
         self._note(Stage.WRITTEN, messages, cursor)
         self._unacknowledged += messages
@@ -173,8 +175,9 @@ class Connection(Held):
         await passed(Point.READ)
         return page
 
-    def _frame(self, page: Delta | Snapshot) -> bytes:
-        return frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank))
+    async def _send_page(self, page: Delta | Snapshot) -> None:
+        with self._trail.deliver_all(self._followed(_messages_of(page))):
+            await self._send(frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank)))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -203,6 +206,7 @@ class Connection(Held):
             if cursor.position.seq > sent.position.seq:
                 raise frames.FrameInvalid("acknowledges what this connection was not sent", field="$.cursor")
             self._role.acknowledge(self, cursor)
+            self._trail.acknowledged_up_to(cursor.position.seq)
             if cursor.position == sent.position:
                 self._note(Stage.ACKNOWLEDGED, self._unacknowledged, cursor)
                 self._unacknowledged = 0
@@ -216,3 +220,13 @@ class Connection(Held):
         # If it ended since it was looked up, nobody told this connection, which did not use it yet.
         await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
+
+
+def _messages_of(page: Delta | Snapshot) -> list[MessageRecord]:
+    if isinstance(page, Snapshot):
+        return page.messages
+    return _messages_in(page.entries)
+
+
+def _messages_in(entries: Sequence[Entry]) -> list[MessageRecord]:
+    return [entry.message for entry in entries if isinstance(entry, MessageEntry)]

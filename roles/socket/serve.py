@@ -32,6 +32,7 @@ from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
+from pushctl.traces import open_traces
 from roles.socket.admission import Admission
 from roles.socket.admission import Reason as Refusal
 from roles.socket.broadcasts import Broadcasts
@@ -69,6 +70,7 @@ class SocketRole:
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
         self.health = Health(config, self._tls)
+        self.traces = open_traces(config, "socket", self.label, self.metrics.spans)
         self._ring = KeyRing(config.identity, "socket", self.label)
         self.hub = Hub()
         self.generation = 0
