@@ -25,6 +25,7 @@ from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.metrics import Metrics
 from pushctl.overview import Overview
+from pushctl.reasons import Code
 from tests.house.markdown import Document, Link, code_in
 
 ROOT = Path(__file__).parents[2]
@@ -220,6 +221,16 @@ def test_metrics_that_nobody_counts_yet_are_marked() -> None:
     rows = {row[0].strip("`"): row[2] for row in OPERATIONS.rows("Metrics")}
     names = {name: name.removeprefix("pushctl_").removesuffix("_total") for name in rows}
     assert {name for name, by in rows.items() if by == "nobody yet"} == {n for n in rows if names[n] not in used}
+
+
+def test_every_code_of_a_reason_is_documented_and_every_documented_one_exists() -> None:
+    listed = [code for row in OPERATIONS.rows("Live, and ready") for code in code_in(row[0])]
+    assert sorted(listed) == sorted(Code)
+
+
+def test_a_reason_keeps_its_code() -> None:
+    """Alerts of operators hold on to them: one may be added, none may change."""
+    assert {code.name.lower() for code in Code} == set(Code) >= {"redis_away", "task_stuck", "open_files_short"}
 
 
 def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
