@@ -110,6 +110,7 @@ def allow(
     """
     from msgspec.structs import asdict
 
+    from pushctl.cli.answers import Allowed
     from pushctl.client.events import json_line
 
     if web_push:
@@ -120,14 +121,14 @@ def allow(
         print(json_line(with_phone(profile, subscribe)), flush=True)
         return
 
-    async def act(phone: "Phone") -> "dict[str, Any]":
+    async def act(phone: "Phone") -> "Allowed":
         push_url, created = await phone.allow(site_, icon_, vapid_key=vapid_key)
-        return {**asdict(push_url), "created": created}
+        return Allowed(**asdict(push_url), created=created)
 
     made = with_phone(profile, act)
-    print_one(json, made, str(made["url"]))
+    print_one(json, made, made.url)
     if not json:
-        say("a new push URL" if made["created"] else "the push URL this site already has")
+        say("a new push URL" if made.created else "the push URL this site already has")
 
 
 @app.command(epilog=examples("pushctl client revoke news.example", "pushctl client revoke https://news.example --json"))
@@ -138,13 +139,15 @@ def revoke(
 ) -> None:
     """Take the permission away: the site's push URL answers 410 from now on."""
 
-    async def act(phone: "Phone") -> "list[dict[str, str]]":
+    from pushctl.cli.answers import Revoked
+
+    async def act(phone: "Phone") -> "list[Revoked]":
         # An id has no dot and no colon; a site without either is localhost at most.
         found = await phone.revoke(site(site_) if "." in site_ or ":" in site_ or site_ == "localhost" else site_)
-        return [{"id": push_url.id, "site": push_url.site} for push_url in found]
+        return [Revoked(push_url.id, push_url.site) for push_url in found]
 
     for revoked in with_phone(profile, act):
-        print_one(json, revoked, f"revoked {printable(revoked['site'])}")
+        print_one(json, revoked, f"revoked {printable(revoked.site)}")
 
 
 @app.command(epilog=examples("pushctl client urls", "pushctl client urls --json | jq -r .url"))
@@ -227,6 +230,8 @@ def read(
 
     If the service cannot be reached, they are read on this device all the same, and it is told later.
     """
+    from pushctl.cli.answers import MarkedRead
+
     if bool(ids) == all_:
         raise typer.BadParameter("give either message IDs or --all")
 
@@ -237,7 +242,7 @@ def read(
         return await phone.read([whole_id(phone, beginning) for beginning in ids or []])
 
     count = with_phone(profile, act)
-    print_one(json, {"read": count}, f"{count} marked read")
+    print_one(json, MarkedRead(count), f"{count} marked read")
 
 
 @app.command(

@@ -110,6 +110,8 @@ def login(
     --token-file, --assertion
                   a credential got elsewhere, never an argument: other users see those.
     """
+    from pushctl.cli.answers import LoggedIn
+
     by_provider = token_file is None and (provider is not None or issuer is not None)
     if sum((name is not None, assertion is not None, token_file is not None, by_provider)) != 1:
         raise typer.BadParameter("give one of: a NAME, --provider or --issuer, --token-file FILE, --assertion FILE")
@@ -129,20 +131,14 @@ def login(
         _remember(phone.store, provider, wanted)
         return session
 
-    async def act(phone: "Phone") -> "dict[str, str]":
+    async def act(phone: "Phone") -> "Session":
         session = await open_session(phone)
         phone.remember_urls()
-        return {
-            "user": session.user,
-            "device": session.device,
-            "device_name": session.device_name,
-            "expires_at": session.expires_at,
-        }
+        return session
 
     session = with_phone(profile, act, api=api, boxoffice=boxoffice)
-    print_one(
-        json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
-    )
+    told = LoggedIn(session.user, session.device, session.device_name, session.expires_at)
+    print_one(json, told, f"logged in: user {session.user}, device {session.device} ({session.device_name})")
 
 
 async def _certified(phone: "Phone", name: str, called: str) -> "Session":

@@ -3,7 +3,6 @@
 Owns: the three commands. Must not know: keys and values (pushctl/config).
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import typer
 
 from pushctl import cli
 from pushctl.cli import values
+from pushctl.cli.answers import ConfigValue
+from pushctl.client.events import json_line
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.load import load
 from pushctl.config.render import default_files, effective, effective_values
@@ -42,7 +43,7 @@ def show(
     loaded = load(config, sets or [], os.environ)
     if as_json:
         for path, about in effective_values(loaded).items():
-            print(json.dumps({"key": path, **about}))
+            print(json_line(ConfigValue(path, **about)))
     else:
         print(effective(loaded, sources=sources), end="")
 

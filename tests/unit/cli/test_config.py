@@ -1,6 +1,5 @@
 """`pushctl config`: show, check, init."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from pushctl.cli import main
 from pushctl.config.render import default_files
 from pushctl.config.schema import keys
+from tests.json_lines import valid_json_lines
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -35,7 +35,7 @@ def test_show_prints_what_is_in_effect_and_where_it_comes_from(
 
 def test_show_json_is_one_line_for_every_key_and_hides_the_password(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "show", "--json", "--set", "redis.url=redis://:hunter2@h/0")
-    rows = [json.loads(line) for line in out.splitlines()]
+    rows = valid_json_lines("config show", out)
     assert [row["key"] for row in rows] == list(keys())
     assert rows[0] == {"key": "redis.url", "value": "redis://(hidden)@h/0", "source": "--set"}
 

@@ -1,0 +1,65 @@
+"""Which command prints what with --json: the types of its lines.
+
+Owns: this list, from which docs/schemas/ is made. A command that has --json and is not here fails a test; to add one,
+name the Struct that it encodes, or several if its lines are not all alike.
+Must not know: how anything is printed. (Nothing that runs a command imports this module: it imports every shape.)
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from pushctl.checkup import Finding
+from pushctl.cli import answers
+from pushctl.client.api import DeviceRow, IdentityRow
+from pushctl.client.events import Event, StoredEvent
+from pushctl.client.report import Report
+from pushctl.client.sender import Sent
+from pushctl.emptying import Progress
+from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
+from pushctl.overview import SECTIONS, Overview
+from pushctl.protocol.frames import PushUrl
+from pushctl.rotation import KeyStatus
+from pushctl.webpush.encryption import Subscription
+
+
+def _sections(whole: type[msgspec.Struct], names: tuple[str, ...]) -> tuple[type[msgspec.Struct], ...]:
+    """One shape for each section that may be asked for alone: it, and the moment."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(whole)}
+    return tuple(
+        msgspec.defstruct(
+            f"{whole.__name__}{name.title()}",
+            [("at", kinds["at"]), (name, kinds[name])],
+            namespace={"__doc__": f"Of {whole.__name__}, what `{name}` is."},
+        )
+        for name in names
+    )
+
+
+LINES: Final[dict[str, tuple[Any, ...]]] = {
+    "broadcast": (answers.BroadcastVersion,),
+    "client allow": (answers.Allowed, Subscription),
+    "client devices": (DeviceRow,),
+    "client identities": (IdentityRow,),
+    "client link": (IdentityRow,),
+    "client listen": (Event,),
+    "client login": (answers.LoggedIn,),
+    "client messages": (StoredEvent,),
+    "client read": (answers.MarkedRead,),
+    "client revoke": (answers.Revoked,),
+    "client swarm": (Report,),
+    "client sync": (Event,),
+    "client urls": (PushUrl,),
+    "config show": (answers.ConfigValue,),
+    "doctor": (Finding,),
+    "drain": (Progress,),
+    "inspect message": (MessageReport,),
+    "inspect push-url": (PushUrlReport,),
+    "inspect server": (ServerReport,),
+    "inspect user": (UserReport,),
+    "keys status": (KeyStatus,),
+    "send": (Sent,),
+    "serve all": (answers.Addresses,),
+    "stats": (Overview, *_sections(Overview, SECTIONS)),
+}
+"""By the command's words. `serve all` needs no --json: its second line always is JSON."""
