@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_account, client_login, client_swarm, examples
-from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
+from pushctl.cli import Group, client_account, client_login, client_swarm, examples
+from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_id, with_phone
 from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings=_HELP,
@@ -37,10 +38,6 @@ app = typer.Typer(
     ),
 )
 
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 MinUrgency = Annotated[
     Literal["very-low", "low", "normal", "high"],
     typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),

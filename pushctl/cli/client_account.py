@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import print_one, say, with_phone
+from pushctl.cli.device import Json, Profile, print_one, say, with_phone
 from pushctl.cli.values import first_line_of, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
     from pushctl.client.api import DeviceRow, IdentityRow
     from pushctl.client.phone import Phone
-
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 LINK_EXAMPLES = examples(
     "pushctl client link work                       # another name at the development identity provider",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, with_phone
+from pushctl.cli.device import ApiUrl, BoxofficeUrl, Json, Profile, print_one, say, with_phone
 from pushctl.cli.values import duration, first_line_of, issuer_url, text
 from pushctl.client.foreign import printable
 from pushctl.errors import TimedOut, Unreachable
@@ -91,10 +91,8 @@ def login(
         str | None,
         typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),
     ] = None,
-    profile: Annotated[
-        str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-    ] = "default",
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    profile: Profile = "default",
+    json: Json = False,
 ) -> None:
     """Log in and become a device of that user. Logging in again renews the session of the same device; as another user,
     the profile forgets what it knew.

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pushctl import cli
-from pushctl.cli import values
+from pushctl.cli import suggestions, values
 from pushctl.cli.answers import ConfigValue
 from pushctl.client.events import json_line
 from pushctl.config.check import check_role, dev_idp_on
@@ -20,6 +20,7 @@ from pushctl.config.render import default_files, effective, effective_values
 from pushctl.errors import ConfigError, Failed
 
 app = typer.Typer(
+    cls=cli.Group,
     help="Show, check or write the configuration.",
     no_args_is_help=True,
     epilog=cli.examples("pushctl config init conf.d", "pushctl config check --config conf.d", "pushctl config show"),
@@ -56,7 +57,10 @@ def show(
 )
 def check(
     roles: Annotated[
-        list[str] | None, typer.Argument(metavar="[ROLE]...", help="Also check what these roles need to start.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ROLE", autocompletion=suggestions.roles, help="Also check what these roles need to start."
+        ),
     ] = None,
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,

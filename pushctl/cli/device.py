@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from pushctl.cli import suggestions
 from pushctl.cli.values import server_url
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from pushctl.client.store import Store
 
 T = TypeVar("T")
+
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Which simulated device: each has a file of its own.",
+        autocompletion=suggestions.profiles,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 DEFAULT_URLS: Final = {"api": "http://127.0.0.1:8080", "boxoffice": "http://127.0.0.1:8081"}
 ApiUrl = Annotated[

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
+    cls=cli.Group,
     no_args_is_help=True,
     epilog=cli.examples(
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --config conf.d",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
+    cls=cli.Group,
     help="Make, rotate and take out the secrets that the service and its senders need.",
     no_args_is_help=True,
     epilog=cli.examples(
