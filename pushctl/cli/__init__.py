@@ -34,7 +34,7 @@ COMMANDS = {
     "undrain": "Let a socket server that drains take clients again.",
     "broadcast": "Tell every browser of a new version of something.",
     "doctor": "Find out whether machine, configuration and Redis are fit for it.",
-    "config": "Show, check or write the configuration.",
+    "config": "Show, check, write or explain the configuration.",
     "keys": "Make, rotate and take out the secrets that the service needs.",
     "completion": "Print the script that completes commands in your shell.",
 }

@@ -15,6 +15,7 @@ from pushctl.client.api import DeviceRow, IdentityRow
 from pushctl.client.events import Event, StoredEvent
 from pushctl.client.report import Report
 from pushctl.client.sender import Sent
+from pushctl.config.about import KeyDoc
 from pushctl.emptying import Progress
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.overview import SECTIONS, Overview
@@ -50,6 +51,7 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
     "client swarm": (Report,),
     "client sync": (Event,),
     "client urls": (PushUrl,),
+    "config doc": (KeyDoc,),
     "config show": (answers.ConfigValue,),
     "doctor": (Finding,),
     "drain": (Progress,),
