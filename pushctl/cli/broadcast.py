@@ -22,7 +22,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=cli.examples(
-        "pushctl broadcast remote-settings/monitor_changes '\"1763900000000\"' --config conf.d",
+        "pushctl broadcast remote-settings/monitor_changes '\"1763900000000\"'",
         "pushctl broadcast --list",
         "pushctl broadcast --list --json | jq -c '[.id, .version]'",
         "pushctl broadcast news/edition --remove",

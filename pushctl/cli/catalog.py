@@ -65,3 +65,58 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
     "stats": (Overview, *_sections(Overview, SECTIONS)),
 }
 """By the command's words. `serve all` needs no --json: its second line always is JSON."""
+
+_CLIENT: Final = (0, 1, 2, 5)
+_REGISTRY: Final = (0, 1, 2, 5)
+
+EXITS: Final[dict[str, tuple[int, ...]]] = {
+    "serve": (0, 1, 2, 3, 5),
+    "client login": (0, 1, 2, 4, 5),
+    "client logout": _CLIENT,
+    "client allow": _CLIENT,
+    "client revoke": _CLIENT,
+    "client urls": _CLIENT,
+    "client sync": _CLIENT,
+    "client messages": _CLIENT,
+    "client read": _CLIENT,
+    "client listen": (0, 1, 2, 4, 5, 130),
+    "client run": (0, 1, 2),
+    "client identities": _CLIENT,
+    "client link": _CLIENT,
+    "client unlink": _CLIENT,
+    "client devices": _CLIENT,
+    "client remove": _CLIENT,
+    "client swarm": (0, 1, 2, 3, 5, 130),
+    "send": (0, 1, 2, 3, 4, 5, 130),
+    "stats": (0, 2, 3, 5, 130),
+    "inspect user": _REGISTRY,
+    "inspect push-url": _REGISTRY,
+    "inspect message": _REGISTRY,
+    "inspect server": _REGISTRY,
+    "drain": (0, 1, 2, 4, 5, 130),
+    "undrain": (0, 1, 2, 4, 5),
+    "broadcast": _REGISTRY,
+    "doctor": (0, 2, 3, 5),
+    "config show": (0, 2),
+    "config check": (0, 2),
+    "config doc": (0, 2),
+    "config init": (0, 1, 2),
+    "keys new": (0, 1, 2),
+    "keys status": (0, 2, 5),
+    "keys rotate": (0, 2, 3, 5),
+    "keys retire": (0, 2, 3, 5),
+    "keys vapid": (0, 1, 2),
+    "completion": (0, 2),
+}
+"""How each command may end, beyond a Ctrl-C (130, where it is said: after a report, or with something left going) and
+a Redis that fails while it is asked (1)."""
+
+EXIT_CODES: Final[dict[int, str]] = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage or bad configuration",
+    3: "finished, but the result is not good",
+    4: "timed out",
+    5: "cannot connect, or refused",
+    130: "interrupted",
+}

@@ -28,13 +28,13 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings=_HELP,
     epilog=examples(
-        "pushctl client login alice                     # on the machine where `pushctl serve all` runs",
+        "pushctl client login alice       # where `pushctl serve all` runs",
         "pushctl client allow news.example --icon icon.png",
-        "pushctl client listen                          # one line per event, until Ctrl-C",
-        "pushctl client run                             # the live screen",
-        "pushctl client login alice --profile phone     # a second device of the same user",
+        "pushctl client listen            # one line per event, until Ctrl-C",
+        "pushctl client run               # the live screen",
+        "pushctl client login alice --profile phone   # a second device of alice",
         "pushctl client listen --profile phone --json --count 1 --for 30s",
-        "pushctl client swarm --users 1000 --duration 2m   # many devices at once, and what became of them",
+        "pushctl client swarm --users 1000 --duration 2m   # many devices at once",
     ),
 )
 
@@ -61,7 +61,7 @@ app.command(epilog=client_login.EXAMPLES)(client_login.login)
     epilog=examples(
         "pushctl client logout",
         "pushctl client logout --profile phone",
-        "pushctl client logout --everywhere              # also on a device that was lost",
+        "pushctl client logout --everywhere     # also on a device that was lost",
     )
 )
 def logout(
@@ -80,9 +80,11 @@ def logout(
 @app.command(
     epilog=examples(
         "pushctl client allow https://news.example",
-        "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
-        "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
-        "pushctl client allow news.example --web-push > sub.json && pushctl send --encrypt sub.json Hello",
+        "pushctl client allow news.example --icon icon.png   # at most 12 KB of image",
+        "pushctl client allow news.example > push_url.txt",
+        "pushctl send @push_url.txt Hello",
+        "pushctl client allow news.example --web-push > subscription.json",
+        "pushctl send --encrypt subscription.json Hello",
     )
 )
 def allow(
@@ -270,17 +272,20 @@ def listen(
     \b
     With --json, each line is an object with "event" and, always all of them:
       connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
-      message       id push_url site title body icon url tag urgency topic data encoding
-                    sent_at expires_at received_at latency_ms live cursor
+      sync          mode (delta, snapshot) events push_urls messages cursor;
+                    what follows is live
+      message       id push_url site title body icon url tag urgency topic data
+                    encoding sent_at expires_at received_at latency_ms live cursor
       read          ids
       push_url      id site url icon
       revoked       id site
       dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop) after_ms
+      disconnected  server code reason next (box_office, server, login, stop)
+                    after_ms
       retrying      reason after_ms
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
-    message has none; "gone" means: not in a snapshot any more.
+
+    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the message has none; "gone"
+    means: not in a snapshot any more.
 
     A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
     or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after

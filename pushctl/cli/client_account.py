@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pushctl.client.phone import Phone
 
 LINK_EXAMPLES = examples(
-    "pushctl client link work                       # another name at the development identity provider",
+    "pushctl client link work         # another name at the development provider",
     "get-assertion | pushctl client link --assertion -",
     "get-token | pushctl client link --token-file - --provider accounts",
 )
 IDENTITIES_EXAMPLES = examples("pushctl client identities", "pushctl client identities --json | jq -r .id")
 UNLINK_EXAMPLES = examples("pushctl client unlink Xq3rT0aBcD4e")
 DEVICES_EXAMPLES = examples("pushctl client devices", "pushctl client devices --profile phone --json")
-REMOVE_EXAMPLES = examples("pushctl client remove Xq3rT0aBcD4e     # a device that was lost: its session ends at once")
+REMOVE_EXAMPLES = examples("pushctl client remove Xq3rT0aBcD4e     # a device that was lost")
 
 
 def link(

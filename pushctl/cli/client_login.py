@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from pushctl.client.store import Session, Store
 
 EXAMPLES: Final = examples(
-    "pushctl client login alice                     # by the development identity provider",
+    "pushctl client login alice           # by the development identity provider",
     "pushctl client login alice --profile phone --device-name 'My phone'",
-    "pushctl client login alice --api https://push.example --boxoffice https://where.push.example",
-    "pushctl client login --provider accounts --issuer https://accounts.example/ --client-id push-cli",
-    "pushctl client login --provider accounts        # again: the profile knows the rest",
-    "pushctl client login --provider accounts --device   # no browser here: enter a code elsewhere",
+    "pushctl client login alice --api https://push.example \\",
+    "    --boxoffice https://where.push.example",
+    "pushctl client login --provider accounts \\",
+    "    --issuer https://accounts.example/ --client-id push-cli",
+    "pushctl client login --provider accounts          # again: it is remembered",
+    "pushctl client login --provider accounts --device # enter a code elsewhere",
     "get-token | pushctl client login --token-file -",
     "get-assertion | pushctl client login --assertion -",
 )
@@ -98,15 +100,16 @@ def login(
     the profile forgets what it knew.
 
     \b
-    NAME          the service's development identity provider certifies NAME@dev-idp.localhost,
-                  and a real BrowserID assertion is signed.
+    NAME          the service's development identity provider certifies
+                  NAME@dev-idp.localhost, and a real assertion is signed.
     --provider, --issuer
-                  an OpenID provider: a page opens in the browser, which comes back to this
-                  machine (authorization code, PKCE); with --device a code is shown instead.
-                  The first time say --issuer and --client-id: the service has no route that tells
-                  them. The profile remembers both, and no token of the provider.
+                  an OpenID provider: a page opens in the browser, which comes
+                  back to this machine (authorization code, PKCE); with --device
+                  a code is shown instead. The first time say --issuer and
+                  --client-id: the service has no route that tells them. The
+                  profile remembers both, and no token of the provider.
     --token-file, --assertion
-                  a credential got elsewhere, never an argument: other users see those.
+                  a credential got elsewhere, never an argument: others see those.
     """
     from pushctl.cli.answers import LoggedIn
 

@@ -18,7 +18,7 @@ app = typer.Typer()
     epilog=examples(
         "source <(pushctl completion bash)          # this shell",
         "pushctl completion bash > ~/.local/share/bash-completion/completions/pushctl",
-        "pushctl completion zsh > ~/.zfunc/_pushctl # with fpath+=~/.zfunc in ~/.zshrc",
+        "pushctl completion zsh > ~/.zfunc/_pushctl   # fpath+=~/.zfunc",
         "pushctl completion fish > ~/.config/fish/completions/pushctl.fish",
     )
 )

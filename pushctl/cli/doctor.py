@@ -17,9 +17,9 @@ app = typer.Typer()
 @app.command(
     epilog=cli.examples(
         "pushctl doctor --config /etc/pushctl/conf.d",
-        "pushctl doctor socket --config conf.d --set socket.id=s1    # all that this role needs",
+        "pushctl doctor socket --set socket.id=s1       # all that this role needs",
         "pushctl doctor --set redis.url=unix:///run/redis.sock",
-        "pushctl doctor --adopt --config /etc/pushctl/conf.d         # Redis lost everything, and that is accepted",
+        "pushctl doctor --adopt         # Redis lost everything, and that is accepted",
         """pushctl doctor --json | jq -r 'select(.verdict == "bad") | .check'""",
     )
 )
