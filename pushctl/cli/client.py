@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from pushctl.cli import Group, client_account, client_login, client_swarm, examples
-from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_id, with_phone
+from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_ids, with_phone
 from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
 
@@ -227,7 +227,8 @@ def read(
 ) -> None:
     """Mark messages read: they disappear on all devices of the user.
 
-    If the service cannot be reached, they are read on this device all the same, and it is told later.
+    If the service cannot be reached, they are read on this device all the same, and it is told later. An id that no
+    message has is exit code 1, and nothing is read then.
     """
     from pushctl.cli.answers import MarkedRead
 
@@ -238,7 +239,7 @@ def read(
         if all_:
             await phone.sync()
             return await phone.read([stored.message.id for stored in phone.store.messages()])
-        return await phone.read([whole_id(phone, beginning) for beginning in ids or []])
+        return await phone.read(await whole_ids(phone, ids or []))
 
     count = with_phone(profile, act)
     print_one(json, MarkedRead(count), f"{count} marked read")
