@@ -11,6 +11,9 @@ from pushctl.cli import examples
 
 VARIABLE: Final = "_PUSHCTL_COMPLETE"
 
+AT_FIRST_TAB: Final = '[[ "$funcstack[1]" = _pushctl ]] && _pushctl_completion'
+"""From a directory in fpath, zsh reads the script when Tab is first pressed, and wants its answer at once."""
+
 app = typer.Typer()
 
 
@@ -18,7 +21,7 @@ app = typer.Typer()
     epilog=examples(
         "source <(pushctl completion bash)          # this shell",
         "pushctl completion bash > ~/.local/share/bash-completion/completions/pushctl",
-        "pushctl completion zsh > ~/.zfunc/_pushctl   # fpath+=~/.zfunc",
+        "pushctl completion zsh > ~/.zfunc/_pushctl   # with ~/.zfunc in fpath",
         "pushctl completion fish > ~/.config/fish/completions/pushctl.fish",
     )
 )
@@ -33,3 +36,5 @@ def completion(
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # it is there without __all__
 
     print(get_completion_script(prog_name="pushctl", complete_var=VARIABLE, shell=shell))
+    if shell == "zsh":
+        print(AT_FIRST_TAB)
