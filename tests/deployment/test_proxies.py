@@ -1,4 +1,4 @@
-"""api, Box Office and socket servers behind Debian's nginx and HAProxy, as examples/ sets them up: one story for each."""
+"""The public roles behind Debian's nginx and HAProxy, as examples/ sets them up: one story for each."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ import trio_websocket
 from pushctl.config.model import Config
 from pushctl.config.schema import changed
 from pushctl.testing.service import Running, running
-from tests.deployment.proxies import EXAMPLES, Proxy, haproxy, listening, nginx
+from tests.deployment.proxies import Proxy, haproxy, listening, nginx
 from tests.scenario.people import Person, Socket, Town
 
 pytestmark = pytest.mark.debian
@@ -170,7 +170,7 @@ async def reloads_lose_nothing(proxy: Proxy, town: Town) -> None:
             await event.wait()
         proxy.reload(proxy)
         with trio.fail_after(10):
-            while not proxy.workers() - before:
+            while not proxy.workers() - before:  # noqa: ASYNC110 - nobody here can be told
                 await trio.sleep(0.01)
         reloaded.set()
     page = (await reader.ask("GET", "/v1/messages?limit=500")).json()
