@@ -1,4 +1,4 @@
-"""Every file of examples/ that somebody deploys with: its configuration is good, its times are enough, its parts fit."""
+"""Every file of examples/ to deploy with: its configuration is good, its times are enough, its parts fit together."""
 
 import re
 from collections.abc import Iterator
