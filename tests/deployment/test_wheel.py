@@ -4,7 +4,6 @@ Its dependencies are those of the tests' environment, lent: what is proved is th
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import redis_binary
+from tests.processes import dying_with_us
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +42,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of a new environment that has this wheel."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", folder / "bin" / "python"]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
@@ -79,29 +79,21 @@ def test_installed_it_serves_and_asks_from_any_directory(installed: Path, folder
     }
 
     def pushctl(*arguments: str) -> str:
-        done = subprocess.run(
-            ["pushctl", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return ran("pushctl", *arguments)
+
+    def ran(*command: str) -> str:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = "import pushctl, roles.api; print(pushctl.__file__, roles.api.__file__)"
-    found = subprocess.run(
-        [installed / "python", "-c", where], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-    assert all(Path(file).is_relative_to(installed.parent) for file in found.stdout.split())
+    assert all(Path(file).is_relative_to(installed.parent) for file in ran("python", "-c", where).split())
     assert pushctl("--version").startswith("pushctl ")
     with (folder / "log").open("wb") as log:
         service = subprocess.Popen(
-            ["pushctl", "serve", "all", "--ports", "auto", "--data-dir", str(folder / "data")],
+            dying_with_us([str(installed / "pushctl"), "serve", "all", "--ports", "auto", "--data-dir", "data"]),
             cwd=folder,
-            env=environment | {"PATH": f"{installed}:{os.defpath}"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
