@@ -49,7 +49,7 @@ async def check_memory(master: Master) -> Iterable[Finding]:
         "limits.unread_bytes_per_user, limits.log_events_per_user: lower them",
     )
     if limit and used >= limit:
-        return [bad(found, "Full: Redis refuses writes, so sites get 503, and no socket server counts as alive.", *more)]
+        return [bad(found, "Full: Redis refuses writes; sites get 503, and no socket server counts as alive.", *more)]
     if used > FULL * room:
         full = "Redis then refuses writes: 503 for every site" if limit else "the system then kills Redis"
         return [warn(found, f"Nearly full; {full}.", *more)]
