@@ -1,6 +1,7 @@
 """A restore drill: a running service whose Redis is put back to an older backup, as docs/runbook.md says it is done."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +35,8 @@ def restore(redis: RedisProcess, backup: Path) -> None:
     configuration.write_text(as_always.replace("appendonly yes", "appendonly no"))
     redis.start()
     redis.ask("CONFIG", "SET", "appendonly", "yes")
-    while (
-        redis.info("persistence")["aof_rewrite_in_progress"] == "1"
-        or redis.info("persistence")["aof_rewrite_scheduled"] == "1"
-    ):
-        pass
+    while "1" in (redis.info("persistence")[f"aof_rewrite_{what}"] for what in ("in_progress", "scheduled")):
+        time.sleep(0.01)
     redis.stop()
     configuration.write_text(as_always)
     redis.start()
