@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Most tests wait for something most of the time: for a deadline, for a process to start.
 SIDE_BY_SIDE := -n 3 --dist worksteal
+# They start hundreds of processes, and are collected by several at once: what was compiled is kept, whatever the
+# environment says. Collecting costs a third of the CPU then, and a role starts in two thirds of the time.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install fmt check test test-long faults interop cross needs demo serve ci bench requirements
@@ -49,7 +52,10 @@ needs: # what tests need of Debian's packages
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
 	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V
+	command -v nginx >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nginx-light; }
+	command -v haproxy >/dev/null || { apt-get update && apt-get install -y --no-install-recommends haproxy; }
+	command -v systemd-analyze >/dev/null || { apt-get update && apt-get install -y --no-install-recommends systemd; }
+	redis-server --version; node --version; firefox-esr --version; tmux -V; nginx -v; haproxy -v; systemd-analyze --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
