@@ -55,7 +55,10 @@ def shape(spans: list[Seen]) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param(each, marks=() if each == "channel" else pytest.mark.slow) for each in STRATEGIES],
+)
 async def test_one_post_to_two_devices_is_one_trace_and_names_nobody(config: Config, strategy: str) -> None:
     async with collecting() as collector:
         async with followed(by(config, strategy), collector, headers="x-key=a%20b") as town:
@@ -121,6 +124,7 @@ async def test_nothing_leaves_when_nobody_is_sampled_whatever_a_stranger_asks_fo
         assert collector.raw == []
 
 
+@pytest.mark.slow
 async def test_a_sender_of_a_trusted_network_decides_and_is_the_parent(config: Config) -> None:
     async with collecting() as collector:
         async with followed(config, collector, ratio=1, trusted_networks=("127.0.0.0/8",)) as town:
@@ -152,6 +156,7 @@ async def test_who_comes_soon_is_in_the_trace_and_who_comes_late_has_one_of_its_
         assert [span.parent for span in collector.named("acknowledge")] == [soon.id]
 
 
+@pytest.mark.slow
 async def test_a_browser_and_ttl_0_are_followed_too(config: Config) -> None:
     async with collecting() as collector:
         async with followed(config, collector) as town, raw_socket(town.service.sockets["s1"], list(FIREFOX)) as raw:
@@ -171,6 +176,7 @@ async def test_a_browser_and_ttl_0_are_followed_too(config: Config) -> None:
         assert [span.trace for span in collector.named("acknowledge")] == [stored.trace]
 
 
+@pytest.mark.slow
 async def test_a_refusal_and_its_word_are_recorded(config: Config) -> None:
     async with collecting() as collector:
         async with followed(config, collector) as town:
@@ -181,6 +187,7 @@ async def test_a_refusal_and_its_word_are_recorded(config: Config) -> None:
         assert not post.failed
 
 
+@pytest.mark.slow
 async def test_a_collector_that_is_away_costs_spans_and_nothing_else(config: Config) -> None:
     async with collecting() as collector:
         collector.status = 503
