@@ -226,8 +226,7 @@ class Phone:
         while True:
             with trio.CancelScope() as self._attempt:
                 match step:
-                    case AskBoxOffice(after_seconds, asked_seconds):
-                        self._not_before = trio.current_time() + asked_seconds
+                    case AskBoxOffice(after_seconds):
                         await trio.sleep(after_seconds)
                         step = await self._ask(peer, watchers, keep_trying)
                     case TryServer(url):
@@ -245,6 +244,11 @@ class Phone:
         if self._attempt is not None:
             self._attempt.cancel()
         return max(self._not_before - trio.current_time(), 0.0)
+
+    def _hold(self, step: Step) -> None:
+        """Before anybody is told of a wait: remember how much of it is not ours to shorten."""
+        if isinstance(step, AskBoxOffice):
+            self._not_before = trio.current_time() + step.asked_seconds
 
     async def _start_over(self, peer: Peer, watchers: Watchers) -> Step:
         peer.start()
@@ -268,6 +272,7 @@ class Phone:
     async def _ask(self, peer: Peer, watchers: Watchers, keep_trying: bool) -> Step:
         """The Box Office, for a list of servers."""
         step, error = await ask_box_office(self._api, self._token(), peer)
+        self._hold(step)
         self.box_office = BoxOfficeAnswer(self._clock(), len(peer.offer) if error is None else None)
         if error is not None:
             await self._report(watchers, error, step, keep_trying)
@@ -304,6 +309,7 @@ class Phone:
         if connection.leave_at is not None:
             peer.reconnect_asked(connection.leave_at - now, now)
         step = peer.closed(ended.code, now)
+        self._hold(step)
         await watchers.send(_disconnected(url, ended, step))
         self._connected_to = None
         return step
