@@ -5,6 +5,7 @@ Promises: with --json every line on stdout is one JSON object with the names of 
 Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -294,15 +295,33 @@ def listen(
     with_phone(profile, act)
 
 
-@app.command(epilog=examples("pushctl client run", "pushctl client run --profile phone"))
+@app.command(
+    epilog=examples(
+        "pushctl client run",
+        "pushctl client run --profile phone",
+        "NO_COLOR=1 pushctl client run --min-urgency normal",
+    )
+)
 def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> None:
-    """The live screen: connection, push URLs and messages as they come.
+    """The live screen: connection, push URLs with their sites' icons, messages as they come.
 
-    Keys: r reads the selected message (the newest if none is selected), A reads all, arrows or j/k select, q quits.
+    Keys: Tab goes from messages to push URLs and back, arrows or j and k select, Enter shows one in full; r reads the
+    selected message, A reads all, a allows a site, x revokes it, c copies its push URL, R reconnects, ? helps, q quits.
+
+    Icons that are data: URLs (as `pushctl client allow SITE --icon FILE` makes them) are shown as pictures by terminals
+    that can (kitty, ghostty, WezTerm, iTerm2), elsewhere in half blocks, with `pip install 'pushctl[icons]'`. Without
+    that, without colours, and for icons that sites keep elsewhere, a letter stands for the site: fetching them would
+    tell the site that you look.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise typer.BadParameter("the live screen needs a terminal; in pipes use `pushctl client listen`")
-    from pushctl.cli.screen import watch
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        said = os.environ.get("TERM") or "not set"
+        raise typer.BadParameter(
+            f"TERM is {printable(said)}: the live screen needs a terminal that can move its cursor;"
+            " use `pushctl client listen`"
+        )
+    from pushctl.cli.live import watch
 
     async def act(phone: "Phone") -> None:
         await watch(phone, min_urgency)
