@@ -7,13 +7,14 @@ Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pushctl.cli import client_account, client_login, client_swarm, examples
+from pushctl.cli import client_account, client_listen, client_login, client_swarm, examples
+from pushctl.cli.client_listen import MinUrgency
 from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
-from pushctl.cli.values import duration, icon, site, text
+from pushctl.cli.values import icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ Profile = Annotated[
     str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
-MinUrgency = Annotated[
-    Literal["very-low", "low", "normal", "high"],
-    typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
-]
 
 
 @app.callback()
@@ -241,58 +238,7 @@ def read(
     print_one(json, {"read": count}, f"{count} marked read")
 
 
-@app.command(
-    epilog=examples(
-        "pushctl client listen",
-        "pushctl client listen --json | jq -r 'select(.event == \"message\") | .title'",
-        "pushctl client listen --count 1 --for 30s      # exit 4 if nothing comes",
-        "pushctl client listen --min-urgency high",
-    )
-)
-def listen(
-    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N messages.")] = None,
-    for_: Annotated[
-        float | None,
-        typer.Option(
-            "--for", parser=duration, metavar="DURATION", help="Stop after this time; exit 4 if --count is short."
-        ),
-    ] = None,
-    min_urgency: MinUrgency = "very-low",
-    keep_trying: Annotated[
-        bool, typer.Option("--keep-trying", help="Do not give up (exit 5) when the first connection fails.")
-    ] = False,
-    profile: Profile = "default",
-    json: Json = False,
-) -> None:
-    """Stay connected and print one line per event, each flushed at once.
-
-    \b
-    With --json, each line is an object with "event" and, always all of them:
-      connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
-      message       id push_url site title body icon url tag urgency topic data encoding
-                    sent_at expires_at received_at latency_ms live cursor
-      read          ids
-      push_url      id site url icon
-      revoked       id site
-      dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop) after_ms
-      retrying      reason after_ms
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
-    message has none; "gone" means: not in a snapshot any more.
-
-    A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
-    or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after
-    Ctrl-C.
-    """
-    from pushctl.cli.listening import listen as listening
-
-    async def act(phone: "Phone") -> None:
-        await listening(
-            phone, shower(json), count=count, seconds=for_, min_urgency=min_urgency, keep_trying=keep_trying
-        )
-
-    with_phone(profile, act)
+app.command(epilog=client_listen.EXAMPLES)(client_listen.listen)
 
 
 @app.command(

@@ -235,8 +235,7 @@ class Screen:
             case "A":
                 self._read([stored for stored in self.messages if not stored.read])
             case "r":
-                message = self.message
-                self._read([message] if message is not None else [s for s in self.messages if not s.read][:1])
+                self._read_one()
             case "x":
                 self._ask_to_revoke()
             case "c":
@@ -261,6 +260,12 @@ class Screen:
             if self.focus == "push_urls":
                 ids = [push_url.id for push_url in self.push_urls]
             self.chosen[self.focus].move(ids, move, PAGE_ROWS)
+
+    def _read_one(self) -> None:
+        if isinstance(self.mode, InFull) and self.focus == "push_urls":
+            return
+        message = self.message
+        self._read([message] if message is not None else [stored for stored in self.messages if not stored.read][:1])
 
     def _read(self, messages: list[StoredMessage]) -> None:
         self.phone.mark_read([stored.message.id for stored in messages])

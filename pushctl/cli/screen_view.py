@@ -119,7 +119,8 @@ def _box_office(screen: Screen) -> Text:
     said = "no list"
     if answer.servers is not None:
         said = f"{answer.servers} server{'' if answer.servers == 1 else 's'}"
-    return Text(f"Box Office {age((screen.clock() - answer.at_ms) / 1000)}: {said}", "dim")
+    since = age((screen.clock() - answer.at_ms) / 1000)
+    return Text(f"Box Office, {since if since == 'now' else f'{since} ago'}: {said}", "dim")
 
 
 def _pair(left: Text, right: Text, width: int) -> list[Text]:
@@ -142,10 +143,11 @@ def _foot(screen: Screen, width: int) -> Text:
         case _ if screen.said is not None:
             said, failed = screen.said
             return Text(said, "red" if failed else "green")
-        case Help() | InFull():
-            hints: Sequence[str] = ("Esc back", "↑↓ scroll", "c copy", "r read", "x revoke", "q quit")
-            if isinstance(screen.mode, Help):
-                hints = ("Esc back", "↑↓ scroll", "q quit")
+        case Help():
+            hints: Sequence[str] = ("Esc back", "q quit", "↑↓ scroll")
+        case InFull():
+            read = ("r read",) if screen.focus == "messages" else ()
+            hints = ("Esc back", "q quit", "c copy", *read, "x revoke", "↑↓ scroll")
         case _:
             hints = _HINTS
     return _hints(hints, width)
