@@ -74,13 +74,13 @@ def listen(
     message has none; "gone" means: not in a snapshot any more.
 
     With --exec, `sh -c CMD` runs for each message, one at a time and in order, with every member of "message" in its
-    environment as PUSHCTL_ID, PUSHCTL_PUSH_URL, PUSHCTL_SITE, PUSHCTL_TITLE, PUSHCTL_BODY, PUSHCTL_URL, PUSHCTL_TAG,
+    environment: PUSHCTL_ID, PUSHCTL_PUSH_URL_ID, PUSHCTL_SITE, PUSHCTL_TITLE, PUSHCTL_BODY, PUSHCTL_URL, PUSHCTL_TAG,
     PUSHCTL_URGENCY, PUSHCTL_TOPIC and so on (empty where there is none), and all of it in PUSHCTL_JSON. Quote them
     ("$PUSHCTL_TITLE"): what they hold was written by whoever has the push URL. A NUL becomes U+FFFD; values above
     64 KiB are cut, and PUSHCTL_CUT names them. Standard input is empty; standard output is CMD's, so our lines go to
-    standard error, or the other way round with --json. A CMD that fails is said on standard error, and its message
-    stays unread. Without --read each message is tried once; with --read what is still unread comes first at the next
-    start, so each is tried until CMD ends with 0 or the message expires. CMD ends when this does.
+    standard error, or the other way round with --json. A CMD that fails is said on standard error. Without --read
+    each message is tried once. With --read a message stays unread until CMD ended with 0, and what is unread comes
+    first at the next start: each is tried until it is done or expires. CMD ends when this does.
 
     A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
     or another client uses this profile, 3 if CMD failed or was ended by --for, 4 if --for ended before --count, 5 if

@@ -22,8 +22,11 @@ from pushctl.client.events import MessageEvent, json_line
 from pushctl.errors import NotGood
 
 PREFIX: Final = "PUSHCTL_"
-FIELDS: Final = tuple(field for field in MessageEvent.__struct_fields__)
-"""Each is a variable: `PUSHCTL_TITLE` and so on; empty where the message has none."""
+JSON, CUT = f"{PREFIX}JSON", f"{PREFIX}CUT"
+VARIABLES: Final = {
+    field: PREFIX + {"push_url": "PUSH_URL_ID"}.get(field, field.upper()) for field in MessageEvent.__struct_fields__
+}
+"""Of each member, empty where the message has none. (PUSHCTL_PUSH_URL is where `pushctl send` looks for a secret.)"""
 
 VALUE_BYTES: Final = 64 * 1024
 """Of one variable. Linux refuses a program any of 128 KiB or more, and all of them together (with ours) over 2 MiB."""
@@ -37,13 +40,14 @@ def environment(message: MessageEvent, around: Mapping[str, str]) -> dict[bytes,
     A NUL, which no variable can hold, becomes U+FFFD; a value of more than VALUE_BYTES is cut, PUSHCTL_JSON, which a
     cut would break, is empty then; PUSHCTL_CUT names what was cut.
     """
-    said = {name: _text(getattr(message, name)) for name in FIELDS} | {"json": json_line(message)}
+    said = {variable: _text(getattr(message, field)) for field, variable in VARIABLES.items()}
+    said[JSON] = json_line(message)
     values = {name: value.replace("\0", "\ufffd").encode(errors="replace") for name, value in said.items()}
     cut = [name for name, value in values.items() if len(value) > VALUE_BYTES]
     for name in cut:
-        values[name] = b"" if name == "json" else values[name][:VALUE_BYTES].decode(errors="ignore").encode()
-    values["cut"] = " ".join(cut).encode()
-    ours = {f"{PREFIX}{name}".upper().encode(): value for name, value in values.items()}
+        values[name] = b"" if name == JSON else values[name][:VALUE_BYTES].decode(errors="ignore").encode()
+    values[CUT] = " ".join(cut).encode()
+    ours = {name.encode(): value for name, value in values.items()}
     return {os.fsencode(name): os.fsencode(value) for name, value in around.items()} | ours
 
 
