@@ -35,10 +35,8 @@ def test_keys(data: bytes, keys: list[str]) -> None:
 
 def test_escape_is_told_from_the_beginning_of_another_key_by_silence() -> None:
     decoder = Decoder()
-    assert decoder.feed(b"\x1b") == []
-    assert decoder.waits
-    assert decoder.feed(b"[A") == pressed("up")
-    assert not decoder.waits
+    assert (decoder.feed(b"\x1b"), decoder.waits) == ([], True)
+    assert (decoder.feed(b"[A"), decoder.waits) == (pressed("up"), False)
     decoder.feed(b"\x1b")
     assert decoder.silence() == pressed("escape")
     assert decoder.silence() == []

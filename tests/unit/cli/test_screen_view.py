@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from pushctl.cli.icons import Icons
 from pushctl.cli.screen import Screen
 from pushctl.cli.screen_view import Look, frame
 from pushctl.client import events
+from pushctl.client.http import open_client
 from pushctl.client.phone import BoxOfficeAnswer, Phone
 from pushctl.client.store import Store
 from pushctl.protocol import frames
@@ -167,7 +167,7 @@ def test_nothing_is_wider_or_higher_than_the_terminal(
     blocks: bool,
 ) -> None:
     with Store(tmp_path_factory.mktemp("screens") / "a.sqlite3", SetClock()) as store:
-        phone = Phone(store, httpx.AsyncClient(verify=False), api_url="http://x", boxoffice_url="http://x")
+        phone = Phone(store, open_client("http://127.0.0.1:1"), api_url="http://x", boxoffice_url="http://x")
         for number, (title, site) in enumerate(texts):
             said = message(f"m{number}", site=site, notification=Notification(title=title, body="日本語" * 20))
             store.apply_event(frames.MessageEvent(cursor(number), said), "very-low")

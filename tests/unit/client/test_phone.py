@@ -396,8 +396,11 @@ async def test_asked_to_reconnect_it_does_not_wait_for_its_own_backoff(store: St
 
     store.begin_session(session())
     service.answers["GET /v1/servers"] = (500, {"detail": "broken"}, {})
-    urls = {"api_url": service.api_url, "boxoffice_url": service.api_url}
-    async with open_phone(store, **urls, random=lambda: 100.0) as impatient, running(impatient) as told:
+    where = service.api_url
+    async with (
+        open_phone(store, api_url=where, boxoffice_url=where, random=lambda: 100.0) as impatient,
+        running(impatient) as told,
+    ):
         assert (await until(told, events.Retrying)).after_ms == 100_000
         del service.answers["GET /v1/servers"]
         service.scripts = [welcome]
