@@ -18,6 +18,7 @@ PORTS = range(12_000, 22_000)
 # follows the thread that forked, so that must be one that lives as long as the process: the main thread.
 _SHIM = """
 import ctypes, os, signal, sys
+from pathlib import Path
 if sys.platform == "linux":
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -46,3 +47,11 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+
+
+def runs(pid: int) -> bool:
+    """Not gone, and no zombie that nobody waits for any more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -30,7 +30,7 @@ def test_a_picture_as_half_blocks_leaves_out_what_is_transparent() -> None:
     assert picture is not None
     upper, lower = picture.blocks(SMALL)
     assert (len(upper.plain), lower.plain) == (4, "    ")
-    assert {str(span.style) for span in upper.spans} == {"#00ff00"}
+    assert {str(span.style) for span in upper.spans} == {"#00ff00 on #00ff00"}
 
 
 @pytest.mark.parametrize(
