@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 PORTS = range(12_000, 22_000)
 """Below every port the kernel hands out by itself, and so are those 10,000 higher (buses of a Redis Cluster)."""
@@ -18,7 +19,6 @@ PORTS = range(12_000, 22_000)
 # follows the thread that forked, so that must be one that lives as long as the process: the main thread.
 _SHIM = """
 import ctypes, os, signal, sys
-from pathlib import Path
 if sys.platform == "linux":
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
