@@ -184,7 +184,8 @@ def _typing(text: str, wrong: str, width: int) -> Text:
 
 def _lists(screen: Screen, look: Look, width: int, room: int) -> list[Text]:
     each = 2 if room >= TALL - 3 else 1
-    share = room * (2 if screen.focus == "push_urls" else 1) // 3
+    # A third, two where keys go there, or what messages leave.
+    share = max(room * (2 if screen.focus == "push_urls" else 1) // 3, room - 1 - max(len(screen.messages), 1))
     rows = max(min(len(screen.push_urls), (share - 1) // each), 1)
     lines = _push_urls(screen, look, width, rows, each)
     left = room - len(lines) - 1
