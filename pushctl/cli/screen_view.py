@@ -104,12 +104,11 @@ def _header(screen: Screen, width: int, height: int) -> list[Text]:
     link = screen.link
     style = "green" if link.up else "yellow" if link.words == "connecting" else "red"
     state = Text(f"{'●' if link.up else '○'} {link.words}", style)
-    note = Text(link.note)
     if link.retry_at_ms is not None:
         wait_seconds = max(link.retry_at_ms - screen.clock(), 0) / 1000
-        note.append(f"; next try in {wait_seconds:.0f} s" if wait_seconds else "; trying", "dim")
+        state.append(f", again in {wait_seconds:.0f} s" if wait_seconds else ", trying")
     lines = _pair(Text.assemble((" pushctl ", "bold reverse"), " ", who), state, width)
-    return lines + _pair(note, _box_office(screen), width)[: 2 if height >= TALL else 1]
+    return lines + _pair(Text(link.note), _box_office(screen), width)[: 2 if height >= TALL else 1]
 
 
 def _box_office(screen: Screen) -> Text:
