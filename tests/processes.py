@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 PORTS = range(12_000, 22_000)
 """Below every port the kernel hands out by itself, and so are those 10,000 higher (buses of a Redis Cluster)."""
@@ -47,11 +46,3 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
-
-
-def runs(pid: int) -> bool:
-    """Not gone, and no zombie that nobody waits for any more."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -53,10 +53,9 @@ async def test_allow_send_read_revoke_and_reconnect_by_keys(town: Town, tmp_path
             await screen.press("c")
             await screen.until("copied")
             copied = (await screen.clipboard()).strip()
+            hostile = {"body": "\x1b[2J\x1b]0;evil\a\u202e日本語"}
             assert (await town.push(copied, {"title": "Rain", "body": "Take an umbrella"})).status_code == 201
-            assert (
-                await town.push(copied, {"body": "\x1b[2J\x1b]0;evil\a" + "\u202e日本語"}, Urgency="high")
-            ).is_success
+            assert (await town.push(copied, hostile, Urgency="high")).status_code == 201
             await screen.press("Escape")
             await screen.until("Messages: 2 unread")
             await screen.press("Tab")

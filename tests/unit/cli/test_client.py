@@ -18,7 +18,6 @@ import trio_websocket
 from pushctl.client.store import Store
 from pushctl.protocol import frames
 from tests.fake_service import FakeService, FakeSocket, open_fake_service, until_closed
-from tests.processes import runs
 from tests.unit.cli.commands import Ran, pushctl, run
 from tests.unit.client.builders import cursor, message, push_url, session
 
@@ -348,24 +347,26 @@ async def test_a_signal_ends_the_command_too(
     number: signal.Signals, code: int, service: FakeService, tmp_path: Path
 ) -> None:
     service.scripts = [two_messages]
-    fifo = tmp_path / "pid"
+    fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             process = await nursery.start(
                 partial(
                     trio.run_process,
-                    listening("--exec", f"echo $$ > {fifo}; sleep 1000"),
+                    listening("--exec", f"exec 3> {fifo}; echo started >&3; sleep 1000"),
                     check=False,
                     capture_stderr=True,
                     # Tests that run in the background ignore SIGINT, and children take that over.
                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                 )
             )
-            pid = int(await trio.to_thread.run_sync(fifo.read_text))
+            pipe = await trio.open_file(fifo)
+            assert await pipe.readline() == "started\n"
             process.send_signal(number)
+        async with pipe:
+            assert await pipe.read() == "", "the command does not hold it open any more"
     assert process.returncode == code
-    assert not runs(pid)
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from pushctl.cli.execution import CUT, JSON, VALUE_BYTES, Execution, environment
 from pushctl.client.events import MessageEvent, message_event
 from pushctl.errors import Failed, NotGood
 from pushctl.protocol.frames import Notification
-from tests.processes import runs
 from tests.unit.client.builders import NOW_MS, message
 
 PATIENCE_SECONDS = 20
@@ -87,14 +86,17 @@ async def test_a_command_that_is_cut_off_ends_with_all_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pushctl.cli.execution.GRACE_SECONDS", 0.2)
-    fifo = tmp_path / "pids"
+    fifo = tmp_path / "alive"
     os.mkfifo(fifo)
-    # One that does not care about SIGTERM, and one that it did not wait for.
-    execution = Execution(f"trap '' TERM; sleep 1000 & echo $! $$ > {fifo}; sleep 1000; sleep 1000", to_stderr=True)
+    # One that does not care about SIGTERM, and one that it did not wait for: both hold the pipe open.
+    command = f"exec 3> {fifo}; trap '' TERM; sleep 1000 & echo started >&3; sleep 1000; sleep 1000"
+    execution = Execution(command, to_stderr=True)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(execution.run, told())
-            pids = await trio.to_thread.run_sync(fifo.read_text)
+            pipe = await trio.open_file(fifo)
+            assert await pipe.readline() == "started\n"
             nursery.cancel_scope.cancel()
-    assert [pid for pid in pids.split() if runs(int(pid))] == []
+        async with pipe:
+            assert await pipe.read() == "", "nobody has it open any more"
     assert execution.failed == 1
