@@ -45,7 +45,7 @@ def test_a_picture_as_half_blocks_leaves_out_what_is_transparent() -> None:
         data_url(image()[:60]),
         data_url(image("BMP"), "bmp"),
         data_url(b"\0" * 500),
-        "data:image/png;base64," + "A" * 70_000,
+        data_url(image() + b"\0" * 60_000),
     ],
     ids=["remote", "no image", "empty", "no base64", "svg", "cut off", "other format", "zeros", "too long"],
 )
@@ -54,7 +54,7 @@ def test_what_is_no_picture_is_none(icon: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [bomb(30_000), bomb(3000), ico_with(bomb(30_000))], ids=["gigapixel", "9 Mpx", "in ico"]
+    "raw", [bomb(30_000), bomb(3000), bomb(600), ico_with(bomb(3000))], ids=["900 Mpx", "9 Mpx", "0.4 Mpx", "in ico"]
 )
 def test_an_image_that_claims_to_be_huge_is_not_decoded_nor_warned_of_over_the_screen(raw: bytes) -> None:
     assert len(raw) < 40_000

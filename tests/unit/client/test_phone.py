@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+import trio_websocket
 
 from pushctl.client import events
 from pushctl.client.http import LoginNeeded
@@ -357,6 +358,25 @@ async def test_a_box_office_that_talks_nonsense_is_asked_again_later(phone: Phon
         retrying = await told.receive()
     assert isinstance(retrying, events.Retrying)
     assert "does not answer like this service" in retrying.reason
+
+
+async def test_what_is_read_just_before_leaving_is_still_said(phone: Phone, service: FakeService) -> None:
+    said: list[frames.ClientFrame] = []
+    left = trio.Event()
+
+    async def script(socket: FakeSocket) -> None:
+        await socket.greet(frames.DeltaFrame([frames.MessageEvent(cursor(2), message("m1"))], cursor(2), True))
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                said.append(frames.decode_client_frame(await socket.websocket.get_message()))
+        left.set()
+
+    service.scripts = [script]
+    async with running(phone) as told:
+        await until(told, events.SyncEvent)
+        phone.mark_read(["m1"])
+    await left.wait()
+    assert said[-1] == frames.Read(ids=["m1"])
 
 
 # --- reconnecting because somebody asks -----------------------------------------------------------------------------
