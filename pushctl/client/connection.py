@@ -171,6 +171,8 @@ class Connection:
     # --- out ---------------------------------------------------------------------------------------------------------
 
     async def _send(self, frame: ClientFrame) -> None:
+        # Cancelled here, nothing of the frame is written, and others may follow.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._sends_begun += 1
         await self._socket.send_message(frames.encode(frame).decode())
         self._sends_finished += 1
@@ -250,5 +252,5 @@ class Connection:
         if self._sends_begun != self._sends_finished or self._socket.closed is not None:
             return
         with trio.move_on_after(GOODBYE_SECONDS, shield=True):
-            if await self._send_ack() and self._reads_waiting.is_set():
+            if await self._send_ack():
                 await self._say_reads()
