@@ -122,6 +122,18 @@ class KeyRing:
         self._changed.set()
         self._log.info("keys_reloaded", key_ids=list(report_of(keys).known))
 
+    def states(self) -> dict[str, int]:
+        """Sealing keys of this role, by what they do: `seals` what is new; `waits`: would, once every role has it;
+        `opens`."""
+        mine = [key.id for key in self.keys.sealing_keys if key.state == "seals"]
+        seals = self._told.seal_with if self._told is not None else None
+        waits = mine.index(seals) if seals in mine else len(mine)
+        return {"seals": int(seals is not None), "waits": waits, "opens": len(self.keys.sealing_keys) - waits - int(seals is not None)}
+
+    def lacking(self) -> int:
+        """How many keys others use that this role has not."""
+        return len(self._told.lacks) if self._told is not None else 0
+
     def not_ready(self) -> list[str]:
         """Why the role cannot do its work, as far as keys go; see Role.not_ready."""
         if self._told is None:
