@@ -12,6 +12,7 @@ import platform
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import takewhile
 
 import trio
 
@@ -125,10 +126,11 @@ class KeyRing:
     def states(self) -> dict[str, int]:
         """Sealing keys of this role, by what they do: `seals` what is new; `waits`: would, once every role has it;
         `opens`."""
-        mine = [key.id for key in self.keys.sealing_keys if key.state == "seals"]
         seals = self._told.seal_with if self._told is not None else None
-        waits = mine.index(seals) if seals in mine else len(mine)
-        return {"seals": int(seals is not None), "waits": waits, "opens": len(self.keys.sealing_keys) - waits - int(seals is not None)}
+        wanted = [key.id for key in self.keys.sealing_keys if key.state == "seals"]
+        waits = list(takewhile(lambda key_id: key_id != seals, wanted))
+        opens = [key.id for key in self.keys.sealing_keys if key.id != seals and key.id not in waits]
+        return {"seals": int(seals is not None), "waits": len(waits), "opens": len(opens)}
 
     def lacking(self) -> int:
         """How many keys others use that this role has not."""

@@ -1,7 +1,7 @@
 """Around every public app: requests counted and timed by route and status, and the headers that all answers carry.
 
-Owns: the route's name in metrics, the code of the problem that was told, `Cache-Control: no-store` where an answer says nothing else (answers hold what only
-their client may see), and HEAD wherever there is GET.
+Owns: the route's name in metrics, the code of the problem that was told, `Cache-Control: no-store` where an answer says
+nothing else (answers hold what only their client may see), and HEAD wherever there is GET.
 Must not know: routes; an app names its own with `name_route`, Litestar's are found in the scope.
 """
 

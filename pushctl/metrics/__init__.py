@@ -18,7 +18,6 @@ from pushctl.metrics.roles import (
     GcMetrics,
     RouterMetrics,
     SocketMetrics,
-    of_all_roles,
 )
 from pushctl.metrics.shared import RpcMetrics
 
@@ -33,5 +32,4 @@ __all__ = [
     "RpcMetrics",
     "SocketMetrics",
     "WithStages",
-    "of_all_roles",
 ]

@@ -60,9 +60,12 @@ class SocketMetrics(WithStages):
         self.capacity = self.gauge("capacity", "socket.max_connections")
         self.users = self.looked("connected_users", "users with at least one connection here")
         self.arriving = self.looked("arriving", "accepted streams that have not said hello yet, or are being closed")
-        self.behind = self.looked("connections_behind", "connections whose log has to be read")
-        self.outbox_bytes = self.looked("outbox_bytes", "frames that wait for their connections")
-        self.held_back = self.looked("connections_held_back", "peers that send too fast, and are read later")
+        self.slow = self.looked(
+            "slow_connections",
+            "behind: connections whose log has to be read; held_back: peers that send too fast, and are read later",
+            ["how"],
+        )
+        self.outbox_bytes = self.looked("outbox_bytes", "bytes of frames that wait for their connections")
         self.draining = self.looked("draining", "1 while this server sends its clients elsewhere")
         self.arrivals = arrivals(self)
         self.closes = self.counter("closes", "sockets closed, by close code", ["code"])
@@ -81,15 +84,14 @@ class SocketMetrics(WithStages):
             bounds=ACKNOWLEDGE_BOUNDS,
         ).of()
         self.unwritten = self.looked("acknowledgements_waiting", "acknowledgements that Redis has not confirmed yet")
-        self.hints = self.counter_of(
-            "hints_heard", "batches of hints that came here, by way", "way", ("rpc", "channel")
-        )
+        hints = self.counter_of("hints_heard", "batches of hints that came here, by way", "way", ("rpc", "channel"))
+        self.hints_by_rpc, self.hints_by_channel = hints.labels("rpc"), hints.labels("channel")
         self.channel_silent_seconds = self.looked(
             "channel_silent_seconds",
             "since the channel that was silent for longest was heard; a probe is due after 30 s",
         )
         self.deaf_channels = self.looked("channels_deaf", "partitions whose channel is not heard")
-        self.channel_losses = self.counter("channel_losses", "channels that were lost, and listened to again")
+        self.channel_losses = self.looked_counter("channel_losses", "channels that were lost, and listened to again")
         self.keys = KeyMetrics(self)
         self.tls = TlsMetrics(self)
 
@@ -138,9 +140,3 @@ class GcMetrics(WithStages):
         self.backlog = self.gauge("gc_backlog", "users with something expired that waits")
         self.oldest_due_seconds = self.gauge("gc_oldest_due_seconds", "how long the longest of them has waited")
         self.missed_ticks = self.counter("gc_missed_ticks", "rounds of sweeping, counting or repair that Redis failed")
-
-
-def of_all_roles() -> list[Metrics]:
-    """One of each; of routers one for each kind of strategy."""
-    routers = [RouterMetrics("rpc"), RouterMetrics("channel")]
-    return [ApiMetrics(), BoxOfficeMetrics(), SocketMetrics(), *routers, GcMetrics()]
