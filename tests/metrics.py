@@ -21,10 +21,10 @@ class Ends:
 def of_all_roles() -> list[Metrics]:
     """One of each; of routers one for each kind of strategy."""
     api, boxoffice, socket = ApiMetrics(), BoxOfficeMetrics(), SocketMetrics()
-    for metrics in (api, boxoffice, socket):
-        metrics.tls.watch(Ends())
+    for tls in (api.tls, boxoffice.tls, socket.tls):
+        tls.watch(Ends())
     api.providers.watch(lambda: {"ok": 0, "failed": 0}, lambda: {"accounts": 0.0})
-    everybody = [api, boxoffice, socket, RouterMetrics("rpc"), RouterMetrics("channel"), GcMetrics()]
+    everybody: list[Metrics] = [api, boxoffice, socket, RouterMetrics("rpc"), RouterMetrics("channel"), GcMetrics()]
     for metrics in everybody:
         metrics.redis.lane("quick")
         metrics.redis.state = lambda: [LaneState("quick", "127.0.0.1:6379", True, 0, 0, 0)]
