@@ -104,11 +104,11 @@ class WithStages(Metrics):
     def __init__(self, role: str, stages: Iterable[Stage]) -> None:
         """`stages`: that messages reach in this role. They are there from the start."""
         super().__init__(role)
-        self.stages = self.counter("messages", "messages that reached a stage of their life", ["stage"])
-        self._stages = {stage: self.stages.labels(stage.value) for stage in stages}
+        self._messages = self.counter("messages", "messages that reached a stage of their life", ["stage"])
+        self._stages = {stage: self._messages.labels(stage.value) for stage in stages}
 
     def stage(self, stage: Stage, count: int = 1) -> None:
         """Count messages that reached a stage. The quick way: no look-up of labels."""
         if (child := self._stages.get(stage)) is None:
-            child = self._stages[stage] = self.stages.labels(stage.value)
+            child = self._stages[stage] = self._messages.labels(stage.value)
         child.inc(count)

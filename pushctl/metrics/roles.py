@@ -29,13 +29,25 @@ OUTCOMES: Final = ("handed_over", "nobody", "pruned", "unheard", "detoured", "to
 DEAD: Final = (Stage.READ, Stage.REPLACED, Stage.CANCELLED, Stage.EVICTED)
 
 
+API_REASONS: Final = (
+    "push_url_rate", "user_rate", "vapid_key_rate", "address_rate", "total_rate", "state_rate", "login_rate",
+    "client_rate", "receipt_waits",
+)  # fmt: skip
+BOXOFFICE_REASONS: Final = ("rate_limited", "arrivals", "no_capacity", "store_unavailable")
+SOCKET_REASONS: Final = (
+    "full", "address", "address_rate", "accept_rate", "draining", "not_ready", "origin", "handshake", "too_slow",
+)  # fmt: skip
+CLOSE_CODES: Final = ("1000", "1001", "1008", "4001", "4002", "4003", "4004", "4005", "4501", "4503", "4504")
+"""There from the start, so that the first of a kind is an increase, too. Others may come."""
+
+
 class ApiMetrics(WithStages):
     def __init__(self) -> None:
         super().__init__("api", (Stage.RECEIVED, Stage.STORED, *DEAD))
         self.http = HttpMetrics(self)
         self.accept_seconds = self.tallies("accept_seconds", "from a request's last byte to its 201").of()
         self.receipt_waits = self.gauge("receipt_waits", "requests that wait for a delivery receipt")
-        self.refusals = self.counter("refusals", "what was refused, by reason", ["reason"])
+        self.refusals = self.counter_of("refusals", "what was refused, by reason", "reason", API_REASONS)
         self.providers = ProviderMetrics(self)
         self.keys = KeyMetrics(self)
         self.tls = TlsMetrics(self)
@@ -46,7 +58,7 @@ class BoxOfficeMetrics(Metrics):
         super().__init__("boxoffice")
         self.http = HttpMetrics(self)
         self.arrivals = arrivals(self)
-        self.refusals = self.counter("refusals", "what was refused, by reason", ["reason"])
+        self.refusals = self.counter_of("refusals", "what was refused, by reason", "reason", BOXOFFICE_REASONS)
         self.picture_age_seconds = self.looked(
             "picture_age_seconds", "since the office last learned which socket servers there are"
         )
@@ -68,8 +80,8 @@ class SocketMetrics(WithStages):
         self.outbox_bytes = self.looked("outbox_bytes", "bytes of frames that wait for their connections")
         self.draining = self.looked("draining", "1 while this server sends its clients elsewhere")
         self.arrivals = arrivals(self)
-        self.closes = self.counter("closes", "sockets closed, by close code", ["code"])
-        self.refusals = self.counter("refusals", "what was refused, by reason", ["reason"])
+        self.closes = self.counter_of("closes", "sockets closed, by close code", "code", CLOSE_CODES)
+        self.refusals = self.counter_of("refusals", "what was refused, by reason", "reason", SOCKET_REASONS)
         self.frames = self.looked_counter("frames_written", "frames of any kind written to connections")
         self._delivery = self.tallies(
             "delivery_seconds",
