@@ -1,18 +1,17 @@
 """What a public HTTP listener says of itself.
 
 Owns: names and labels of these metrics, and the counting of one answer. Promises: an answer is counted without looking
-up labels, but for the first of its kind. Labels: a route's template, a status, a problem's code.
+up labels of prometheus-client. Labels: a route's template, a status, a problem's code.
 Must not know: routes; the HTTP server, which is only asked how many connections it has.
 """
 
+from collections import Counter as Counts
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from pushctl.tally import Tally
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter
-
     from pushctl.metrics.base import Metrics
 
 
@@ -33,7 +32,11 @@ class HttpMetrics:
     """Of one role's listener."""
 
     def __init__(self, metrics: "Metrics") -> None:
-        self.requests = metrics.counter("http_requests", "requests answered, by route and status", ["route", "status"])
+        self.requests: Counts[tuple[str, str]] = Counts()
+        """How many were answered, by route and status."""
+        metrics.looked_counter(
+            "http_requests", "requests answered, by route and status", ["route", "status"]
+        ).look = self.requests.items
         self._seconds = metrics.tallies(
             "http_seconds", "from a request's headers to the end of its answer, by route", ["route"]
         )
@@ -48,7 +51,6 @@ class HttpMetrics:
             "http_rejected", "requests that the listener answered itself: no HTTP, too slow, too large"
         )
         self._crashes = metrics.looked_counter("http_crashes", "requests and connections on which our own code failed")
-        self._children: dict[tuple[str, str], Counter] = {}
         self._tallies: dict[str, Tally] = {}
 
     def watch(self, statistics: Callable[[], ServerStatistics], capacity: int) -> None:
@@ -61,11 +63,10 @@ class HttpMetrics:
 
     def answered(self, route: str, status: str, seconds: float, problem: str | None) -> None:
         """`problem`: the code, if the answer says one."""
-        child = self._children.get((route, status))
-        if child is None:
-            child = self._children[route, status] = self.requests.labels(route, status)
-            self._tallies[route] = self._seconds.of(route)
-        child.inc()
-        self._tallies[route].add(seconds)
+        self.requests[route, status] += 1
+        tally = self._tallies.get(route)
+        if tally is None:
+            tally = self._tallies[route] = self._seconds.of(route)
+        tally.add(seconds)
         if problem is not None:
             self.problems.labels(problem).inc()
