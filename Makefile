@@ -51,8 +51,9 @@ needs: # what tests need of Debian's packages
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
+	command -v promtool >/dev/null || { apt-get update && apt-get install -y --no-install-recommends prometheus; }
 	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V
+	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py

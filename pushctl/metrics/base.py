@@ -105,11 +105,11 @@ class WithStages(Metrics):
     def __init__(self, role: str, stages: Iterable[Stage]) -> None:
         """`stages`: that messages reach in this role. They are there from the start."""
         super().__init__(role)
-        self.stages: Counts[Stage] = Counts(dict.fromkeys(stages, 0))
+        self._stages: Counts[Stage] = Counts(dict.fromkeys(stages, 0))
         """How many messages reached each."""
         counter = self.looked_counter("messages", "messages that reached a stage of their life", ["stage"])
-        counter.look = lambda: [((stage.value,), count) for stage, count in self.stages.items()]
+        counter.look = lambda: [((stage.value,), count) for stage, count in self._stages.items()]
 
     def stage(self, stage: Stage, count: int = 1) -> None:
         """Count messages that reached a stage."""
-        self.stages[stage] += count
+        self._stages[stage] += count
