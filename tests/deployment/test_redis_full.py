@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import httpx
 import pytest
+import trio
 
+from pushctl.checkup import check_redis
 from pushctl.config.model import Config, Redis
 from pushctl.overview import look
 from pushctl.testing.service import running
