@@ -1,4 +1,4 @@
-"""How long a help text takes, as a multiple of an empty Python program: in processor time, which others do not change."""
+"""How long a help text takes, as a multiple of an empty Python program. In processor time: others do not change it."""
 
 import os
 import sys
