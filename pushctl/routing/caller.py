@@ -13,7 +13,7 @@ from pushctl.errors import PushctlError
 from pushctl.identity.peers import PeerKeys
 from pushctl.ids import ServerId
 from pushctl.protocol.jobs import JobInvalid, decode_heard
-from pushctl.routing.keepalive import Answer, KeepAlive, Unanswered
+from pushctl.keepalive import Answer, KeepAlive, Unanswered
 
 __all__ = ["MOMENT_HEADER", "Caller", "Replaced", "Unanswered", "purpose_of"]
 
