@@ -60,22 +60,20 @@ class KeepAlive:
 
     async def connect(self, connections: int) -> None:
         """Have so many open, together, before they are needed. Raises NotConnected if one of them cannot be."""
-        missing = range(connections - len(self._idle))
+        failures: list[NotConnected] = []
 
         async def connect_one() -> None:
-            nonlocal failure
             try:
                 self._idle.append(await self._open())
             except NotConnected as error:
-                failure = error
+                failures.append(error)
                 nursery.cancel_scope.cancel()
 
-        failure: NotConnected | None = None
         async with trio.open_nursery() as nursery:
-            for _ in missing:
+            for _ in range(connections - len(self._idle)):
                 nursery.start_soon(connect_one)
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Raises Unanswered."""
