@@ -1,4 +1,4 @@
-"""What people type, turned into values: durations, rates, sites, icons, text from a file. And ages, the other way.
+"""What people type, turned into values: durations, rates, sizes, sites, icons, text from a file; and the other way.
 
 Owns: the spelling of values on the command line, the same in every command.
 Promises: whatever is typed, the value comes back or typer.BadParameter says what was expected (exit 2).
@@ -29,6 +29,8 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
+_SIZE: Final = re.compile(r"([0-9]+)(B|KiB|MiB)")
+_SIZE_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
 
 _IMAGES: Final = (
@@ -59,6 +61,17 @@ def rate(value: str | float) -> float:
     if match is None or not float(match[1]):
         raise typer.BadParameter(f"{value!r} is not a rate: write 100/s, 600/m or 1000/h")
     return float(match[1]) / _UNITS[match[2]]
+
+
+def sizes(value: str | tuple[int, int]) -> tuple[int, int]:
+    """The least and the most bytes, from `200B` (always as many), `4KiB` or `100B-2KiB`."""
+    if isinstance(value, tuple):
+        return value
+    found = [_SIZE.fullmatch(part) for part in value.strip().split("-")]
+    octets = [int(match[1]) * _SIZE_UNITS[match[2]] for match in found if match is not None]
+    if len(octets) < len(found) or len(octets) > 2 or octets != sorted(octets) or not octets[0]:
+        raise typer.BadParameter(f"{value!r} is not a size: write 200B, 4KiB or 100B-2KiB")
+    return octets[0], octets[-1]
 
 
 def share(value: str | float) -> float:
@@ -201,6 +214,17 @@ def whoami() -> str:
     except (OSError, KeyError):  # a container's user without a name
         user = str(os.getuid())
     return f"{user}@{platform.node() or 'unknown'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as one types it: `500ms`, `5s`, `90s`."""
+    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
+
+
+def sizes_text(octets: tuple[int, int]) -> str:
+    """Sizes as one types them."""
+    least, most = (f"{n // 1024}KiB" if n % 1024 == 0 else f"{n}B" for n in octets)
+    return least if least == most else f"{least}-{most}"
 
 
 def age(seconds: float) -> str:

@@ -25,6 +25,7 @@ from pushctl.client.ledger import DeviceLedger, UserLedger
 from pushctl.client.login import assertion_by, dev_certificate
 from pushctl.client.member import Member, Surroundings
 from pushctl.client.persistence import AT_ONCE, Persistence, by_several
+from pushctl.client.phase import Phase
 from pushctl.client.report import Report, Tally, report
 from pushctl.client.verdict import judge, lacking, unread_ids
 from pushctl.clock import Clock, system_clock
@@ -70,16 +71,6 @@ class User:
     name: str
     ledger: UserLedger = field(default_factory=UserLedger)
     members: list[Member] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Phase:
-    """What is going on, and how far it is. `total` 0: it only takes its time, until `ends_at` (trio.current_time)."""
-
-    name: str
-    total: int
-    done: int = 0
-    ends_at: float = inf
 
 
 def need_open_files(connections: int) -> None:
