@@ -36,8 +36,10 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 class Watched(Protocol):
     """Whatever has phases."""
 
-    phase: Phase
     on_phase: Callable[[Phase], None]
+
+    @property
+    def phase(self) -> Phase: ...
 
 
 @asynccontextmanager
@@ -95,10 +97,10 @@ def banner_view(banner: Banner) -> RenderableType:
 
 
 def load_view(found: LoadReport) -> RenderableType:
-    return Group(_counts(found), histogram(found.histogram))
+    return Group(load_counts(found), histogram(found.histogram))
 
 
-def _counts(found: LoadReport) -> RenderableType:
+def load_counts(found: LoadReport) -> RenderableType:
     return facts(
         f"{found.accepted:,} of {found.due:,} accepted in {found.seconds:,.1f} s: {found.accepted_rate:,.1f}/s",
         ("loop", _loop(found)),

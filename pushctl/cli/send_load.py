@@ -6,7 +6,6 @@ no push URL is ever printed.
 Must not know: HTTP (client/load.py), how a report looks (load_view.py).
 """
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 import typer
 from msgspec import Struct
 
+from pushctl.cli.report_files import append_row, write_histogram
 from pushctl.cli.values import seconds_text, sizes_text
 from pushctl.client.banner import Banner, banner
 from pushctl.client.load_report import LoadReport, what_is_wrong
 from pushctl.collector import Collector
-from pushctl.errors import Failed, NotGood, Unreachable
+from pushctl.errors import NotGood, Unreachable
 
 if TYPE_CHECKING:
     from pushctl.client.load import LoadPlan
@@ -73,7 +73,7 @@ def send_load(options: Options) -> None:
     if options.csv is not None:
         append_row(options.csv, shown, found)
     if options.histogram is not None:
-        write_histogram(options.histogram, found)
+        write_histogram(options.histogram, found.histogram)
     _print(LoadResult(shown, found, wrong), json=options.json)
     if found.interrupted:
         raise KeyboardInterrupt
@@ -180,48 +180,3 @@ def raise_unless_good(found: LoadReport, wrong: list[str]) -> None:
         raise Unreachable("nobody could be reached")
     if wrong:
         raise NotGood("not good: " + ", ".join(wrong))
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def row_of(shown: Banner, found: LoadReport) -> dict[str, object]:
-    """One run as one row: parameters with `--` in front of their names, then what was counted, then percentiles."""
-    row: dict[str, object] = {"at": shown.at, "version": shown.version, "cpu": shown.cpu}
-    row |= {f"--{name}": value for name, value in shown.parameters.items()}
-    row |= {name: getattr(found, name) for name in _COUNTS}
-    row |= {"refused": sum(found.refused.values()), "failed": sum(found.failed.values())}
-    row |= {f"latency_us_{name}": getattr(found.latency_us, name) for name in found.latency_us.__struct_fields__}
-    return row
-
-
-_COUNTS: Final = (
-    "loop", "interrupted", "seconds", "sent", "accepted", "accepted_rate", "not_sent", "gone", "cpu_share",
-)  # fmt: skip
-
-
-def append_row(path: Path, shown: Banner, found: LoadReport) -> None:
-    """So that a file holds many runs, one a row, under one header. Failed if it cannot be."""
-    row = row_of(shown, found)
-    try:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if not file.tell():
-                writer.writeheader()
-            writer.writerow(row)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
-
-
-def write_histogram(path: Path, found: LoadReport) -> None:
-    """The raw buckets: how many accepted messages took at most so long. Failed if it cannot be."""
-    passed = 0
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["latency_us", "count", "share_up_to"])
-            for value, count in found.histogram:
-                passed += count
-                writer.writerow([value, count, round(passed / found.accepted, 6)])
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
