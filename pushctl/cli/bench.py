@@ -13,7 +13,7 @@ import typer
 
 from pushctl import cli
 from pushctl.cli.device import DEFAULT_URLS, ApiUrl, BoxofficeUrl, said_url
-from pushctl.cli.values import duration, rate, share, sizes
+from pushctl.cli.values import Sizes, duration, rate, share, sizes
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +50,7 @@ Warmup = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="Requests under way at once, at most.")]
 Octets = Annotated[
-    tuple[int, int],
+    Sizes,
     typer.Option("--size", parser=sizes, metavar="SIZE", help="Of a message: 200B, or 100B-2KiB.", show_default="200B"),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Draws who gets which message.")]
@@ -65,7 +65,7 @@ Histogram = Annotated[
     Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the raw histogram of latencies (CSV).")
 ]
 
-SIZES: Final = (200, 200)
+SIZES: Final = Sizes(200, 200)
 
 
 @app.callback()
@@ -200,14 +200,14 @@ def storm(
     csv: Csv = None,
     histogram: Histogram = None,
 ) -> None:
-    """How long until all are back, and how messages fare meanwhile. Default: 20/s for 8 s.
+    """How long until all are back, and how messages fare meanwhile. Default: 20/s for 6 s.
 
     The storm comes when a quarter of the time is over: with --drop clients lose their connections without a word; with
     --drain a socket server is drained, and taken back at the end. For a server that is killed, kill one meanwhile.
     """
     if drain is not None and drop is not None:
         raise typer.BadParameter("either --drop or --drain")
-    sending = _sending(per_second or 20.0, seconds or 8.0, warmup, octets, concurrency, seed)
+    sending = _sending(per_second or 20.0, seconds or 6.0, warmup, octets, concurrency, seed)
     _run(
         "storm", users, devices, arrivals, api, boxoffice, sending, max_p99=max_p99, max_lost=max_lost, json=json,
         csv=csv, histogram=histogram, config=config, sets=sets, drop=None if drain else drop or 0.5, drain=drain,
@@ -240,13 +240,11 @@ def idle(
     )  # fmt: skip
 
 
-def _sending(
-    per_second: float, seconds: float, warmup: float, octets: tuple[int, int], concurrency: int, seed: int
-) -> Any:
+def _sending(per_second: float, seconds: float, warmup: float, octets: Sizes, concurrency: int, seed: int) -> Any:
     from pushctl.client.load import LoadPlan
     from pushctl.client.schedule import LEAST_MARKED_BYTES
 
-    if octets[0] < LEAST_MARKED_BYTES:
+    if octets.least < LEAST_MARKED_BYTES:
         raise typer.BadParameter(f"--size: at least {LEAST_MARKED_BYTES}B, so that a message can say when it was due")
     return LoadPlan(
         targets=[],
@@ -254,7 +252,7 @@ def _sending(
         seconds=seconds,
         warmup_seconds=warmup,
         concurrency=concurrency,
-        sizes=octets,
+        sizes=(octets.least, octets.most),
         seed=seed,
         headers={},
         authorization={},

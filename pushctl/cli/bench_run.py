@@ -21,7 +21,7 @@ from pushctl.cli.interrupts import interruptible
 from pushctl.cli.layout import print_report
 from pushctl.cli.load_view import banner_view, watched
 from pushctl.cli.report_files import append_row, write_histogram
-from pushctl.cli.values import seconds_text, sizes_text, whoami
+from pushctl.cli.values import Sizes, seconds_text, whoami
 from pushctl.client.banner import Banner, banner
 from pushctl.client.bench import Bench, BenchPlan, Trouble, cut, look_at_nothing
 from pushctl.client.bench_report import BenchReport, Form, ServerMemory, what_is_wrong
@@ -115,7 +115,7 @@ def parameters(options: Options) -> dict[str, object]:
             "duration": seconds_text(sending.seconds),
             "rate": f"{sending.rate:g}/s",
             "seed": sending.seed,
-            "size": sizes_text(sending.sizes),
+            "size": Sizes(*sending.sizes),
             "warmup": seconds_text(sending.warmup_seconds),
         }
     elif options.form == "idle":

@@ -112,7 +112,7 @@ def load_counts(found: LoadReport) -> RenderableType:
         ("gone", f"{found.gone:,} of {found.targets:,} push URLs (410)" if found.gone else None),
         ("warm-up", f"{found.warmup_accepted:,} of {found.warmup:,} accepted, not counted" if found.warmup else None),
         ("latency", latencies(found.latency_us)),
-        ("late", latencies(found.late_us, short=True)),
+        ("begun late", latencies(found.late_us, short=True)),
         ("sender", _busy(found.cpu_share)),
     )
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.values import duration, header_text, rate, share, sizes, text, whole_seconds
+from pushctl.cli.values import Sizes, duration, header_text, rate, share, sizes, text, whole_seconds
 
 ONE_MESSAGE: Final = ("push_url", "title", "icon", "url", "tag", "idempotency_key", "encrypt", "wait")
 LOAD: Final = (
@@ -130,7 +130,7 @@ def send(
         int | None, typer.Option(metavar="N", min=1, max=10_000, help="Under way at once, at most. Default: 32.")
     ] = None,
     octets: Annotated[
-        tuple[int, int] | None,
+        Sizes | None,
         typer.Option("--size", parser=sizes, metavar="SIZE", help="Of a message: 200B (default), or 100B-2KiB."),
     ] = None,
     seed: Annotated[

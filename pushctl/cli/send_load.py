@@ -15,7 +15,7 @@ import typer
 from msgspec import Struct
 
 from pushctl.cli.report_files import append_row, write_histogram
-from pushctl.cli.values import seconds_text, sizes_text
+from pushctl.cli.values import Sizes, seconds_text
 from pushctl.client.banner import Banner, banner
 from pushctl.client.load_report import LoadReport, what_is_wrong
 from pushctl.collector import Collector
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS: Final = 10.0
 DEFAULT_ANSWER_SECONDS: Final = 10.0
 DEFAULT_CONCURRENCY: Final = 32
-DEFAULT_SIZES: Final = (200, 200)
+DEFAULT_SIZES: Final = Sizes(200, 200)
 
 
 class LoadResult(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Options:
     rate: float | None
     seconds: float | None
     concurrency: int | None
-    sizes: tuple[int, int] | None
+    sizes: Sizes | None
     warmup_seconds: float | None
     seed: int | None
     answer_seconds: float | None
@@ -90,7 +90,7 @@ def plan_of(options: Options) -> "LoadPlan":
 
     targets = read_targets(options.targets)
     sizes = options.sizes or DEFAULT_SIZES
-    if sizes[1] > MAX_PLAINTEXT_BYTES and any(target.keys for target in targets):
+    if sizes.most > MAX_PLAINTEXT_BYTES and any(target.keys for target in targets):
         raise typer.BadParameter(f"--size: an encrypted message has at most {MAX_PLAINTEXT_BYTES} bytes")
     key = VapidKey.load(options.vapid) if options.vapid is not None else None
     signed = (
@@ -106,7 +106,7 @@ def plan_of(options: Options) -> "LoadPlan":
         count=options.count,
         warmup_seconds=options.warmup_seconds or 0.0,
         concurrency=options.concurrency or DEFAULT_CONCURRENCY,
-        sizes=sizes,
+        sizes=(sizes.least, sizes.most),
         seed=options.seed if options.seed is not None else 1,
         answer_seconds=options.answer_seconds or DEFAULT_ANSWER_SECONDS,
         headers=options.headers,
@@ -126,7 +126,7 @@ def parameters(plan: "LoadPlan", options: Options) -> dict[str, object]:
         "max-p99": seconds_text(options.max_p99_ms / 1000) if options.max_p99_ms is not None else None,
         "rate": f"{plan.rate:g}/s" if plan.rate is not None else None,
         "seed": plan.seed,
-        "size": sizes_text(plan.sizes),
+        "size": Sizes(*plan.sizes),
         "targets": f"{options.targets} ({len(plan.targets):,})",
         "timeout": seconds_text(plan.answer_seconds),
         "vapid": options.vapid,

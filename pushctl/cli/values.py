@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -63,15 +64,28 @@ def rate(value: str | float) -> float:
     return float(match[1]) / _UNITS[match[2]]
 
 
-def sizes(value: str | tuple[int, int]) -> tuple[int, int]:
-    """The least and the most bytes, from `200B` (always as many), `4KiB` or `100B-2KiB`."""
-    if isinstance(value, tuple):
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes, the least and the most."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        """As one types it."""
+        least, most = (f"{n // 1024}KiB" if n % 1024 == 0 else f"{n}B" for n in (self.least, self.most))
+        return least if least == most else f"{least}-{most}"
+
+
+def sizes(value: str | Sizes) -> Sizes:
+    """From `200B` (always as many), `4KiB` or `100B-2KiB`."""
+    if isinstance(value, Sizes):
         return value
     found = [_SIZE.fullmatch(part) for part in value.strip().split("-")]
     octets = [int(match[1]) * _SIZE_UNITS[match[2]] for match in found if match is not None]
     if len(octets) < len(found) or len(octets) > 2 or octets != sorted(octets) or not octets[0]:
         raise typer.BadParameter(f"{value!r} is not a size: write 200B, 4KiB or 100B-2KiB")
-    return octets[0], octets[-1]
+    return Sizes(octets[0], octets[-1])
 
 
 def share(value: str | float) -> float:
@@ -219,12 +233,6 @@ def whoami() -> str:
 def seconds_text(seconds: float) -> str:
     """A duration as one types it: `500ms`, `5s`, `90s`."""
     return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
-
-
-def sizes_text(octets: tuple[int, int]) -> str:
-    """Sizes as one types them."""
-    least, most = (f"{n // 1024}KiB" if n % 1024 == 0 else f"{n}B" for n in octets)
-    return least if least == most else f"{least}-{most}"
 
 
 def age(seconds: float) -> str:

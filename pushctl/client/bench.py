@@ -96,6 +96,8 @@ class Bench:
         self._trouble_is_over = False
         self._everybody_back = trio.Event()
         self._servers: list[ServerMemory] | None = None
+        self._is_over = False
+        """What devices do from then on is leaving, no storm."""
 
     @property
     def phase(self) -> Phase:
@@ -132,6 +134,12 @@ class Bench:
     # --- while they are connected ------------------------------------------------------------------------------------
 
     async def _act(self) -> None:
+        try:
+            await self._act_out()
+        finally:
+            self._is_over = True
+
+    async def _act_out(self) -> None:
         plan = self.plan
         if plan.swarm.connects:
             self.fleet.begin(Phase("connecting", 0, ends_at=trio.current_time() + CONNECT_SECONDS))
@@ -187,7 +195,7 @@ class Bench:
         self._look_whether_all_are_back()
 
     def _note_move(self, member: Member) -> None:
-        if self._storm_at is None:
+        if self._storm_at is None or self._is_over:
             return
         now = trio.current_time()
         if not member.is_up_to_date:
