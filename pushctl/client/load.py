@@ -39,7 +39,8 @@ PUT_IN_A_ROW: Final = 64
 
 
 class LoadPlan(Struct, frozen=True, kw_only=True):
-    """What is to be sent. `rate` None: a closed loop. `headers`: of every message; `authorization`: by origin."""
+    """What is to be sent. `rate` None: a closed loop. `headers`: of every message; `authorization`: by origin.
+    `answer_seconds`: as long as a message waits for its turn, and then for its answer, at most."""
 
     targets: list[Target]
     rate: float | None
@@ -179,7 +180,7 @@ class Load:
                 except trio.WouldBlock:
                     self.tally.not_sent += not warm
                 self.phase.done += 1
-        self._begin(Phase("waiting for answers", 0, ends_at=trio.current_time() + self.plan.answer_seconds))
+        self._begin(Phase("waiting for answers", 0, ends_at=trio.current_time() + 2 * self.plan.answer_seconds))
 
     async def _take(self, backlog: trio.MemoryReceiveChannel[Shot]) -> None:
         async for shot in backlog:
@@ -230,7 +231,7 @@ class Load:
             tally.lateness.add((trio.current_time() - shot.due) * 1e6)
         answer = None
         self._under_way += not warm
-        with trio.move_on_at(shot.due + self.plan.answer_seconds) as waiting:
+        with trio.move_on_after(self.plan.answer_seconds) as waiting:
             try:
                 answer = await self._servers[target.origin].post(target.path, headers, body)
             except Unanswered as error:
