@@ -9,6 +9,7 @@ connected, `Progress` a few times a second, in the end its report, or what kept 
 """
 
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -59,7 +60,7 @@ class Apart:
         assert isinstance(process.stdin, trio.lowlevel.FdStream)
         assert process.stdout is not None
         self._stdin = process.stdin
-        self._lines = _lines(process.stdout)
+        self._lines = _Lines(process.stdout)
         self._on_progress = on_progress
 
     async def begin(self, plan: LoadPlan) -> None:
@@ -81,14 +82,15 @@ class Apart:
         self._stdin.close()
 
     async def _next(self) -> Line:
-        async for raw in self._lines:
-            line: Line = _decoder.decode(raw)
-            if isinstance(line, CouldNot):
-                raise Unreachable(line.why)
-            if isinstance(line, Progress):
-                self._on_progress(line.done)
-            return line
-        raise Failed("the sending process ended without a report")
+        raw = await self._lines.next()
+        if raw is None:
+            raise Failed("the sending process ended without a report")
+        line: Line = _decoder.decode(raw)
+        if isinstance(line, CouldNot):
+            raise Unreachable(line.why)
+        if isinstance(line, Progress):
+            self._on_progress(line.done)
+        return line
 
 
 _decoder: "msgspec.json.Decoder[Line]" = msgspec.json.Decoder(Line)
@@ -108,23 +110,37 @@ async def load_apart(plan: LoadPlan, on_progress: Callable[[int], None]) -> Asyn
         nursery.cancel_scope.cancel()
 
 
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    rest = b""
-    async for part in stream:
-        *whole, rest = (rest + part).split(b"\n")
-        for line in whole:
-            yield line
+class _Lines:
+    """What comes over a pipe, line by line."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._whole: deque[bytes] = deque()
+        self._rest = b""
+
+    async def next(self) -> bytes | None:
+        """None: it has ended."""
+        while not self._whole:
+            part = await self._stream.receive_some()
+            if not part:
+                return None
+            *whole, self._rest = (self._rest + part).split(b"\n")
+            self._whole += whole
+        return self._whole.popleft()
 
 
 # --- the process' end ------------------------------------------------------------------------------------------------
 
 
 async def main() -> None:
-    stdin = _lines(trio.lowlevel.FdStream(sys.stdin.fileno()))
-    plan = msgspec.json.decode(await anext(stdin), type=LoadPlan)
+    stdin = _Lines(trio.lowlevel.FdStream(sys.stdin.fileno()))
+    asked = await stdin.next()
+    if asked is None:
+        return  # whoever wanted it has gone
+    plan = msgspec.json.decode(asked, type=LoadPlan)
 
     async def stop_at_the_end() -> None:
-        async for _ in stdin:
+        while await stdin.next() is not None:
             pass
         load.interrupt()
 
@@ -135,9 +151,7 @@ async def main() -> None:
 
     async def trigger() -> None:
         _say(Ready())
-        try:
-            await anext(stdin)
-        except StopAsyncIteration:
+        if await stdin.next() is None:
             load.interrupt()
         nursery.start_soon(stop_at_the_end)
         nursery.start_soon(tell)

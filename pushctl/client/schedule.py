@@ -21,7 +21,8 @@ LEAST_MARKED_BYTES: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Of an open loop. `rate`: messages a second; `seconds` and `most` (None: no bound) without the warm-up."""
+    """Of an open loop. `rate`: messages a second. `seconds` (math.inf: no bound) and `most` (None: no bound; one of the
+    two is one) are without the warm-up."""
 
     rate: float
     seconds: float
@@ -35,8 +36,8 @@ class Schedule:
 
     @property
     def measured(self) -> int:
-        within = math.ceil(self.seconds * self.rate - 1e-9)
-        return within if self.most is None else min(within, self.most)
+        within = self.seconds * self.rate - 1e-9
+        return math.ceil(max(0.0, within) if self.most is None else min(max(0.0, within), self.most))
 
     @property
     def total(self) -> int:

@@ -1,5 +1,6 @@
 """When messages of a load are due and what they are: fixed beforehand, whatever happens."""
 
+import math
 from itertools import islice, pairwise
 
 import pytest
@@ -26,6 +27,10 @@ def test_all_that_counts_is_due_after_the_warm_up_and_within_the_time_as_many_as
         assert schedule.due(schedule.total - 1) < warmup + seconds + 1 / rate + slack
     assert abs(schedule.measured - rate * seconds) <= 1 or schedule.measured == most
     assert most is None or schedule.measured <= most
+
+
+def test_a_number_of_messages_is_a_bound_as_good_as_a_time() -> None:
+    assert Schedule(3.0, math.inf, 7).measured == 7
 
 
 @given(RATES)
