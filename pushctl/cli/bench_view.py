@@ -58,10 +58,7 @@ def _swarm(found: BenchReport) -> RenderableType:
         ("disconnected", ", ".join(f"{n:,} with {code}" for code, n in swarm.disconnects.items()) or None),
         ("given up", ", ".join(f"{n:,} with {code}" for code, n in swarm.given_up.items()) or None),
         ("refused", _refused(swarm)),
-        *(
-            (server.id, f"{size(server.rss_bytes)}, {server.connections:,} connections")
-            for server in found.servers or []
-        ),
+        *((server.id, f"{size(server.rss_bytes)}, {server.connections:,} connections") for server in found.servers),
     )
 
 

@@ -46,12 +46,13 @@ SITE: Final = "https://bench.example"
 Trouble = Callable[["Bench"], Awaitable[None]]
 """Begins a storm; returns when all that will happen has happened, but for clients coming back."""
 
-Look = Callable[[], Awaitable[list[ServerMemory] | None]]
+Look = Callable[[], Awaitable[list[ServerMemory]]]
 
 
-async def look_at_nothing() -> None:
+async def look_at_nothing() -> list[ServerMemory]:
     """The registry is out of reach."""
     await trio.lowlevel.checkpoint()
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Bench:
         self._last_back_at = 0.0
         self._trouble_is_over = False
         self._everybody_back = trio.Event()
-        self._servers: list[ServerMemory] | None = None
+        self._servers: list[ServerMemory] = []
         self._is_over = False
         """What devices do from then on is leaving, no storm."""
 

@@ -1,6 +1,6 @@
 """What a combined run of a swarm and a sender found, and what makes it not good.
 
-Owns: the documented names of `pushctl bench FORM --json` (docs/operations.md, "Measuring: `pushctl bench`").
+Owns: the documented names of `pushctl bench FORM --json` (docs/operations.md, "Measuring").
 Must not know: where the numbers come from, how they are shown.
 """
 
@@ -59,8 +59,8 @@ class BenchReport(Struct, frozen=True, kw_only=True):
     load: LoadReport | None
     delivery: Delivery | None
     storm: Storm | None
-    servers: list[ServerMemory] | None
-    """null: the registry was not asked."""
+    servers: list[ServerMemory]
+    """Empty: the registry was not asked."""
     interrupted: bool
 
 

@@ -42,8 +42,6 @@ class Tally(Counts, kw_only=True):
     warm: int = 0
     """Answers of the warm-up, `warm_accepted` those that were 2xx."""
     warm_accepted: int = 0
-    answered: bool = False
-    """Whether anybody ever said anything, in the warm-up or later."""
 
     def refuse(self, status: int) -> None:
         self.refused[str(status)] = self.refused.get(str(status), 0) + 1

@@ -42,7 +42,7 @@ def latency(scale: int) -> Distribution:
 def load() -> LoadReport:
     tally = Tally(
         sent=14_990, accepted=12_000, accepted_bytes=13_186_432, refused={"429": 2900, "410": 3},
-        failed={"timed_out": 87}, not_sent=10, gone=1, warm=2500, warm_accepted=2500, answered=True, latency=latency(1300),
+        failed={"timed_out": 87}, not_sent=10, gone=1, warm=2500, warm_accepted=2500, latency=latency(1300),
         lateness=Distribution([(90, 14_000), (1200, 900), (30_000, 90)]),
     )  # fmt: skip
     return load_report(tally, wanted_rate=500.0, targets=1000, seconds=30.0, cpu_share=0.91, interrupted=False)
