@@ -7,13 +7,17 @@ Must not know: what a form does (client/bench.py), how it is run and shown (benc
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pushctl import cli
 from pushctl.cli.device import DEFAULT_URLS, ApiUrl, BoxofficeUrl, said_url
 from pushctl.cli.values import Sizes, duration, rate, share, sizes
+
+if TYPE_CHECKING:
+    from pushctl.client.bench_report import Form
+    from pushctl.client.load import LoadPlan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,13 +40,21 @@ Arrivals = Annotated[
 Rate = Annotated[
     float | None,
     typer.Option(
-        "--rate", parser=rate, metavar="RATE", help="Messages due, to all users together.", show_default="see above"
+        "--rate",
+        parser=rate,
+        metavar="RATE",
+        help="Messages due, to all users together (default: above).",
+        show_default=False,
     ),
 ]
 Seconds = Annotated[
     float | None,
     typer.Option(
-        "--duration", parser=duration, metavar="T", help="How long, without warm-up.", show_default="see above"
+        "--duration",
+        parser=duration,
+        metavar="T",
+        help="How long, without warm-up (default: above).",
+        show_default=False,
     ),
 ]
 Warmup = Annotated[
@@ -240,7 +252,9 @@ def idle(
     )  # fmt: skip
 
 
-def _sending(per_second: float, seconds: float, warmup: float, octets: Sizes, concurrency: int, seed: int) -> Any:
+def _sending(
+    per_second: float, seconds: float, warmup: float, octets: Sizes, concurrency: int, seed: int
+) -> "LoadPlan":
     from pushctl.client.load import LoadPlan
     from pushctl.client.schedule import LEAST_MARKED_BYTES
 
@@ -260,13 +274,13 @@ def _sending(per_second: float, seconds: float, warmup: float, octets: Sizes, co
 
 
 def _run(
-    form: Any,
+    form: "Form",
     users: int,
     devices: int,
     arrivals: float,
     api: str | None,
     boxoffice: str | None,
-    sending: Any = None,
+    sending: "LoadPlan | None" = None,
     **more: Any,
 ) -> None:
     from pushctl.cli.bench_run import Options, run_bench

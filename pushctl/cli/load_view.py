@@ -144,10 +144,10 @@ def latencies(found: Latencies, *, short: bool = False) -> str:
         return "nothing measured"
     each = {"p50": found.p50, "p90": found.p90, "p99": found.p99}
     if not short:
-        each |= {"p99.9": found.p999, "p99.99": found.p9999}
-    return ", ".join(
-        f"{name} {time_text(value)}" for name, value in {**each, "max": found.max}.items() if value is not None
-    )
+        rare = {"p99.9": found.p999, "p99.99": found.p9999}
+        each |= {name: value for name, value in rare.items() if value != found.max}  # else there were too few to tell
+    each["max"] = found.max
+    return ", ".join(f"{name} {time_text(value)}" for name, value in each.items() if value is not None)
 
 
 def time_text(microseconds: float) -> str:
