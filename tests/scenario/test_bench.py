@@ -1,8 +1,13 @@
 """`pushctl bench` before a real service: what it measures is so, and it would notice if a message were lost."""
 
+import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -119,30 +124,47 @@ async def test_a_storm_tells_when_all_are_back_and_how_the_others_fared(service:
 
 
 @pytest.mark.slow
-async def test_an_interrupt_stops_the_sender_and_still_tells_everything(service: Running) -> None:
-    async with bench_of(service, "fanout") as bench, trio.open_nursery() as nursery:
-        assert bench.plan.load
-        bench.plan = replace(bench.plan, load=LoadPlan(**{**_fields(bench.plan.load), "seconds": 3600.0}))
+async def test_ctrl_c_stops_the_sender_and_still_tells_everything_and_clears_up(service: Running) -> None:
+    where = ["--api", service.api, "--boxoffice", service.boxoffice]
+    command = [sys.executable, "-m", "pushctl", "bench", "fanout", "--users", "2", "--duration", "1h", "--json", *where]
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            process: trio.Process = await nursery.start(
+                partial(trio.run_process, command, stdout=PIPE, stderr=PIPE, check=False)
+            )
+            assert process.stdout
+            assert process.stderr
+            said = b""
+            while b"sending" not in said:
+                said += await process.stderr.receive_some()
+            await trio.sleep(1.5)  # beyond the warm-up: the load knows of it, nobody here
+            process.send_signal(signal.SIGINT)
+            nursery.start_soon(drained, process.stderr)
+            out = b"".join([part async for part in process.stdout])
+            code = await process.wait()
+    found = json.loads(out)["bench"]
+    assert code == 130
+    assert found["interrupted"]
+    assert found["load"]["interrupted"]
+    assert found["load"]["accepted"]
+    assert (found["swarm"]["unchecked"], found["swarm"]["lost"]) == (0, 0)
 
-        async def interrupt() -> None:
-            while bench.fleet.tally.received < 20:  # noqa: ASYNC110 - counts tell nobody
-                await trio.sleep(0.01)
-            bench.interrupt()
 
-        nursery.start_soon(interrupt)
-        found = await bench.run()
-    assert found.interrupted
-    assert found.load is not None
-    assert found.load.interrupted
-    assert found.load.accepted
-    assert found.swarm.unchecked == 0
+async def drained(stream: trio.abc.ReceiveStream) -> None:
+    async for _ in stream:
+        pass
 
 
+@pytest.mark.slow
 async def test_the_command_needs_no_other_flags_than_where_the_service_is(service: Running) -> None:
     where = ("--api", service.api, "--boxoffice", service.boxoffice)
-    sent = await pushctl("bench", "send", "--users", "2", "--duration", "300ms", "--warmup", "100ms", "--json", *where)
-    assert sent.code == 0, sent.err
+    options = ("--users", "2", "--duration", "300ms", "--warmup", "100ms", "--max-p99", "0.001ms", "--json")
+    sent = await pushctl("bench", "send", *options, *where)
+    assert sent.code == 3, sent.err
     [told] = sent.lines
+    [why] = told["wrong"]
+    assert why.startswith("p99 ")
+    assert sent.err.splitlines()[-1] == f"pushctl: not good: {why}"
     assert told["bench"]["load"]["accepted"] == 30
     assert told["run"]["parameters"]["users"] == "2"
     idle = await pushctl(

@@ -130,6 +130,7 @@ async def test_encrypted_and_signed_as_each_line_says(service: FakeService, tmp_
     assert {len(open_message(body, "aes128gcm", device)) for body in sealed} == {200} == {len(body) for body in plain}
 
 
+@pytest.mark.slow
 async def test_an_interrupt_gives_the_report_so_far_and_130(service: FakeService, tmp_path: Path) -> None:
     """A process of its own, as signals reach only one that has the main thread."""
     file = targets(tmp_path, f"{service.api_url}/push/{SECRET}")
