@@ -88,8 +88,8 @@ def banner_view(banner: Banner) -> RenderableType:
     said = Text(overflow="fold")
     for name, value in banner.parameters.items():
         said.append(f"{name}=", style="dim").append(f"{value}  ")
-    where = f"{banner.cpu}, {banner.system}, Python {banner.python}"
-    head = Text(f"pushctl {banner.version} {banner.command}, {banner.at}", style="bold")
+    where = f"{banner.cpu}, {banner.system}, {banner.python}"
+    head = Text(f"pushctl {banner.version} ({banner.commit}) {banner.command}, {banner.at}", style="bold")
     return Group(head, Text(where, style="dim"), said, Text())
 
 

@@ -18,7 +18,7 @@ def append_row(path: Path, run: Banner, found: Struct) -> None:
     """So that a file holds many runs, one a row, under one header: the parameters as typed, then all numbers of the
     report by their names. What is counted by code is summed up, lists are left out. Failed if it cannot be written, or
     holds runs of another kind."""
-    row = {"at": run.at, "version": run.version, "cpu": run.cpu}
+    row = {"at": run.at, "version": run.version, "commit": run.commit, "cpu": run.cpu}
     row |= {f"--{name}": value for name, value in run.parameters.items()}
     row |= dict(_flat(found))
     header = ",".join(row)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-import pushctl
+from pushctl.build import build
 from pushctl.clock import rfc3339, system_clock
 
 
@@ -18,6 +18,8 @@ class Banner(Struct, frozen=True):
     command: str
     at: str
     version: str
+    commit: str
+    """`unknown` where nobody can tell; `-dirty` behind it: files were changed."""
     python: str
     system: str
     """Kernel and architecture."""
@@ -29,12 +31,14 @@ class Banner(Struct, frozen=True):
 
 def banner(command: str, parameters: Mapping[str, object]) -> Banner:
     """Of a run that begins now."""
+    this = build()
     return Banner(
         command=command,
         at=rfc3339(system_clock()),
-        version=pushctl.__version__,
-        python=platform.python_version(),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        version=this.version,
+        commit=this.commit,
+        python=this.python,
+        system=this.platform,
         cpu=f"{os.cpu_count()} x {_cpu_model()}",
         parameters={name: "-" if value is None else str(value) for name, value in sorted(parameters.items())},
     )
