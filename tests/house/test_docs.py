@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import pushctl
 import roles
 from pushctl.checkup import CHECKS
+from pushctl.cli.bench_run import BenchResult
+from pushctl.cli.send_load import LoadResult
 from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
@@ -256,6 +258,21 @@ def test_every_name_of_inspect_is_documented_and_every_documented_one_exists(kin
 def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_exists() -> None:
     listed = [name for row in OPERATIONS.rows("Rehearsing a storm") for name in code_in(row[0])]
     assert sorted(listed) == sorted(names_of(Report))
+
+
+@pytest.mark.parametrize(
+    ("heading", "report", "elsewhere"),
+    [
+        ("Load: many messages", LoadResult, ()),
+        ("Measuring: a swarm and a sender", BenchResult, ("run.", "bench.load.", "bench.swarm.", "wrong")),
+    ],
+    ids=["load", "bench"],
+)
+def test_every_name_of_a_measurement_is_documented_and_every_documented_one_exists(
+    heading: str, report: Any, elsewhere: tuple[str, ...]
+) -> None:
+    listed = [name for row in OPERATIONS.rows(heading) for name in code_in(row[0])]
+    assert sorted(listed) == sorted(name for name in names_of(report) if not name.startswith(elsewhere))
 
 
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:
