@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import shower, with_phone
+from pushctl.cli.device import Json, Profile, shower, with_phone
 from pushctl.cli.values import duration, text
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ MinUrgency = Annotated[
     Literal["very-low", "low", "normal", "high"],
     typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
 ]
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 EXAMPLES = examples(
     "pushctl client listen",
@@ -61,17 +57,20 @@ def listen(
     \b
     With --json, each line is an object with "event" and, always all of them:
       connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
-      message       id push_url site title body icon url tag urgency topic data encoding
-                    sent_at expires_at received_at latency_ms live cursor
+      sync          mode (delta, snapshot) events push_urls messages cursor;
+                    what follows is live
+      message       id push_url site title body icon url tag urgency topic data
+                    encoding sent_at expires_at received_at latency_ms live cursor
       read          ids
       push_url      id site url icon
       revoked       id site
       dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop) after_ms
+      disconnected  server code reason next (box_office, server, login, stop)
+                    after_ms
       retrying      reason after_ms
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
-    message has none; "gone" means: not in a snapshot any more.
+
+    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the message has none; "gone"
+    means: not in a snapshot any more.
 
     With --exec, `sh -c CMD` runs for each message, one at a time and in order, with every member of "message" in its
     environment: PUSHCTL_ID, PUSHCTL_PUSH_URL_ID, PUSHCTL_SITE, PUSHCTL_TITLE, PUSHCTL_BODY, PUSHCTL_URL, PUSHCTL_TAG,

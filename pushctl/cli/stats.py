@@ -19,7 +19,7 @@ app = typer.Typer()
         "pushctl stats",
         "pushctl stats servers --watch 2s",
         "pushctl stats --json --config conf.d | tail -1",
-        "pushctl stats servers --expect 3        # exit 3 when fewer than 3 socket servers live",
+        "pushctl stats servers --expect 3        # exit 3 when fewer than 3 live",
         "pushctl stats --set redis.url=unix:///run/redis.sock",
     )
 )

@@ -1,7 +1,6 @@
 """`pushctl stats` against a running service: numbers that agree, a layout that fits, exit codes that can be trusted."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pushctl.ids import UserId
 from pushctl.overview import SECTIONS, Overview, gather
 from pushctl.registry import open_registry
 from roles.gc import run_once
+from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town
 
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
@@ -59,12 +59,13 @@ async def test_the_numbers_are_the_services_own(town: Town) -> None:
         assert overview.routing.partitions[0].routers == 1
         done = await stats(town.service.config, "--json")
         assert done.returncode == 0, done.stderr
-        line = json.loads(done.stdout)
+        (line,) = valid_json_lines("stats", done.stdout.decode())
         assert line["users"]["users"] == 2
         assert line["connections"] == 2
         for section in SECTIONS:
             done = await stats(town.service.config, section, "--json")
-            assert set(json.loads(done.stdout)) == {"at", section}
+            (line,) = valid_json_lines("stats", done.stdout.decode())
+            assert set(line) == {"at", section}
 
 
 async def test_every_section_fits_80_columns_and_no_url_is_cut(town: Town) -> None:
