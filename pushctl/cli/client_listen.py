@@ -25,8 +25,8 @@ EXAMPLES = examples(
     "pushctl client listen --json | jq -r 'select(.event == \"message\") | .title'",
     "pushctl client listen --count 1 --for 30s      # exit 4 if nothing comes",
     "pushctl client listen --min-urgency high",
-    'pushctl client listen --exec \'notify-send "$PUSHCTL_SITE" "$PUSHCTL_TITLE"\' --read',
-    "pushctl client listen --exec 'timeout 10 ./handle \"$PUSHCTL_ID\"' --json > messages.jsonl",
+    "pushctl client listen --exec 'notify-send \"$PUSHCTL_TITLE\"' --read",
+    "pushctl client listen --exec 'timeout 10 ./handle \"$PUSHCTL_ID\"' --json",
 )
 
 
