@@ -357,6 +357,7 @@ async def test_a_command_per_message_marks_read_what_it_did_and_the_rest_comes_a
     assert reads[0] == [["m1"]], "told before it left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], ids=str)
 async def test_a_signal_ends_the_command_too(
     number: signal.Signals, code: int, service: FakeService, tmp_path: Path
