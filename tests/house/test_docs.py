@@ -252,8 +252,8 @@ def test_keys_without_effect_are_said_to_have_none() -> None:
 
 @pytest.mark.parametrize("name", ["docs/runbook.md", "docs/deployment.md"])
 def test_what_operators_are_told_to_look_for_is_there(name: str) -> None:
-    """Metrics, events of the log, refusals' reasons, keys: whatever has an underscore in it, in the code or in the tables
-    of docs/operations.md, which are held to it."""
+    """Metrics, events of the log, reasons, keys: whatever has an underscore in it, in the code or in the tables of
+    docs/operations.md, which are held to it."""
     text = "\n".join(file.read_text(encoding="utf-8") for file in sources("pushctl", "roles"))
     text += Metrics("api").render().decode() + OPERATIONS.text
     words = {word for code in code_in(DOCUMENTS[name].prose) for word in re.findall(r"[a-z]+(?:_[a-z]+)+", code)}
