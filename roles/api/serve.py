@@ -21,7 +21,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
@@ -64,7 +64,9 @@ class ApiRole:
         self._server: HttpServer | None = None
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
-        self.metrics = Metrics("api")
+        self.metrics = ApiMetrics()
+        self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self.metrics.tls.watch(self._tls)
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
@@ -82,7 +84,9 @@ class ApiRole:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
         async with (
-            open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
+            open_registry(
+                config, name="api", installation=self._ring.keys.installation, tally=self.metrics.redis
+            ) as registry,
             self._ring.shown(registry),
         ):
             self._registry = registry
@@ -90,6 +94,8 @@ class ApiRole:
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
+            if verifier.providers is not None:
+                self.metrics.providers.watch(verifier.providers.fetches, verifier.providers.key_ages)
             inbox = Inbox(
                 registry,
                 self._ring.sealer,
@@ -100,6 +106,7 @@ class ApiRole:
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)

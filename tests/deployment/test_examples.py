@@ -23,6 +23,7 @@ from tests.deployment.files import (
     settings,
     units,
 )
+from tests.house.markdown import Document
 from tests.unit.cli.commands import run
 
 STARTS = [*units(), *composed("compose.yaml"), *composed("compose.yaml", "compose.trial.yaml"), *pods()]
@@ -81,6 +82,20 @@ def test_units_give_up_a_wrong_configuration_and_wait_for_redis(secrets: Secrets
     pause = float(settings(common)["RestartSec"][0])
     one_that_waits = loaded(STARTS[0], secrets, tmp_path).redis.connect_seconds + pause
     assert starts * (pause + 1) < within < starts * one_that_waits
+
+
+# --- what is said of them ---------------------------------------------------------------------------------------------
+
+
+def test_the_documents_say_of_every_file_how_it_was_tried() -> None:
+    document = Document(EXAMPLES.parent / "docs" / "deployment.md")
+    said: list[str] = []
+    for files, *_ in document.rows("What there is, and how it was tried"):
+        for text, target in re.findall(r"\[([^]]+)\]\(\.\./examples/([^)]+)\)", files):
+            said.append(f"{target.split('/')[0]}/" if text.endswith("/") else target)
+    there = [str(file.relative_to(EXAMPLES)) for file in EXAMPLES.rglob("*") if file.is_file()]
+    kept = [name for name in there if "__" not in name and not name.startswith("secrets/")]
+    assert [name for name in kept if not name.startswith(tuple(said))] == []
 
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
-"""Redis is full, as docs/runbook.md tells it: everybody is refused with a word, nobody loses anything, and it passes."""
+"""Redis is full, as docs/runbook.md tells it: everybody is refused with a word, nobody loses anything, it passes."""
 
 from dataclasses import replace
 
 import httpx
 import pytest
 
+from pushctl.checkup import examine_redis
 from pushctl.config.model import Config, Redis
-from pushctl.overview import look
+from pushctl.overview import gather
+from pushctl.registry import open_registry
 from pushctl.testing.service import running
 from tests.redises.process import RedisProcess
 from tests.scenario.people import Town, eventually
@@ -20,7 +22,11 @@ async def test_a_full_redis_refuses_everybody_and_keeps_what_it_has_and_connecti
         redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=2),
         socket=replace(Config().socket, reconcile_seconds=1),
     )
-    async with running(quick) as service, httpx.AsyncClient(timeout=30) as http:
+    async with (
+        running(quick) as service,
+        httpx.AsyncClient(timeout=30) as http,
+        open_registry(service.config, name="operator") as registry,
+    ):
         town = Town(service, http)
         phone = await town.login("ada")
         url = (await phone.allow())["url"]
@@ -37,8 +43,11 @@ async def test_a_full_redis_refuses_everybody_and_keeps_what_it_has_and_connecti
             # What frees memory is done.
             assert (await phone.ask("DELETE", f"/v1/push-urls/{other['id']}")).status_code == 204
 
+            [memory] = [each for each in await examine_redis(registry, service.config) if each.check == "memory"]
+            assert memory.verdict == "bad"
+
             async def all_dead() -> bool:
-                return {server.state for server in (await look(quick)).servers} == {"dead"}
+                return {server.state for server in (await gather(registry, service.config)).servers} == {"dead"}
 
             await eventually(all_dead)
             # The connection is still there: it answers.

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 
 import pushctl
 import roles
@@ -24,10 +25,10 @@ from pushctl.errors import Problem
 from pushctl.http.problem import TYPE_URL
 from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.metrics import Metrics
 from pushctl.overview import Overview
 from tests.house.commands import every_command, groups, parse
 from tests.house.markdown import Document, Link, code_in
+from tests.metrics import helps, of_all_roles
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -197,17 +198,37 @@ def attributes(*, but: str) -> set[str]:
     return used
 
 
-def test_every_metric_is_listed_with_its_help_and_every_listed_one_exists() -> None:
-    helps = dict(re.findall(r"^# HELP (pushctl_\w+) (.*)$", Metrics("api").render().decode(), re.MULTILINE))
-    there = {name: text for name, text in helps.items() if not name.endswith("_created")}
-    assert {name.strip("`"): text for name, _, _, text in OPERATIONS.rows("Metrics")} == there
+def test_every_metric_is_listed_with_its_roles_and_help_and_every_listed_one_exists() -> None:
+    there: dict[str, tuple[set[str], str]] = {}
+    for metrics in of_all_roles():
+        for name, text in helps(metrics).items():
+            roles, said = there.setdefault(name, (set(), text))
+            roles.add(metrics.role)
+            assert said == text, f"{name} has two help texts"
+    everybody = {metrics.role for metrics in of_all_roles()}
+    listed = {
+        row[0].strip("`"): (everybody if row[2] == "all" else everybody & set(re.findall(r"\w+", row[2])), row[3])
+        for row in OPERATIONS.rows("Metrics")
+    }
+    assert listed == there
 
 
-def test_metrics_that_nobody_counts_yet_are_marked() -> None:
-    used = attributes(but="pushctl/metrics.py")
-    rows = {row[0].strip("`"): row[2] for row in OPERATIONS.rows("Metrics")}
-    names = {name: name.removeprefix("pushctl_").removesuffix("_total") for name in rows}
-    assert {name for name, by in rows.items() if by == "nobody yet"} == {n for n in rows if names[n] not in used}
+def test_the_labels_of_a_metric_are_those_that_are_listed() -> None:
+    there = {}
+    for metrics in of_all_roles():
+        for family in text_string_to_metric_families(metrics.render().decode()):
+            for sample in family.samples:
+                there[family.name] = sample.labels.keys() - {"le"}
+    listed = {row[0].strip("`").removesuffix("_total"): row[1] for row in OPERATIONS.rows("Metrics")}
+    ours = {name: labels for name, labels in there.items() if name in listed}
+    wrong = {name: labels for name, labels in ours.items() if not labels <= set(code_in(listed[name]))}
+    assert not wrong
+
+
+def test_every_metric_that_a_role_has_is_used_by_it() -> None:
+    used = attributes(but="pushctl/metrics")
+    had = {name for metrics in of_all_roles() for name in vars(metrics) if not name.startswith("_")}
+    assert had <= used
 
 
 def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
