@@ -129,7 +129,8 @@ def tell(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
         ("client", "read", "--all", "--profile", "bob", "--json"),
     ):
         assert story.ran(*words).code == 0
-    assert LINES.keys() - story.validated == {"serve all", "client swarm"}  # the one has been read, the other is longer
+    elsewhere = {words for words in LINES if words.startswith("bench ")} | {"client swarm"}  # they are longer
+    assert LINES.keys() - story.validated == {"serve all"} | elsewhere  # the first has been read
 
 
 def play(story: Story, line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
