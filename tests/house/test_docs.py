@@ -288,6 +288,20 @@ def test_keys_without_effect_are_said_to_have_none() -> None:
     assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
 
 
+@pytest.mark.parametrize("name", ["docs/runbook.md", "docs/deployment.md"])
+def test_what_operators_are_told_to_look_for_is_there(name: str) -> None:
+    """Metrics, events of the log, reasons, keys: whatever has an underscore in it, in the code or in the tables of
+    docs/operations.md, which are held to it."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sources("pushctl", "roles"))
+    text += OPERATIONS.text
+    words = {word for code in code_in(DOCUMENTS[name].prose) for word in re.findall(r"[a-z]+(?:_[a-z]+)+", code)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} - OF_OTHERS == set()
+
+
+OF_OTHERS = {"net_core_somaxconn", "ip_unprivileged_port_start"}
+"""Words of the kernel."""
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
 HIDDEN = ("shared" + "/", "PROTOCOL" + ".md", "DESIGN" + ".md", "HOUSE" + ".md", "(PROTO" + "COL,", "issues" + " show")
