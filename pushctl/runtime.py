@@ -17,9 +17,9 @@ from typing import Protocol, runtime_checkable
 import trio
 from trio import TaskStatus
 
-from pushctl.admin import AdminApp
+from pushctl.admin import READY_SECONDS, AdminApp
 from pushctl.config.model import Http
-from pushctl.errors import Failed
+from pushctl.errors import Failed, PushctlError
 from pushctl.health import Health
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.log import get_logger
@@ -28,6 +28,9 @@ from pushctl.reasons import STARTING, Code, Reason
 from pushctl.traces import Traces
 
 log = get_logger()
+
+WATCH_SECONDS = 5.0
+"""Between two looks whether a role is ready, for its metrics."""
 
 Until = Callable[[], Awaitable[object]]
 """Returns when it is time to stop. May be awaited by several tasks."""
@@ -129,6 +132,11 @@ class _Life:
         return [] if self.stopping else self._role.health.liveness.stuck()
 
     async def not_ready(self) -> list[Reason]:
+        reasons = await self._reasons()
+        self._role.metrics.ready.set(not reasons)
+        return reasons
+
+    async def _reasons(self) -> list[Reason]:
         if self.stopping:
             return [Reason(Code.STOPPING, "it is stopping")]
         if not self.ready:
@@ -137,6 +145,18 @@ class _Life:
 
     def warnings(self) -> list[Reason]:
         return self._role.health.warnings()
+
+    async def watch(self) -> None:
+        """Look again and again, whether or not somebody asks /readyz: until cancelled."""
+        while True:
+            with trio.move_on_after(READY_SECONDS) as patience:
+                try:
+                    await self.not_ready()
+                except PushctlError:
+                    self._role.metrics.ready.set(0)
+            if patience.cancelled_caught:
+                self._role.metrics.ready.set(0)
+            await trio.sleep(WATCH_SECONDS)
 
 
 async def run_role(
@@ -163,10 +183,13 @@ async def run_role(
         if role.admin_listen:
             app = AdminApp(role.label, role.metrics, life, dev_idp=dev_idp)
             admin = await _open_admin(app, role.admin_listen, http or Http(), around)
+            around.start_soon(role.metrics.sample)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop, role, life, until, nursery.cancel_scope)
             ready = replace(await nursery.start(_serve, role, life), admin=admin)
             life.ready = True
+            if admin is not None:
+                around.start_soon(life.watch)
             log.info("ready", role=role.name, label=role.label, listen=ready.listen, url=ready.url, admin=admin)
             task_status.started(ready)
         if isinstance(role, Traced):

@@ -51,6 +51,7 @@ class Tls:
         self._context = make_context(files)
         self.certificate = files.certificate
         self.ends = ends_at(files.certificate)
+        """When the certificate in use ends."""
         self._warn_of_the_end()
 
     @classmethod

@@ -57,6 +57,14 @@ class Terminal:
         """Keys by tmux's names: `a`, `Down`, `C-c`, `Enter`."""
         await self._ask("send-keys", *keys)
 
+    async def type(self, text: str) -> None:
+        """Text, character by character."""
+        await self._ask("send-keys", "-l", text)
+
+    async def clipboard(self) -> str:
+        """What a program in it put into the clipboard last (OSC 52)."""
+        return await self._ask("show-buffer")
+
     async def resize(self, columns: int, rows: int) -> None:
         await self._ask("resize-window", "-x", str(columns), "-y", str(rows))
 
@@ -86,6 +94,7 @@ async def terminal(
                     await asked._ask("set-option", "-g", "remain-on-exit-format", "")
                     await asked._ask("set-option", "-g", "default-terminal", "tmux-256color")
                     await asked._ask("set-option", "-g", "status", "off")
+                    await asked._ask("set-option", "-s", "set-clipboard", "on")
                     await asked._ask("new-session", "-d", "-x", str(columns), "-y", str(rows), shell)
                 yield asked
             finally:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "Start a role of the service, or all of them on an embedded Redis.",
     "client": "Be a device: log in, allow sites, receive messages.",
     "send": "Be a third party: send a message to a push URL.",
+    "bench": "Measure a running service: connections, messages, a storm.",
     "stats": "See what the registry says: servers, users, messages, routing.",
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
     "drain": "Empty a socket server at a pace.",
@@ -187,8 +188,25 @@ def _report(group: BaseExceptionGroup[PushctlError]) -> int:
     errors = list(leaves(group))
     for error in errors:
         for line in str(error).splitlines():
-            print(f"pushctl: {line}", file=sys.stderr)
+            tell(line)
     return errors[0].exit_code
+
+
+def tell(line: str) -> None:
+    """A line of ours on stderr."""
+    print(fitted(f"pushctl: {line}", sys.stderr), file=sys.stderr)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """On a terminal in lines of its width, which would else break inside of words; anywhere else as it is. A word is
+    never broken: it may be a command to copy."""
+    if not stream.isatty():
+        return text
+    from shutil import get_terminal_size
+    from textwrap import fill
+
+    width = get_terminal_size().columns
+    return fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:

@@ -11,6 +11,8 @@ import msgspec
 
 from pushctl.checkup import Finding
 from pushctl.cli import answers
+from pushctl.cli.bench_run import BenchResult
+from pushctl.cli.send_load import LoadResult
 from pushctl.client.api import DeviceRow, IdentityRow
 from pushctl.client.events import Event, StoredEvent
 from pushctl.client.report import Report
@@ -38,6 +40,7 @@ def _sections(whole: type[msgspec.Struct], names: tuple[str, ...]) -> tuple[type
 
 
 LINES: Final[dict[str, tuple[Any, ...]]] = {
+    **dict.fromkeys(("bench connect", "bench send", "bench fanout", "bench storm", "bench idle"), (BenchResult,)),
     "broadcast": (answers.BroadcastVersion,),
     "client allow": (answers.Allowed, Subscription),
     "client devices": (DeviceRow,),
@@ -60,7 +63,7 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
     "inspect server": (ServerReport,),
     "inspect user": (UserReport,),
     "keys status": (KeyStatus,),
-    "send": (Sent,),
+    "send": (Sent, LoadResult),
     "serve all": (answers.Addresses,),
     "stats": (Overview, *_sections(Overview, SECTIONS)),
 }
@@ -79,8 +82,8 @@ EXITS: Final[dict[str, tuple[int, ...]]] = {
     "client sync": _CLIENT,
     "client messages": _CLIENT,
     "client read": _CLIENT,
-    "client listen": (0, 1, 2, 4, 5, 130),
-    "client run": (0, 1, 2),
+    "client listen": (0, 1, 2, 3, 4, 5, 130),
+    "client run": (0, 1, 2, 130),
     "client identities": _CLIENT,
     "client link": _CLIENT,
     "client unlink": _CLIENT,
@@ -88,6 +91,7 @@ EXITS: Final[dict[str, tuple[int, ...]]] = {
     "client remove": _CLIENT,
     "client swarm": (0, 1, 2, 3, 5, 130),
     "send": (0, 1, 2, 3, 4, 5, 130),
+    **dict.fromkeys(("bench connect", "bench send", "bench fanout", "bench storm", "bench idle"), (0, 1, 2, 3, 5, 130)),
     "stats": (0, 2, 3, 5, 130),
     "inspect user": _REGISTRY,
     "inspect push-url": _REGISTRY,

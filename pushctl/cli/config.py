@@ -4,7 +4,6 @@ Owns: the three commands. Must not know: keys and values (pushctl/config).
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -146,4 +145,4 @@ def init(
             print(file)
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
-    print(f"pushctl: next: `pushctl keys new`, edit, `pushctl config check --config {directory}`", file=sys.stderr)
+    cli.tell(f"next: `pushctl keys new`, edit, `pushctl config check --config {directory}`")

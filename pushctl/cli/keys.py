@@ -6,7 +6,6 @@ Must not know: what the keys are for (identity/keys.py, webpush/signing.py), whi
 """
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -250,4 +249,4 @@ def _ask(config: Config, what: "Callable[[Registry], Awaitable[T]]") -> T:
 
 
 def _say(text: str) -> None:
-    print(f"pushctl: {text}", file=sys.stderr)
+    cli.tell(text)

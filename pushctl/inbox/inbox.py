@@ -38,9 +38,6 @@ from pushctl.stages import Stage
 from pushctl.traces import NOTHING, Span
 from pushctl.webpush.request import Push
 
-EPHEMERAL_MS = 2000
-"""A TTL 0 message is delivered within this time of its acceptance, or never."""
-
 INLINE_BYTES = 16_384
 """A larger event does not travel in its job: the socket server reads it from the log."""
 
@@ -163,7 +160,7 @@ class Inbox:
             frame = frames.encode(frames.MessageEvent(None, self.render.message(user, record)))
             if self._may_be_held(announced.change):
                 with self._job_step(user, span) as step:
-                    until_ms = announced.now_ms + EPHEMERAL_MS
+                    until_ms = announced.now_ms + jobs.EPHEMERAL_MS
                     job = jobs.Ephemeral(user, until_ms, message.rank, frame, step.context or None)
                     self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
@@ -293,15 +290,15 @@ class Inbox:
             return
         events = []
         for entry in change.entries:
-            rank = -1
+            rank, accepted_ms = -1, 0
             if isinstance(entry, MessageEntry):
-                rank = entry.message.rank
+                rank, accepted_ms = entry.message.rank, entry.message.sent_at_ms
                 # The script hands back the header only: the body is here already.
                 entry = MessageEntry(entry.position, replace(entry.message, body=body))
             frame = frames.encode(self.render.event(user, change.epoch, entry))
             if len(frame) > INLINE_BYTES:
                 frame = b""
-            events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame))
+            events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame, accepted_ms))
         with self._job_step(user, span) as step:
             at = change.previous
             job = jobs.Appended(user, change.epoch, at.seq, at.tag, events, step.context or None)

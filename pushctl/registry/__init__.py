@@ -39,6 +39,7 @@ from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
 from pushctl.registry.users import Users
 from pushctl.registry.wishes import Wishes
+from pushctl.tally import LinkTally
 
 
 class Registry:
@@ -136,18 +137,20 @@ async def open_registry(
     *,
     name: str,
     installation: str | None = None,
-    shift_ms: Callable[[], int] = lambda: 0,
+    tally: LinkTally | None = None,
     liveness: Liveness | None = None,
+    shift_ms: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 
     `installation`: of the keys file; a Redis that does not hold its marker is not used. None (tools): any.
     Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`, or is not this installation's.
-    `name` is shown in CLIENT LIST; `liveness`: of the role, told of by its connections.
+    `name` is shown in CLIENT LIST; `tally`: counts what the link to Redis does; `liveness`: of the role, told of by its
+    connections.
     """
     keys = Keys(config.redis.prefix)
     marker = Installation(installation, keys) if installation else None
-    link = Link(config.redis, name=name, installation=marker, liveness=liveness)
+    link = Link(config.redis, name=name, installation=marker, tally=tally, liveness=liveness)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         yield Registry(link, keys, config, shift_ms)

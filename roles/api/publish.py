@@ -15,7 +15,7 @@ from pushctl import log
 from pushctl.errors import RateLimited
 from pushctl.http.addresses import Networks
 from pushctl.inbox import Inbox, Published
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.stages import Stage
 from pushctl.traces import OFF, Span, Traces
 from pushctl.webpush import request
@@ -33,7 +33,7 @@ _log = log.get_logger(role="api")
 class Publisher:
     inbox: Inbox
     rules: Rules
-    metrics: Metrics
+    metrics: ApiMetrics
     limits: Limits
     traces: Traces = OFF
     traced_networks: Networks = NO_NETWORKS
@@ -56,7 +56,7 @@ class Publisher:
         if published.seq:
             self.metrics.stage(Stage.STORED)
         seconds = trio.current_time() - began
-        self.metrics.accept_seconds.observe(seconds)
+        self.metrics.accept_seconds.add(seconds)
         _log.info(
             (Stage.STORED if published.seq else Stage.RECEIVED).value,
             user=published.user,

@@ -22,7 +22,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
@@ -68,8 +68,10 @@ class ApiRole:
         self._server: HttpServer | None = None
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
-        self.metrics = Metrics("api")
-        self.traces = open_traces(config, "api", self.label, self.metrics.spans)
+        self.metrics = ApiMetrics()
+        self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self.metrics.tls.watch(self._tls)
+        self.traces = open_traces(config, "api", self.label, self.metrics.traces.ended)
         self._traced = Networks(config.traces.trusted_networks, "traces.trusted_networks")
 
     def _check_public(self, public_url: str) -> None:
@@ -89,7 +91,11 @@ class ApiRole:
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
         async with (
             open_registry(
-                config, name="api", installation=self._ring.keys.installation, liveness=self.health.liveness
+                config,
+                name="api",
+                installation=self._ring.keys.installation,
+                tally=self.metrics.redis,
+                liveness=self.health.liveness,
             ) as registry,
             self._ring.shown(registry),
         ):
@@ -98,6 +104,8 @@ class ApiRole:
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
+            if verifier.providers is not None:
+                self.metrics.providers.watch(verifier.providers.fetches, verifier.providers.key_ages)
             inbox = Inbox(
                 registry,
                 self._ring.sealer,
@@ -109,6 +117,7 @@ class ApiRole:
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
             self.health.liveness.watch(*limits.loops, self._server.loop)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)

@@ -7,7 +7,7 @@ Must not know: how servers are chosen.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import trio
 from trio import TaskStatus
@@ -23,7 +23,7 @@ from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
 from pushctl.liveness import Loop
-from pushctl.metrics import Metrics
+from pushctl.metrics import BoxOfficeMetrics
 from pushctl.rates import rate_of
 from pushctl.reasons import STARTING, Code, Reason
 from pushctl.registry import Registry, open_registry
@@ -68,7 +68,9 @@ class BoxOfficeRole:
         self._refresh_seconds = REFRESH_SECONDS
         self._hurry = trio.Event()
         self._drained = trio.Event()
-        self.metrics = Metrics("boxoffice")
+        self.metrics = BoxOfficeMetrics()
+        self.metrics.tls.watch(self._tls)
+        self.metrics.picture_age_seconds.look = self._picture_age
 
     @property
     def admin_listen(self) -> str:
@@ -81,7 +83,9 @@ class BoxOfficeRole:
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
         installation, liveness = installation_of(config.identity), self.health.liveness
-        async with open_registry(config, name="boxoffice", installation=installation, liveness=liveness) as registry:
+        async with open_registry(
+            config, name="boxoffice", installation=installation, tally=self.metrics.redis, liveness=liveness
+        ) as registry:
             self._registry = registry
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)
@@ -89,6 +93,7 @@ class BoxOfficeRole:
             app = build_app(Services(self._desk(), doorman, self.metrics))
             self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
             liveness.watch(self._loop, self._server.loop)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
                 await self._looked.wait()
@@ -131,6 +136,10 @@ class BoxOfficeRole:
             with trio.move_on_after(random.uniform(0.8, 1.2) * self._refresh_seconds):  # noqa: S311 - spread
                 await self._hurry.wait()
             self._hurry = trio.Event()
+
+    def _picture_age(self) -> list[tuple[Sequence[str], float]]:
+        age = self._seating.age_seconds(trio.current_time())
+        return [] if age is None else [((), age)]
 
     async def wait_for_servers(self, ids: Iterable[str]) -> None:
         """Returns once all of these take clients in the eyes of GET /v1/servers."""

@@ -19,7 +19,7 @@ from pushctl.ids import new_id
 from pushctl.inbox.accounts import Accounts
 from pushctl.liveness import Loop
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import GcMetrics
 from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
@@ -38,7 +38,7 @@ class GcRole:
         self._config = config
         self.admin_listen = config.gc.admin_listen
         self.drain_seconds = config.gc.drain_seconds
-        self.metrics = Metrics("gc")
+        self.metrics = GcMetrics()
         self.health = Health(config)
         self._sweeping = Loop("the sweep of what has expired")
         self._log = get_logger(role="gc")
@@ -53,7 +53,9 @@ class GcRole:
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         installation = installation_of(self._config.identity)
         liveness = self.health.liveness
-        async with open_registry(self._config, name="gc", installation=installation, liveness=liveness) as registry:
+        async with open_registry(
+            self._config, name="gc", installation=installation, tally=self.metrics.redis, liveness=liveness
+        ) as registry:
             liveness.watch(self._sweeping)
             async with trio.open_nursery() as nursery:
                 self._registry = registry
@@ -85,6 +87,7 @@ class GcRole:
             try:
                 more = await work()
             except StoreUnavailable as error:
+                self.metrics.missed_ticks.inc()
                 self._log.warning("tick_missed", detail=error.detail)
             pause = 0.0 if more else self._config.gc.tick_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - only jitter
             with trio.move_on_after(pause):
@@ -95,10 +98,10 @@ class GcRole:
         found = await sweeps.sweep(registry, self._daemon, limit=self._config.gc.batch, enough=self._draining.is_set)
         self._last |= {shard: swept for shard, swept in found.items() if swept is not None}
         swept, known = sweeps.total(found.values()), sweeps.total(self._last.values())
-        self.metrics.gc_backlog.set(known.backlog)
-        self.metrics.gc_oldest_due_seconds.set(known.oldest_ms / 1000)
+        self.metrics.backlog.set(known.backlog)
+        self.metrics.oldest_due_seconds.set(known.oldest_ms / 1000)
         self.metrics.stage(Stage.EXPIRED, swept.messages)
-        self.metrics.gc_removed.labels("message").inc(swept.messages)
+        self.metrics.removed.labels("message").inc(swept.messages)
         if swept.users:
             self._log.info("swept", users=swept.users, messages=swept.messages, backlog=swept.backlog)
         return swept.backlog > 0
@@ -106,7 +109,7 @@ class GcRole:
     async def _count(self, registry: Registry) -> bool:
         gc = self._config.gc
         if await registry.index.take_turn("census", int(gc.census_seconds * 1000)):
-            self.metrics.gc_removed.labels("server").inc(await registry.servers.bury())
+            self.metrics.removed.labels("server").inc(await registry.servers.bury())
             accounts = Accounts(registry, self._config)
             _, done = await take_census(registry, accounts, Idle.configured(gc))
             self._note(done, Repaired())
@@ -135,7 +138,7 @@ class GcRole:
             "identity": repaired.identities,
             "orphan": repaired.faded,
         }
-        for counter, counts in ((self.metrics.gc_removed, removed), (self.metrics.gc_repaired, put_right)):
+        for counter, counts in ((self.metrics.removed, removed), (self.metrics.repaired, put_right)):
             for what, count in counts.items():
                 counter.labels(what).inc(count)
         if any((*removed.values(), *put_right.values())):

@@ -14,7 +14,7 @@ from pushctl.health import Health
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import RouterMetrics
 from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
@@ -31,14 +31,18 @@ class RouterRole:
         self._config = config
         self.admin_listen = config.router.admin_listen
         self.drain_seconds = config.router.drain_seconds
-        self.metrics = Metrics("router")
+        self.metrics = RouterMetrics(config.routing.strategy)
+        self.metrics.backlog_limit.set(config.routing.max_jobs)
+        self.metrics.backlog_bytes_limit.set(config.routing.max_job_bytes)
         self.health = Health(config)
-        self.traces = open_traces(config, "router", self.label, self.metrics.spans)
+        self.traces = open_traces(config, "router", self.label, self.metrics.traces.ended)
         self._partitions: list[Partition] = []
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
         rpc = config.routing.strategy == "rpc"
         self._ring = KeyRing(config.identity, "router", self._consumer) if rpc else None
+        if self._ring is not None and self.metrics.keys is not None:
+            self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self._registry: Registry | None = None
         self._draining = trio.Event()
         self._idle = trio.Event()
@@ -50,6 +54,7 @@ class RouterRole:
                 name="router",
                 installation=installation_of(self._config.identity),
                 liveness=self.health.liveness,
+                tally=self.metrics.redis,
             ) as registry,
             self._keys_shown(registry),
             open_strategy(
@@ -57,6 +62,7 @@ class RouterRole:
                 registry,
                 judge=f"router-{self._consumer}",
                 peers=self._ring.peers if self._ring else None,
+                metrics=self.metrics.rpc,
             ) as strategy,
         ):
             self._registry = registry

@@ -23,7 +23,7 @@ from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
 from pushctl.keyring import KeyRing
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import SocketMetrics
 from pushctl.protocol import jobs
 from pushctl.reasons import STARTING, Code, Reason
 from pushctl.registry import Registry, open_registry
@@ -37,6 +37,7 @@ from roles.socket.admission import Admission
 from roles.socket.admission import Reason as Refusal
 from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
+from roles.socket.gauges import watch
 from roles.socket.heart import Fenced, Heart
 from roles.socket.held import Held
 from roles.socket.hub import Hub
@@ -65,13 +66,15 @@ class SocketRole:
         self.label = config.socket.id
         self.admin_listen = config.socket.admin_listen
         self.drain_seconds = config.socket.drain_seconds
-        self.metrics = Metrics("socket")
+        self.metrics = SocketMetrics()
         self.log = get_logger(role="socket", server=self.id)
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
         self.health = Health(config, self._tls)
-        self.traces = open_traces(config, "socket", self.label, self.metrics.spans)
+        self.traces = open_traces(config, "socket", self.label, self.metrics.traces.ended)
         self._ring = KeyRing(config.identity, "socket", self.label)
+        self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self.metrics.tls.watch(self._tls)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -105,6 +108,7 @@ class SocketRole:
                 name=f"socket-{self.id}",
                 installation=self._ring.keys.installation,
                 liveness=self.health.liveness,
+                tally=self.metrics.redis,
             ) as self.registry,
             self._ring.shown(self.registry),
         ):
@@ -130,12 +134,13 @@ class SocketRole:
         self._receiver = Receiver(
             self.registry,
             self.id,
-            on_batch=self._hear,
+            on_batch=self._hear_published,
             on_news=lambda: self.broadcasts.hear(None),
             on_loss=self._leases.hurry,
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
         )
+        watch(self.metrics, self, self._receiver)
         self.registry.link.when_back.append(self._link_is_back)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
@@ -172,8 +177,14 @@ class SocketRole:
         limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
         await nursery.start(HttpServer(app, limits).serve, listeners)
 
+    def _hear_published(self, batch: jobs.Batch) -> None:
+        """A batch that came by a channel."""
+        self.metrics.hints_by_channel.inc()
+        self._hear(batch)
+
     def _hear_called(self, batch: jobs.Batch) -> list[str]:
         """A batch that a router brought itself: it wants to know who is not here."""
+        self.metrics.hints_by_rpc.inc()
         missing = list(self.hub.missing(batch))
         self._hear(batch)
         return missing
@@ -274,6 +285,11 @@ class SocketRole:
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""
         await self.heart.present()
+
+    @property
+    def unwritten_acknowledgements(self) -> int:
+        """That Redis has not confirmed."""
+        return self._leases.unwritten + self.settling.unwritten
 
     def release(self, connection: Held) -> None:
         self._returns.release(connection)

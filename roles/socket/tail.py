@@ -42,6 +42,8 @@ class Prepared:
     is_message: bool
     until: float = math.inf
     trace: bytes | None = None
+    accepted_ms: int = 0
+    """When a message was accepted, by the registry's time; 0: not known, or no message."""
 
 
 class Tail:
@@ -107,18 +109,24 @@ class Tail:
         cursor = Cursor(job.epoch, Position(event.seq, event.tag))
         is_message = event.rank >= 0
         wanted = not 0 <= event.rank < self.min_rank
-        trace = job.trace if is_message else None
-        if wanted and not self._put(Prepared(event.frame, cursor, is_message, trace=trace)):
-            return False
+        if wanted:
+            is_message = event.rank >= 0
+            trace = job.trace if is_message else None
+            prepared = Prepared(event.frame, cursor, is_message, accepted_ms=event.accepted_ms, trace=trace)
+            if not self._put(prepared):
+                return False
         self.cursor = cursor
         return True
 
-    def offer_ephemeral(self, rank: int, frame: bytes, until: float, trace: bytes | None = None) -> bool:
+    def offer_ephemeral(
+        self, rank: int, frame: bytes, until: float, accepted_ms: int = 0, trace: bytes | None = None
+    ) -> bool:
         """A message in no log: before `until` or never. False when there is no room for it, or it comes before the
         first sync."""
         if not self.live or 0 <= rank < self.min_rank:
             return False
-        return self._put(Prepared(frame, None, is_message=True, until=until, trace=trace))
+        prepared = Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms, trace=trace)
+        return self._put(prepared)
 
     def fall_behind(self) -> None:
         """Only the log is believed until it was read to its end."""
@@ -128,6 +136,11 @@ class Tail:
     def is_at(self, last: Cursor) -> bool:
         """Whether nothing is missing if the log ends at `last`."""
         return self.behind or self.cursor == last
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Of frames that are prepared."""
+        return self._outbox_bytes
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

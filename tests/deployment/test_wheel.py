@@ -4,6 +4,7 @@ Its dependencies are those of the tests' environment, lent: what is proved is th
 """
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,9 @@ NOT_PACKED = shutil.ignore_patterns("__pycache__", "node_modules", ".*", "*.egg-
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("source") / "pushctl"
     shutil.copytree(ROOT, copy, ignore=NOT_PACKED)
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-C", copy, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+    (copy / ".git/info/exclude").write_text("*\n")
     target = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-W", "ignore", "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", target, copy], check=True)
@@ -61,7 +65,9 @@ def test_it_holds_every_file_of_the_program_and_nothing_else(wheel: Path) -> Non
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         [metadata] = [archive.read(name) for name in archive.namelist() if name.endswith("dist-info/METADATA")]
         licences = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
-    assert names == set(data_files())
+        commit = archive.read("pushctl/commit.txt").decode().strip()
+    assert names == {*data_files(), "pushctl/commit.txt"}
+    assert re.fullmatch(r"[0-9a-f]{12}", commit)
     assert len(licences) == 1
     said = HeaderParser().parsestr(metadata.decode())
     assert said["License-Expression"] == "MPL-2.0"
@@ -88,7 +94,7 @@ def test_installed_it_serves_and_asks_from_any_directory(installed: Path, folder
 
     where = "import pushctl, roles.api; print(pushctl.__file__, roles.api.__file__)"
     assert all(Path(file).is_relative_to(installed.parent) for file in ran("python", "-c", where).split())
-    assert pushctl("--version").startswith("pushctl ")
+    assert re.match(r"pushctl \S+ \(commit [0-9a-f]{12}\)\n", pushctl("--version"))
     with (folder / "log").open("wb") as log:
         service = subprocess.Popen(
             dying_with_us([str(installed / "pushctl"), "serve", "all", "--ports", "auto", "--data-dir", "data"]),

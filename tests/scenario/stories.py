@@ -81,7 +81,7 @@ def serving(tmp_path: Path) -> Iterator[Addresses]:
 
 def begin(service: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     """alice has logged in and allowed a site, whose push URL is in push_url.txt here; one message was sent to it."""
-    for name in [name for name in os.environ if name.startswith("PUSHCTL_")]:
+    for name in [name for name in os.environ if name.startswith("PUSHCTL_") and name != "PUSHCTL_KEEP_SCREENS"]:
         monkeypatch.delenv(name)
     folder = tmp_path / "here"
     folder.mkdir()

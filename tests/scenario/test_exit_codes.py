@@ -76,6 +76,13 @@ OTHERWISE = {
 
 ELSEWHERE = {
     ("serve", 1): "tests/unit/test_runtime.py::test_a_second_signal_ends_the_process_at_once_with_1",
+    (
+        "client listen",
+        3,
+    ): "tests/unit/cli/test_client.py::test_a_command_per_message_marks_read_what_it_did_and_the_rest_comes_again",
+    ("client run", 0): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
+    ("client run", 1): "tests/unit/cli/test_terminal.py::test_an_error_is_said_on_the_normal_screen",
+    ("client run", 130): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
     ("client swarm", 0): "tests/unit/cli/test_client_swarm.py::test_a_good_run_ends_with_0_and_one_json_object",
     ("client swarm", 3): "tests/unit/cli/test_client_swarm.py::test_a_loss_ends_with_3_and_says_what_was_lost",
     ("client swarm", 130): "tests/unit/cli/test_client_swarm.py::test_an_interrupt_gives_the_report_and_130",
@@ -87,8 +94,6 @@ ELSEWHERE = {
 
 UNTRIED = {
     ("serve", 3): "gc --once beside another gc that does not let go of its shard",
-    ("client run", 0): "a terminal",
-    ("client run", 1): "a terminal, and a session that ends meanwhile",
     ("undrain", 1): "a server that leaves between two looks",
     ("undrain", 4): "a server that hears nothing for 15 s",
 }

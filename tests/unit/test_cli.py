@@ -50,7 +50,7 @@ def test_every_help_text_ends_with_examples(capsys: pytest.CaptureFixture[str], 
     assert (code, err) == (0, "")
     head, _, examples = out.rpartition("Examples:")
     assert "Usage: pushctl" in head
-    lines = [line.strip() for line in examples.strip().splitlines()]
+    lines = [line.strip() for line in examples.replace("\\\n", "").strip().splitlines()]
     assert lines
     assert not [line for line in lines if "pushctl" not in line and not line.startswith("#")]
 
