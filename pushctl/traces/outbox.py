@@ -46,6 +46,7 @@ class Outbox:
         self._some, self._many = trio.Event(), trio.Event()
         self._sending = trio.Lock()
         self._http: httpx.AsyncClient
+        self._begun = trio.Event()
         self._away = False
 
     def put(self, span: ReadableSpan) -> None:
@@ -61,6 +62,7 @@ class Outbox:
     async def run(self) -> None:
         """Send what comes, until cancelled."""
         async with httpx.AsyncClient(timeout=SEND_SECONDS) as self._http:
+            self._begun.set()
             await self._keep_sending()
 
     async def _keep_sending(self) -> None:
@@ -74,6 +76,7 @@ class Outbox:
     async def flush(self) -> None:
         """While `run` runs: send what waits, for FLUSH_SECONDS at most. What is left then has failed."""
         with trio.move_on_after(FLUSH_SECONDS):
+            await self._begun.wait()
             await self._send_all()
         if self._queue:
             self._count("failed", len(self._queue))
