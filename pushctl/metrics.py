@@ -15,6 +15,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+SLOW_CLOSE = "4002"
+"""The code with which a device that takes no data is closed."""
+
+
 class Metrics:
     """The metrics of one role. Roles in one process (`serve all`) have one each, so their numbers never mix."""
 
@@ -69,6 +73,29 @@ class Metrics:
         """Count messages that reached a stage. The quick way: no look-up of labels."""
         self._stages[stage].inc(count)
 
+    def counts(self) -> dict[str, int]:
+        """What was done since the start, in a few words: those of Stage, and what operators look at first."""
+        closes = _totals(self.closes)
+        return _totals(self.stages) | {
+            "requests": sum(_totals(self.http_requests).values()),
+            "arrivals": sum(_totals(self.arrivals).values()),
+            "closes": sum(closes.values()),
+            "slow_closes": closes.get(SLOW_CLOSE, 0),
+            "refused": sum(_totals(self.refusals).values()),
+            "jobs": _totals(self.jobs).get("handed_over", 0),
+        }
+
     def render(self) -> bytes:
         """All of it in Prometheus' text format (CONTENT_TYPE)."""
         return generate_latest(self._registry)
+
+
+def _totals(counter: Counter) -> dict[str, int]:
+    """By the first label; of several, their sum."""
+    found: dict[str, int] = {}
+    for family in counter.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total"):
+                word = next(iter(sample.labels.values()), "")
+                found[word] = found.get(word, 0) + int(sample.value)
+    return found

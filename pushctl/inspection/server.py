@@ -12,7 +12,7 @@ from pushctl.config.model import Config
 from pushctl.errors import Failed
 from pushctl.ids import ServerId
 from pushctl.inspection.words import ago, many, span
-from pushctl.overview import DrainStats, drain_stats
+from pushctl.overview.servers import DrainStats, drain_stats
 from pushctl.registry import Registry
 from pushctl.registry.facts import ServerFacts
 from pushctl.registry.servers import JUDGE_GAP_MS, QUIET_MS, Row, ServerRow

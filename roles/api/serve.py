@@ -12,6 +12,7 @@ import trio
 from trio import TaskStatus
 
 from pushctl import log
+from pushctl.attendance import Attendance
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Browserid, Config
@@ -65,6 +66,7 @@ class ApiRole:
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
         self.metrics = Metrics("api")
+        self._attendance = Attendance("api", "api", counts=self.metrics.counts, not_ready=self.not_ready)
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
@@ -84,6 +86,7 @@ class ApiRole:
         async with (
             open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
             self._ring.shown(registry),
+            self._attendance.kept(registry),
         ):
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
@@ -160,6 +163,7 @@ class ApiRole:
             self._tls.reload()
 
     async def drain(self) -> None:
+        self._attendance.drains()
         if self._server is not None and self._registry is not None and self._limits is not None:
             if self._receipts is not None:
                 self._receipts.end()
@@ -168,6 +172,7 @@ class ApiRole:
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
             await self._ring.leave(self._registry)
+            await self._attendance.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from pushctl.cli.inspect_view import message_view, push_url_view, server_view, user_view
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.overview import DrainStats
+from pushctl.overview.servers import DrainStats
 from tests.scenario.people import Town, eventually
 from tests.unit.cli.commands import Ran, pushctl
 

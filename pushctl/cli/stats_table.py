@@ -1,0 +1,64 @@
+"""How tables of `pushctl stats` are drawn, and what somebody may wish of them.
+
+Owns: `Look`; which columns are flush left, and which give way. Must not know: what is in them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from rich.table import Table
+from rich.text import Text
+
+WIDE: Final = 100
+"""Columns from which on tables show more."""
+
+Sort = Literal["id", "connections", "fill", "messages", "lag", "cpu", "memory", "seen"]
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
+
+
+_STYLES: Final = {
+    **dict.fromkeys(("ready", "ok"), "green"),
+    **dict.fromkeys(("draining", "not_ready", "loading"), "yellow"),
+    **dict.fromkeys(("dead", "away"), "red"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How somebody wants to see it. `top`: so many servers, the first in the order of `sort`; 0: all. `plain`: without
+    characters beyond ASCII."""
+
+    section: str | None = None
+    width: int = 80
+    sort: Sort = "id"
+    top: int = 0
+    plain: bool = False
+
+    @property
+    def is_wide(self) -> bool:
+        return self.width >= WIDE
+
+
+_LEFT: Final = frozenset(
+    ("server", "state", "url", "router", "runs", "", "role", "host", "does", "master", "hints by", "label", "zone")
+)
+_FOLDS: Final = frozenset(("server", "url", "router", "host", "label", "master", "zone"))
+"""Columns that give way: their texts may be of any length."""
+
+
+def table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(
+            column,
+            justify="left" if column in _LEFT else "right",
+            no_wrap=column not in _FOLDS,
+            overflow="fold",
+            header_style="dim",
+        )
+    return table
+
+
+def state(word: str) -> Text:
+    return Text(word, style=_STYLES.get(word, ""))
