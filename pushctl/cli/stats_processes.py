@@ -47,6 +47,7 @@ def servers(overview: Overview, look: Look) -> Iterable[RenderableType]:
     drawn = table(
         "Socket servers",
         ["server", "state", "conns", "of", "full", *wide, "msgs/s", "new/s", "slow", "lag", "CPU", "mem", "seen"],
+        look,
     )
     for server in shown:
         drawn.add_row(*_server_row(server, look), style="dim" if server.state == "dead" else "")
@@ -59,7 +60,7 @@ def servers(overview: Overview, look: Look) -> Iterable[RenderableType]:
             yield Text(f"the first {len(shown)} of {len(everyone)} by {look.sort}", style="dim")
         yield Text()
     if look.section == "servers" and shown:
-        yield _server_facts(overview, shown)
+        yield _server_facts(overview, shown, look)
         yield Text()
     if overview.roles:
         yield _roles(overview, look)
@@ -110,9 +111,9 @@ def _server_total(living: Sequence[ServerStats], look: Look) -> list[str]:
     ]
 
 
-def _server_facts(overview: Overview, shown: Sequence[ServerStats]) -> RenderableType:
+def _server_facts(overview: Overview, shown: Sequence[ServerStats], look: Look) -> RenderableType:
     zones = ["zone"] if any(server.zone for server in shown) else []
-    drawn = table("Where they are", ["server", "version", "start", "up", *zones, "url"])
+    drawn = table("Where they are", ["server", "version", "start", "up", *zones, "url"], look)
     for server in shown:
         drawn.add_row(
             Text(printable(server.id)),
@@ -140,7 +141,7 @@ _DOES: Final = {"api": "stored", "boxoffice": "arrivals", "router": "jobs", "gc"
 def _roles(overview: Overview, look: Look) -> RenderableType:
     wide = ["label", "version"] if look.is_wide else []
     drawn = table(
-        "Other processes", ["role", "host", "process", *wide, "state", "does", "lag", "CPU", "mem", "up", "seen"]
+        "Other processes", ["role", "host", "process", *wide, "state", "does", "lag", "CPU", "mem", "up", "seen"], look
     )
     for role in overview.roles:
         drawn.add_row(*_role_row(overview, role, look), style="dim" if role.state == "dead" else "")

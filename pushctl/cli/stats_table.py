@@ -13,6 +13,9 @@ from rich.text import Text
 WIDE: Final = 100
 """Columns from which on tables show more."""
 
+ROOMY: Final = 120
+"""And from which on they stand further apart."""
+
 Sort = Literal["id", "connections", "fill", "messages", "lag", "cpu", "memory", "seen"]
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 
@@ -47,17 +50,20 @@ _FOLDS: Final = frozenset(("server", "url", "router", "host", "label", "master",
 """Columns that give way: their texts may be of any length."""
 
 
-def table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+def table(title: str, columns: Sequence[str], look: Look) -> Table:
+    gap = 2 if look.width >= ROOMY else 1
+    drawn = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0)
+    )
     for column in columns:
-        table.add_column(
+        drawn.add_column(
             column,
             justify="left" if column in _LEFT else "right",
             no_wrap=column not in _FOLDS,
             overflow="fold",
             header_style="dim",
         )
-    return table
+    return drawn
 
 
 def state(word: str) -> Text:

@@ -26,9 +26,9 @@ def render(overview: Overview, look: Look, *, below_notices: RenderableType | No
     """The whole overview, or one section of it."""
     parts: dict[str, Callable[[], Iterable[RenderableType]]] = {
         "servers": lambda: servers(overview, look),
-        "users": lambda: _users(overview),
-        "messages": lambda: _messages(overview),
-        "routing": lambda: _routing(overview),
+        "users": lambda: _users(overview, look),
+        "messages": lambda: _messages(overview, look),
+        "routing": lambda: _routing(overview, look),
         "redis": lambda: _redis(overview, look),
     }
     shown = [look.section] if look.section else list(SECTIONS)
@@ -60,12 +60,12 @@ def _many(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _users(overview: Overview) -> Iterable[RenderableType]:
+def _users(overview: Overview, look: Look) -> Iterable[RenderableType]:
     users = overview.users
     if users is None:
         yield Text("Users: gc has not counted yet\n")
         return
-    drawn = table("Users", ["users", "devices", "connected", "push URLs", "counted"])
+    drawn = table("Users", ["users", "devices", "connected", "push URLs", "counted"], look)
     drawn.add_row(
         f"{users.users:,}",
         f"{users.devices:,}",
@@ -77,11 +77,12 @@ def _users(overview: Overview) -> Iterable[RenderableType]:
     yield Text()
 
 
-def _messages(overview: Overview) -> Iterable[RenderableType]:
+def _messages(overview: Overview, look: Look) -> Iterable[RenderableType]:
     found = overview.messages
     drawn = table(
         "Messages (those that pass: in a second, over the last ten)",
         ["unread", "counted", "received", "stored", "routed", "written", "acked", "read", "expired"],
+        look,
     )
     drawn.add_row(
         "-" if found.unread is None else f"{found.unread:,}",
@@ -98,11 +99,12 @@ def _messages(overview: Overview) -> Iterable[RenderableType]:
     yield Text()
 
 
-def _routing(overview: Overview) -> Iterable[RenderableType]:
+def _routing(overview: Overview, look: Look) -> Iterable[RenderableType]:
     routing = overview.routing
     streams = table(
         f"Routing (strategy {routing.strategy})",
         ["partition", "jobs", "bytes", "pending", "oldest", "routers", "hints by"],
+        look,
     )
     for part in routing.partitions:
         streams.add_row(
@@ -121,7 +123,7 @@ def _routing(overview: Overview) -> Iterable[RenderableType]:
     yield streams
     yield Text()
     if routing.routers:
-        routers = table("Routers", ["router", "runs", "partitions", "pending", "jobs/s", "idle"])
+        routers = table("Routers", ["router", "runs", "partitions", "pending", "jobs/s", "idle"], look)
         for router in routing.routers:
             routers.add_row(
                 Text(printable(router.name)),
@@ -141,6 +143,7 @@ def _redis(overview: Overview, look: Look) -> Iterable[RenderableType]:
     drawn = table(
         "Redis",
         ["master", "state", "mem", "of", "clients", "cmds/s", *wide, "AOF", "saved", "replicas", "up", "seen"],
+        look,
     )
     for master in redis.masters:
         drawn.add_row(*_master_row(master, look))

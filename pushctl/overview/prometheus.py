@@ -53,8 +53,8 @@ def _roles(name: str, help_: str, value: Callable[..., Value]) -> Family:
         "servers",
         f"role_{name}",
         help_,
-        ("role", "host", "label"),
-        lambda look: [((role.role, role.host, role.label), value(role)) for role in look.roles],
+        ("role", "host", "id"),
+        lambda look: [((role.role, role.host, role.id), value(role)) for role in look.roles],
     )
 
 
@@ -162,9 +162,9 @@ FAMILIES: Final = (
         "servers",
         "role_state",
         "1 for the state that the process is in",
-        ("role", "host", "label", "state"),
+        ("role", "host", "id", "state"),
         lambda look: [
-            ((role.role, role.host, role.label, state), float(role.state == state))
+            ((role.role, role.host, role.id, state), float(role.state == state))
             for role in look.roles
             for state in _STATES
         ],

@@ -70,6 +70,8 @@ class ServerStats(msgspec.Struct, frozen=True):
 class RoleStats(msgspec.Struct, frozen=True):
     """A process, or one role of `serve all`, that is no socket server."""
 
+    id: str
+    """of this start"""
     role: str
     label: str
     host: str
@@ -132,6 +134,7 @@ def load_stats(load: Load | None) -> LoadStats | None:
 def role_stats(processes: Sequence[Process]) -> list[RoleStats]:
     return [
         RoleStats(
+            id=process.id,
             role=row.role,
             label=row.label,
             host=row.host,

@@ -56,7 +56,7 @@ def warnings_of(overview: "Overview", config: Config, unknown: Mapping[str, str]
     if "servers" not in unknown:
         found += _of_all_servers(overview)
         found += [Notice("servers", each.id, text) for each in overview.servers for text in _of_server(each)]
-        found += [Notice("servers", each.label, text) for each in overview.roles for text in _of_role(each)]
+        found += [Notice("servers", each.id, text) for each in overview.roles for text in _of_role(each)]
         found += _mixed_versions(overview)
     found += [Notice("users", "", text) for text in _of_count(overview, config, unknown)]
     found += _of_routing(overview, config, unknown)
