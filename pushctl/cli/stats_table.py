@@ -60,6 +60,8 @@ def table(title: str, columns: Sequence[str], look: Look) -> Table:
             column,
             justify="left" if column in _LEFT else "right",
             no_wrap=column not in _FOLDS,
+            # So that a figure that grows by a digit does not move everything beside it while somebody watches.
+            min_width=5 if column == "lag" else 4,
             overflow="fold",
             header_style="dim",
         )

@@ -1,0 +1,62 @@
+"""What a process says it is busy with."""
+
+import trio
+from trio.testing import MockClock
+
+from pushctl.load import WINDOW_SECONDS, LoadMeter
+from pushctl.metrics import Metrics
+from pushctl.stages import Stage
+
+
+async def test_rates_are_of_the_last_ten_seconds_and_counts_of_all(autojump_clock: MockClock) -> None:
+    done = {"jobs": 0, "nothing": 0}
+    meter = LoadMeter(lambda: dict(done))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(meter.run)
+        for _ in range(20):
+            done["jobs"] += 5
+            await trio.sleep(1)
+        busy = meter.load()
+        await trio.sleep(WINDOW_SECONDS + 1)
+        idle = meter.load()
+        nursery.cancel_scope.cancel()
+    assert (busy.counts, idle.counts) == ({"jobs": 100}, {"jobs": 100})
+    assert 4 <= busy.per_second["jobs"] <= 6
+    assert idle.per_second == {}
+    assert busy.rss_bytes > 1_000_000
+
+
+async def test_an_event_loop_that_was_held_up_says_so_for_ten_seconds(mock_clock: MockClock) -> None:
+    meter = LoadMeter(dict)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(meter.run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(1.7)  # nothing ran for so long
+        await trio.testing.wait_all_tasks_blocked()
+        assert 690 <= meter.load().lag_ms <= 710
+        for _ in range(WINDOW_SECONDS + 1):
+            mock_clock.jump(1)
+            await trio.testing.wait_all_tasks_blocked()
+        assert meter.load().lag_ms == 0
+        nursery.cancel_scope.cancel()
+
+
+def test_a_role_counts_itself_in_a_few_words() -> None:
+    metrics = Metrics("socket")
+    metrics.stage(Stage.WRITTEN, 4)
+    metrics.closes.labels("4002").inc()
+    metrics.closes.labels("1000").inc(2)
+    metrics.refusals.labels("full").inc()
+    metrics.http_requests.labels("/push", "201").inc(3)
+    metrics.http_requests.labels("/push", "410").inc()
+    metrics.jobs.labels("handed_over").inc(7)
+    metrics.jobs.labels("nobody").inc(9)
+    counts = metrics.counts()
+    assert {word: counts[word] for word in ("written", "closes", "slow_closes", "refused", "requests", "jobs")} == {
+        "written": 4,
+        "closes": 3,
+        "slow_closes": 1,
+        "refused": 1,
+        "requests": 4,
+        "jobs": 7,
+    }
