@@ -68,7 +68,9 @@ def servers(overview: Overview, look: Look) -> Iterable[RenderableType]:
 
 
 def _server_row(server: ServerStats, look: Look) -> list[str | Text]:
-    load, full = server.load, server.connections / max(1, server.capacity)
+    # What a dead one last said it did is history.
+    load = None if server.state == "dead" else server.load
+    full = server.connections / max(1, server.capacity)
     wide = [f"{server.users:,}", bar(full, 8, plain=look.plain)] if look.is_wide else []
     return [
         Text(printable(server.id)),
@@ -149,7 +151,7 @@ def _roles(overview: Overview, look: Look) -> RenderableType:
 
 
 def _role_row(overview: Overview, role: RoleStats, look: Look) -> list[str | Text]:
-    work = _DOES.get(role.role)
+    work, lives = _DOES.get(role.role), role.state != "dead"
     label = "" if role.label == role.role else role.label
     wide: list[str | Text] = [Text(printable(label)), printable(role.version)] if look.is_wide else []
     return [
@@ -158,9 +160,9 @@ def _role_row(overview: Overview, role: RoleStats, look: Look) -> list[str | Tex
         str(role.pid),
         *wide,
         state(role.state),
-        f"{figure(role.per_second.get(work, 0))} {work}/s" if work else "",
-        lag(role.lag_ms),
-        share(role.cpu),
+        f"{figure(role.per_second.get(work, 0))} {work}/s" if work and lives else "",
+        lag(role.lag_ms if lives else None),
+        share(role.cpu if lives else None),
         octets(role.rss_bytes),
         up(overview.at, role.started_at),
         age(role.seen_ms_ago / 1000),

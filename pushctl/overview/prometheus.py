@@ -1,7 +1,7 @@
 """One look in Prometheus' text format, for node_exporter's textfile collector or a scrape by cron.
 
 Owns: names, labels and help texts of `pushctl stats --prom`; docs/operations.md lists them. Promises: what is not known
-is left out, never 0; a label is what an operator named (a server's id, a host) or one of few words.
+is left out, never 0, and so is what a dead process last did; a label is what an operator named (a server's id, a host) or one of few words.
 Must not know: how it was gathered.
 """
 
@@ -36,6 +36,9 @@ PREFIX: Final = "pushctl_stats_"
 
 _STATES: Final = ("ready", "draining", "not_ready", "dead")
 
+_OF_THE_DEAD: Final = ("up", "seen_seconds")
+"""What they last said of themselves would be counted into sums."""
+
 
 def _servers(name: str, help_: str, value: Callable[..., Value], *, counter: bool = False) -> Family:
     return Family(
@@ -43,7 +46,9 @@ def _servers(name: str, help_: str, value: Callable[..., Value], *, counter: boo
         f"server_{name}",
         help_,
         ("server",),
-        lambda look: [((server.id,), value(server)) for server in look.servers],
+        lambda look: [
+            ((server.id,), value(server)) for server in look.servers if server.state != "dead" or name in _OF_THE_DEAD
+        ],
         counter,
     )
 
@@ -54,7 +59,11 @@ def _roles(name: str, help_: str, value: Callable[..., Value]) -> Family:
         f"role_{name}",
         help_,
         ("role", "host", "id"),
-        lambda look: [((role.role, role.host, role.id), value(role)) for role in look.roles],
+        lambda look: [
+            ((role.role, role.host, role.id), value(role))
+            for role in look.roles
+            if role.state != "dead" or name in _OF_THE_DEAD
+        ],
     )
 
 
@@ -81,7 +90,7 @@ def _masters(name: str, help_: str, value: Callable[..., Value], *, counter: boo
         lambda look: [
             ((master.address,), value(master))
             for master in look.redis.masters
-            if master.state != "away" or name in ("up", "seen_seconds")
+            if master.state != "away" or name in _OF_THE_DEAD
         ],
         counter,
     )
@@ -196,6 +205,7 @@ FAMILIES: Final = (
     _parts("lag_seconds", "since the oldest of the jobs was written", lambda part: part.lag_ms / 1000),
     _parts("routers", "routers that read it", lambda part: part.routers),
     _masters("up", "1 if the master answered", lambda master: float(master.state != "away")),
+    _masters("seen_seconds", "since it answered", lambda master: _seconds(master.seen_ms_ago)),
     _masters("uptime_seconds", "since it started", lambda master: master.uptime_seconds),
     _masters("used_memory_bytes", "memory in use", lambda master: master.used_memory_bytes),
     _masters("max_memory_bytes", "maxmemory; 0: no limit", lambda master: master.max_memory_bytes),

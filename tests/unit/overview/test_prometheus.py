@@ -34,6 +34,16 @@ def test_every_family_is_there_and_each_row_once() -> None:
     assert found[f"{PREFIX}server_state", ("s1", "dead")] == 0
 
 
+def test_of_the_dead_only_that_they_are_and_since_when() -> None:
+    found = samples(exposition(look(servers=[server(state="dead")], roles=[role(state="dead")]), "servers"))
+    assert {name.removeprefix(PREFIX) for name, labels in found if "s1" in labels or "api-1" in labels} == {
+        "server_state",
+        "server_seen_seconds",
+        "role_state",
+        "role_seen_seconds",
+    }
+
+
 def test_what_is_not_known_is_left_out() -> None:
     found = samples(exposition(BUSY))
     assert (f"{PREFIX}server_cpu_cores", ('s"2\n',)) not in found
