@@ -1,8 +1,8 @@
 """One look in Prometheus' text format, for node_exporter's textfile collector or a scrape by cron.
 
 Owns: names, labels and help texts of `pushctl stats --prom`; docs/operations.md lists them. Promises: what is not known
-is left out, never 0, and so is what a dead process last did; a label is what an operator named (a server's id, a host) or one of few words.
-Must not know: how it was gathered.
+is left out, never 0, and so is what a dead process last did; a label is what an operator named (a server's id, a host)
+or one of few words. Must not know: how it was gathered.
 """
 
 from collections.abc import Callable, Iterable, Sequence
