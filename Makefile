@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install fmt check test test-long faults interop needs demo serve ci bench requirements
+.PHONY: help install fmt check test test-long faults interop cross needs demo serve ci bench requirements
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -40,11 +40,15 @@ faults: install ## ten minutes: every role and Redis killed, frozen and cut off 
 interop: install needs ## a real Firefox, other people's senders and identity providers, and the standards' sentences
 	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
+cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
+	$(BIN)/python -m tests.previous.cross $(BEFORE)
+
 needs: # what tests need of Debian's packages
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
+	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
 	redis-server --version; node --version; firefox-esr --version; tmux -V
 
 demo: install ## the main job, for real, on free ports and a temporary directory

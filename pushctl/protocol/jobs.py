@@ -1,10 +1,13 @@
 """What roles tell each other: jobs (api or socket server -> router) and hints (router -> socket server).
 
-Owns: their shape and msgpack encoding.
-Promises: a job is a hint, never the truth. Losing one costs latency; the event log decides.
+Owns: their shape and msgpack encoding. Each begins with its tag, which names the kind and its version.
+Promises: a job is a hint, never the truth. Losing one costs latency; the event log decides. Roles of two neighbouring
+releases understand each other: a field is only ever added at the end and with a default, which older readers skip and
+newer ones fill in; anything else is another tag, which one release reads and the next one writes.
 Must not know: streams, channels, who is connected.
 """
 
+from contextlib import suppress
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -73,6 +76,12 @@ class Batch(Struct, frozen=True, array_like=True, tag="b"):
     jobs: list[Job]
 
 
+class _Parts(Struct, frozen=True, array_like=True, tag="b"):
+    """A Batch whose jobs nobody has looked at."""
+
+    jobs: list[msgspec.Raw]
+
+
 class Heard(Struct, frozen=True, array_like=True, tag="h"):
     """A socket server's answer to a Batch that was brought by RPC: users in it whom it does not hold."""
 
@@ -94,11 +103,21 @@ T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 _job_decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 _hint_decoder: msgspec.msgpack.Decoder[Batch | Probe | News] = msgspec.msgpack.Decoder(Batch | Probe | News)
+_parts_decoder: msgspec.msgpack.Decoder[_Parts] = msgspec.msgpack.Decoder(_Parts)
 _heard_decoder: msgspec.msgpack.Decoder[Heard] = msgspec.msgpack.Decoder(Heard)
 
 
 class JobInvalid(Failed):
-    """Bytes on a job stream, on a server's channel or in its answer that no role of ours wrote."""
+    """Bytes on a job stream, on a server's channel or in its answer that no role of this release wrote."""
+
+
+class BatchInPart(JobInvalid):
+    """Some jobs of a batch are of a kind that this release does not know. They cost only their own users latency;
+    `known` are the others."""
+
+    def __init__(self, message: str, known: Batch) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 def encode(value: Job | Batch | Heard | Probe | News) -> bytes:
@@ -110,7 +129,23 @@ def decode_job(raw: bytes) -> Job:
 
 
 def decode_hint(raw: bytes) -> Batch | Probe | News:
-    return _decoded(_hint_decoder, raw)
+    """Raises BatchInPart if only some of its jobs can be read."""
+    try:
+        return _decoded(_hint_decoder, raw)
+    except JobInvalid as error:
+        known = _known_jobs(raw)
+        if not known:
+            raise
+        raise BatchInPart(str(error), Batch(known)) from None
+
+
+def _known_jobs(raw: bytes) -> list[Job]:
+    known: list[Job] = []
+    with suppress(JobInvalid):
+        for each in _decoded(_parts_decoder, raw).jobs:
+            with suppress(JobInvalid):
+                known.append(decode_job(bytes(each)))
+    return known
 
 
 def decode_heard(raw: bytes) -> Heard:

@@ -1,15 +1,24 @@
-"""The installation marker: whose registry a Redis holds.
+"""The installation marker: whose registry a Redis holds, and in which data format.
 
-Owns: the keys that hold it, and the verdict. The marker is the `installation` of the keys file. It stands in MARKERS
-keys spread evenly over the slots, so that each master of a Cluster holds some, and they move with their slots.
-Promises: a master that was emptied, or that is another installation's, is told apart from ours; so what is missing
-there is never taken for proof that it is gone (404, 410). Only a registry that is empty on all masters is adopted.
+Owns: the keys that hold it, and the verdict. The marker is the `installation` of the keys file, and behind it, from
+format 2 on, a space and the data format's number. It stands in MARKERS keys spread evenly over the slots, so that each
+master of a Cluster holds some, and they move with their slots.
+Promises: a master that was emptied, that is another installation's, or that was written in a newer format, is told
+apart from ours; so what is missing there is never taken for proof that it is gone (404, 410), and what an older release
+would misread it never touches. Only a registry that is empty on all masters is adopted.
 Must not know: lanes, what else is stored.
 """
 
 from collections.abc import Callable, Sequence
 
+from pushctl import __version__
 from pushctl.registry.keys import SHARDS, Keys, slot_of
+
+FORMAT = 1
+"""Of all that is stored, and of all that clients and third parties hold. A release that stores what an older one would
+misread raises it, reads both, and writes it into the markers only when the operator says that no older one runs: every
+release since the first then refuses the registry instead of misreading it. What is merely added, and what an older
+release may drop or ignore, raises nothing. tests/previous holds each release to what those before it stored."""
 
 MARKERS = 64
 
@@ -39,6 +48,14 @@ class Installation:
         """Why the Redis that holds these markers is not ours; None: it is."""
         if all(value == self.name.encode() for value in values):
             return None
+        for value in values:
+            name, _, written = (value or b"").partition(b" ")
+            if name == self.name.encode() and written.isdigit() and int(written) > FORMAT:
+                return (
+                    f"Redis at {address} holds data of format {int(written)}, which a newer pushctl wrote; this one "
+                    f"({__version__}) knows formats up to {FORMAT}: upgrade it, or restore the backup made before the "
+                    "upgrade"
+                )
         if any(value is not None and value != self.name.encode() for value in values):
             return (
                 f"Redis at {address} is another installation's: set redis.prefix, or redis.url, or identity.keys_file"

@@ -15,7 +15,7 @@ import trio
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ServerId, new_id
 from pushctl.log import get_logger
-from pushctl.protocol.jobs import Batch, JobInvalid, News, Probe, decode_hint, encode
+from pushctl.protocol.jobs import Batch, BatchInPart, JobInvalid, News, Probe, decode_hint, encode
 from pushctl.registry import Registry
 from pushctl.registry.channel import Listener
 
@@ -115,6 +115,9 @@ class Receiver:
     def _heard(self, payload: bytes) -> None:
         try:
             hint = decode_hint(payload)
+        except BatchInPart as error:
+            self._log.warning("hint_of_another_release", error=str(error))
+            hint = error.known
         except JobInvalid as error:
             self._log.error("hint_invalid", error=str(error))
             return

@@ -15,7 +15,8 @@ from pushctl.http.asgi import Receive, Scope, Send, read_body, respond
 from pushctl.http.problem import problem_response
 from pushctl.identity.peers import Gate, PeerKeys
 from pushctl.ids import ServerId
-from pushctl.protocol.jobs import Batch, Heard, JobInvalid, decode_hint, encode
+from pushctl.log import get_logger
+from pushctl.protocol.jobs import Batch, BatchInPart, Heard, JobInvalid, decode_hint, encode
 from pushctl.routing.batches import BATCH_BYTES
 from pushctl.routing.caller import MOMENT_HEADER, purpose_of
 
@@ -36,6 +37,7 @@ class RpcApp:
         ahead_ms = secrets.randbelow(ANY_TIME_MS)
         self._gate = Gate(keys, self._path, now_ms=lambda: ahead_ms + round(trio.current_time() * 1000))
         self._hear = hear
+        self._log = get_logger(part="rpc", server=server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         moment = (MOMENT_HEADER.encode(), b"%d" % self._gate.now_ms())
@@ -57,6 +59,9 @@ class RpcApp:
         self._gate.check(b",".join(signatures).decode("latin-1"), body)
         try:
             hint = decode_hint(body)
+        except BatchInPart as error:
+            self._log.warning("hint_of_another_release", error=str(error))
+            hint = error.known
         except JobInvalid as error:
             raise BodyInvalid(str(error)) from None
         if not isinstance(hint, Batch):

@@ -9,7 +9,7 @@ import trio
 from pushctl.errors import PushUrlGone, StoreUnavailable, Unreachable
 from pushctl.ids import SessionHash, UserId, new_id
 from pushctl.registry import Registry, open_registry
-from pushctl.registry.installation import Installation
+from pushctl.registry.installation import FORMAT, Installation
 from pushctl.registry.keys import Keys, slot_of
 from pushctl.registry.link import MARKER_SECONDS
 from pushctl.registry.users import Users
@@ -186,3 +186,20 @@ async def test_a_master_that_does_not_say_whose_it_is_is_not_used(own_cluster: R
 
 def refusals(registry: Registry) -> str:
     return " ".join(node.problem for node in registry.link._masters.nodes)
+
+
+async def test_a_registry_in_a_newer_format_is_refused_and_stays_as_it_is(own_redis: RedisProcess) -> None:
+    config = impatient(own_redis.url, connect_seconds=1)
+    markers, newer = Installation("i-1", Keys("pushctl")).keys, f"i-1 {FORMAT + 1}".encode()
+    async with open_registry(config, name="test", installation="i-1") as registry:
+        for marker in markers:
+            own_redis.ask("SET", marker, newer)
+        with pytest.raises(StoreUnavailable, match=f"data of format {FORMAT + 1}"):
+            await registry.sessions.find(SessionHash("no such session"))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_registry(config, name="late", installation="i-1"):
+            pass
+    assert caught.group_contains(Unreachable, match=f"knows formats up to {FORMAT}: upgrade it")
+    async with open_registry(config, name="doctor") as tool:
+        await tool.adopt("i-1")
+    assert {own_redis.ask("GET", marker) for marker in markers} == {newer}
