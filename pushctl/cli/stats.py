@@ -40,15 +40,17 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per look, a line each.")] = False,
     prom: Annotated[bool, typer.Option("--prom", help="One look as Prometheus text.")] = False,
     expect: Annotated[
-        int | None, typer.Option("--expect", min=0, help="Exit 3 unless so many socket servers live.")
+        int | None, typer.Option("--expect", min=0, metavar="N", help="Exit 3 unless so many socket servers live.")
     ] = None,
     sort: Annotated[
         str,
         typer.Option(
-            "--sort", help="Servers by id; or most first: connections, fill, messages, lag, cpu, memory, seen."
+            "--sort",
+            metavar="ORDER",
+            help="Servers by id; or most first: connections, fill, messages, lag, cpu, memory, seen.",
         ),
     ] = "id",
-    top: Annotated[int, typer.Option("--top", min=0, help="So many servers in the table; 0: all.")] = 0,
+    top: Annotated[int, typer.Option("--top", min=0, metavar="N", help="So many servers in the table; 0: all.")] = 0,
 ) -> None:
     """What the shared registry says, with the age of every row. Redis is all it asks.
 
