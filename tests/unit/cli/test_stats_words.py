@@ -42,7 +42,7 @@ def test_lags_are_spelled_short(ms: float | None, text: str) -> None:
 
 def test_a_line_over_time_ends_with_now() -> None:
     assert sparkline([0, 50, 100], 5) == "  ▁▅█"
-    assert sparkline([0, 50, 100], 2, plain=True) == "*#"
+    assert sparkline([0, 50, 100], 2, plain=True) == "+#"
     assert sparkline([0, 0], 2) == "▁▁"
     assert sparkline([], 3) == "   "
     assert bar(0.5, 4) == "██··"
