@@ -149,13 +149,13 @@ LONG = "a-very-long-name-" * 8
 HOSTILE = "\x1b[2J\u202eevil\n"
 
 
-def on_screen(shown: RenderableType) -> str:
+def on_screen(shown: RenderableType, width: int = 80) -> str:
     screen = io.StringIO()
-    Console(width=80, file=screen, highlight=False).print(shown)
+    Console(width=width, file=screen, highlight=False).print(shown)
     return screen.getvalue()
 
 
-async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> None:
+async def test_reports_fit_80_and_120_columns_whatever_others_wrote(office: Town) -> None:
     ada = await office.login("ada")
     push_url = await office_url(office, ada)
     sent = await office.push(push_url, {"body": "hi"}, Topic="t" * 32, Urgency="very-low")
@@ -169,12 +169,13 @@ async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> Non
     ]  # fmt: skip
     for view, plain in views:
         for name in (LONG, HOSTILE):
-            text = on_screen(view(renamed(plain, name)))
-            assert max(len(line) for line in text.splitlines()) <= 80
-            assert "\x1b" not in text
-            assert "\u202e" not in text
-            if plain is user or plain is message:
-                assert ada.device in text  # names give way, ids do not
+            for width in (80, 120):
+                text = on_screen(view(renamed(plain, name)), width)
+                assert max(len(line) for line in text.splitlines()) <= width
+                assert "\x1b" not in text
+                assert "\u202e" not in text
+                if plain is user or plain is message:
+                    assert ada.device in text  # names give way, ids do not
     assert ada.user in on_screen(user_view(user))
 
 
