@@ -22,6 +22,9 @@ from pushctl.log import get_logger
 from pushctl.registry import Registry
 from pushctl.registry.processes import REPORT_SECONDS, ProcessRow, ProcessState
 
+HURRIED_SECONDS = 0.5
+"""Until the next report of a role that is not ready: it may only be starting, and who watches a start wants to know."""
+
 MAX_WHY = 300
 """Characters of why a role is not ready."""
 
@@ -68,11 +71,13 @@ class Attendance:
     async def _keep_reporting(self, registry: Registry) -> None:
         with self._reporting:
             while True:
+                row = await self._row()
                 try:
-                    await registry.processes.report(self._id, await self._row())
+                    await registry.processes.report(self._id, row)
                 except StoreUnavailable as error:
                     self._log.debug("attendance_missed", detail=error.detail)
-                with trio.move_on_after(REPORT_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter is no secret
+                pause = HURRIED_SECONDS if row.state == "not_ready" else REPORT_SECONDS
+                with trio.move_on_after(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter is no secret
                     await self._changed.wait()
                 self._changed = trio.Event()
 
