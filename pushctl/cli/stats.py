@@ -38,7 +38,7 @@ def stats(
         typer.Option("--watch", metavar="DURATION", parser=values.duration, help="Look again this often."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per look, a line each.")] = False,
-    prom: Annotated[bool, typer.Option("--prom", help="One look as Prometheus text.")] = False,
+    prom: Annotated[bool, typer.Option("--prom", help="Prometheus text.")] = False,
     expect: Annotated[
         int | None, typer.Option("--expect", min=0, metavar="N", help="Exit 3 unless so many socket servers live.")
     ] = None,
@@ -75,8 +75,8 @@ def stats(
     order = next((each for each in SORTS if each == sort), None)
     if order is None:
         raise typer.BadParameter(f"--sort {sort!r}: one of {', '.join(SORTS)}")
-    if prom and (as_json or watch is not None):
-        raise typer.BadParameter("--prom looks once and prints Prometheus text: leave --json and --watch out")
+    if prom and as_json:
+        raise typer.BadParameter("--json or --prom, not both")
     if watch is not None and watch < 0.1:
         raise typer.BadParameter("--watch: at least 100ms, so that Redis is not kept busy by who only looks")
     loaded = load(config, sets or [], os.environ)

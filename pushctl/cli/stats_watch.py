@@ -52,21 +52,22 @@ async def show(config: Config, wish: Wish) -> None:
         if wish.every is None:
             overview = await lookout.look()
             _print(console, wish, overview)
-            _raise_unless_expected(overview, wish.expect)
+            if (too_few := _missing(overview, wish.expect)) is not None:
+                raise NotGood(too_few)
         elif wish.style == AS_TABLES and console.is_terminal:
             await _until_interrupted(_Screen(console, wish, lookout).run)
         else:
             await _until_interrupted(lambda: _print_again_and_again(console, wish, lookout))
 
 
-def _raise_unless_expected(overview: Overview, expect: int | None) -> None:
+def _missing(overview: Overview, expect: int | None) -> str | None:
+    """That fewer servers live than expected, in words."""
     if expect is None:
-        return
+        return None
     if "servers" in overview.unknown:
-        raise NotGood(f"nobody knows how many socket servers live, {expect} were expected")
+        return f"nobody knows how many socket servers live, {expect} were expected"
     living = sum(server.state != "dead" for server in overview.servers)
-    if living < expect:
-        raise NotGood(f"{living} socket servers live, {expect} were expected")
+    return f"{living} socket servers live, {expect} were expected" if living < expect else None
 
 
 def _print(console: Console, wish: Wish, overview: Overview) -> None:
@@ -181,6 +182,8 @@ class _Screen:
             problem = [Text(f"! the registry does not answer{old}; trying again: {self._problem}", style="bold red")]
         if self._last is None:
             return Group(*problem)
+        if (too_few := _missing(self._last, self.wish.expect)) is not None:
+            problem.append(Text(f"! {too_few}", style="bold red"))
         look = _fitting(self.wish.look, self.console)
         return Group(*problem, render(self._last, look, below_notices=self._trends.render(look)))
 
