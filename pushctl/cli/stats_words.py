@@ -25,11 +25,11 @@ def figure(number: float | None) -> str:
 
 
 def octets(number: int | None) -> str:
-    """At most five characters: `512B`, `3.4M`, `120M`, `1.5G`."""
+    """At most four characters: `512B`, `3.4M`, `120M`, `1.0G`."""
     if number is None:
         return "-"
     for size, unit in ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "K")):
-        if number >= size:
+        if number * 1024 >= size * 999.5:  # 1,000 of the smaller unit would take a digit more
             scaled = number / size
             return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
     return f"{number}B"

@@ -13,7 +13,7 @@ from tests.unit.overview.looks import load, server
 @given(st.floats(0, 9.9e11))
 def test_a_figure_has_five_characters_at_most(number: float) -> None:
     assert len(figure(number)) <= 5
-    assert len(octets(int(number))) <= 5
+    assert len(octets(int(number))) <= 4
 
 
 @pytest.mark.parametrize(
