@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from pushctl.cli import client_account, client_login, client_swarm, examples
-from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
+from pushctl.cli import Group, client_account, client_login, client_swarm, examples
+from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_ids, with_phone
 from pushctl.cli.values import duration, icon, site, text
 from pushctl.client.foreign import printable
 
@@ -23,24 +23,21 @@ if TYPE_CHECKING:
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings=_HELP,
     epilog=examples(
-        "pushctl client login alice                     # on the machine where `pushctl serve all` runs",
+        "pushctl client login alice       # where `pushctl serve all` runs",
         "pushctl client allow news.example --icon icon.png",
-        "pushctl client listen                          # one line per event, until Ctrl-C",
-        "pushctl client run                             # the live screen",
-        "pushctl client login alice --profile phone     # a second device of the same user",
+        "pushctl client listen            # one line per event, until Ctrl-C",
+        "pushctl client run               # the live screen",
+        "pushctl client login alice --profile phone   # a second device of alice",
         "pushctl client listen --profile phone --json --count 1 --for 30s",
-        "pushctl client swarm --users 1000 --duration 2m   # many devices at once, and what became of them",
+        "pushctl client swarm --users 1000 --duration 2m   # many devices at once",
     ),
 )
 
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 MinUrgency = Annotated[
     Literal["very-low", "low", "normal", "high"],
     typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
@@ -64,7 +61,7 @@ app.command(epilog=client_login.EXAMPLES)(client_login.login)
     epilog=examples(
         "pushctl client logout",
         "pushctl client logout --profile phone",
-        "pushctl client logout --everywhere              # also on a device that was lost",
+        "pushctl client logout --everywhere     # also on a device that was lost",
     )
 )
 def logout(
@@ -83,9 +80,11 @@ def logout(
 @app.command(
     epilog=examples(
         "pushctl client allow https://news.example",
-        "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
-        "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
-        "pushctl client allow news.example --web-push > sub.json && pushctl send --encrypt sub.json Hello",
+        "pushctl client allow news.example --icon icon.png   # at most 12 KB of image",
+        "pushctl client allow news.example > push_url.txt",
+        "pushctl send @push_url.txt Hello",
+        "pushctl client allow news.example --web-push > subscription.json",
+        "pushctl send --encrypt subscription.json Hello",
     )
 )
 def allow(
@@ -110,6 +109,7 @@ def allow(
     """
     from msgspec.structs import asdict
 
+    from pushctl.cli.answers import Allowed
     from pushctl.client.events import json_line
 
     if web_push:
@@ -120,14 +120,14 @@ def allow(
         print(json_line(with_phone(profile, subscribe)), flush=True)
         return
 
-    async def act(phone: "Phone") -> "dict[str, Any]":
+    async def act(phone: "Phone") -> "Allowed":
         push_url, created = await phone.allow(site_, icon_, vapid_key=vapid_key)
-        return {**asdict(push_url), "created": created}
+        return Allowed(**asdict(push_url), created=created)
 
     made = with_phone(profile, act)
-    print_one(json, made, str(made["url"]))
+    print_one(json, made, made.url)
     if not json:
-        say("a new push URL" if made["created"] else "the push URL this site already has")
+        say("a new push URL" if made.created else "the push URL this site already has")
 
 
 @app.command(epilog=examples("pushctl client revoke news.example", "pushctl client revoke https://news.example --json"))
@@ -138,13 +138,15 @@ def revoke(
 ) -> None:
     """Take the permission away: the site's push URL answers 410 from now on."""
 
-    async def act(phone: "Phone") -> "list[dict[str, str]]":
+    from pushctl.cli.answers import Revoked
+
+    async def act(phone: "Phone") -> "list[Revoked]":
         # An id has no dot and no colon; a site without either is localhost at most.
         found = await phone.revoke(site(site_) if "." in site_ or ":" in site_ or site_ == "localhost" else site_)
-        return [{"id": push_url.id, "site": push_url.site} for push_url in found]
+        return [Revoked(push_url.id, push_url.site) for push_url in found]
 
     for revoked in with_phone(profile, act):
-        print_one(json, revoked, f"revoked {printable(revoked['site'])}")
+        print_one(json, revoked, f"revoked {printable(revoked.site)}")
 
 
 @app.command(epilog=examples("pushctl client urls", "pushctl client urls --json | jq -r .url"))
@@ -225,8 +227,11 @@ def read(
 ) -> None:
     """Mark messages read: they disappear on all devices of the user.
 
-    If the service cannot be reached, they are read on this device all the same, and it is told later.
+    If the service cannot be reached, they are read on this device all the same, and it is told later. An id that no
+    message has is exit code 1, and nothing is read then.
     """
+    from pushctl.cli.answers import MarkedRead
+
     if bool(ids) == all_:
         raise typer.BadParameter("give either message IDs or --all")
 
@@ -234,10 +239,10 @@ def read(
         if all_:
             await phone.sync()
             return await phone.read([stored.message.id for stored in phone.store.messages()])
-        return await phone.read([whole_id(phone, beginning) for beginning in ids or []])
+        return await phone.read(await whole_ids(phone, ids or []))
 
     count = with_phone(profile, act)
-    print_one(json, {"read": count}, f"{count} marked read")
+    print_one(json, MarkedRead(count), f"{count} marked read")
 
 
 @app.command(
@@ -268,17 +273,20 @@ def listen(
     \b
     With --json, each line is an object with "event" and, always all of them:
       connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
-      message       id push_url site title body icon url tag urgency topic data encoding
-                    sent_at expires_at received_at latency_ms live cursor
+      sync          mode (delta, snapshot) events push_urls messages cursor;
+                    what follows is live
+      message       id push_url site title body icon url tag urgency topic data
+                    encoding sent_at expires_at received_at latency_ms live cursor
       read          ids
       push_url      id site url icon
       revoked       id site
       dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop) after_ms
+      disconnected  server code reason next (box_office, server, login, stop)
+                    after_ms
       retrying      reason after_ms
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
-    message has none; "gone" means: not in a snapshot any more.
+
+    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the message has none; "gone"
+    means: not in a snapshot any more.
 
     A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
     or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after

@@ -28,10 +28,11 @@ DEFAULT_SITE: Final = "https://swarm.example"
 
 EXAMPLES: Final = examples(
     "pushctl client swarm --users 100 --devices 2 --duration 1m",
-    "pushctl client swarm --users 5000 --arrivals 500/s --duration 10m    # a storm, then quiet",
-    "pushctl client swarm --users 1000 --targets targets.txt --read 50%   # to be sent to meanwhile",
-    "pushctl client swarm --users 2000 --json | jq '{lost, skipped, duplicate, latency_ms}'",
-    "pushctl client swarm --api https://push.example --boxoffice https://where.push.example",
+    "pushctl client swarm --users 5000 --arrivals 500/s --duration 10m",
+    "pushctl client swarm --users 1000 --targets targets.txt --read 50%",
+    "pushctl client swarm --users 2000 --json | jq '{lost, latency_ms}'",
+    "pushctl client swarm --api https://push.example \\",
+    "    --boxoffice https://where.push.example",
 )
 
 

@@ -24,13 +24,14 @@ app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": 
 
 EXAMPLES = examples(
     "pushctl send https://push.example/push/AbC... 'Hello'",
-    "pushctl send @push_url.txt 'Build finished' --title CI --urgency high --ttl 1h",
+    "pushctl send @push_url.txt 'Build finished' --title CI --urgency high",
     "PUSHCTL_PUSH_URL=... pushctl send 'Hello'          # not in the process list",
     "make 2>&1 | tail -3 | pushctl send @push_url.txt - --title make",
-    "pushctl send @push_url.txt 'Score 2:1' --topic match-17   # replaces the unread one",
-    "pushctl send @push_url.txt 'Are you there?' --wait read --timeout 2m || echo nobody",
-    "pushctl send --encrypt subscription.json Hello       # what a browser's page gives you",
-    "pushctl send --encrypt subscription.json Hello --vapid vapid.pem --contact mailto:ops@news.example",
+    "pushctl send @push_url.txt 'Score 2:1' --topic match-17   # replaces 2:0",
+    "pushctl send @push_url.txt 'Lunch?' --wait read --timeout 2m || echo nobody",
+    "pushctl send --encrypt subscription.json Hello    # from a browser",
+    "pushctl send --encrypt subscription.json Hello --vapid vapid.pem \\",
+    "    --contact mailto:ops@news.example",
     "pushctl send @push_url.txt Hello --json | jq -r .location",
 )
 

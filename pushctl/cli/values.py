@@ -13,14 +13,16 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import typer
 
 from pushctl.client.foreign import printable
 from pushctl.client.loopback import is_loopback
-from pushctl.config.model import ROLE_NAMES, RoleName
+
+if TYPE_CHECKING:
+    from pushctl.config.model import RoleName
 
 MAX_ICON_BYTES: Final = 16 * 1024
 """Of an icon as a data: URL (docs/protocol.md, section 1)."""
@@ -186,8 +188,10 @@ def first_line_of(path: str) -> str:
     return lines[0].strip()
 
 
-def role(value: str) -> RoleName:
+def role(value: str) -> "RoleName":
     """A role by its name; `all` is none."""
+    from pushctl.config.model import ROLE_NAMES
+
     for known in ROLE_NAMES:
         if value == known:
             return known

@@ -25,7 +25,7 @@ from pushctl.registry.index import Census
 from pushctl.registry.processes import Process
 from pushctl.registry.servers import ServerRow
 
-__all__ = ["SECTIONS", "Lookout", "Overview", "gather", "part_of"]
+__all__ = ["OF_EVERY_SECTION", "SECTIONS", "Lookout", "Overview", "gather", "part_of"]
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -52,6 +52,9 @@ SECTIONS: Final = {
     "redis": ("redis",),
 }
 """And what of the overview each shows."""
+
+OF_EVERY_SECTION: Final = ("warnings", "unknown")
+"""As far as they concern it."""
 
 
 def part_of(overview: Overview, section: str | None) -> dict[str, object]:

@@ -38,6 +38,7 @@ from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
 from pushctl.registry.users import Users
 from pushctl.registry.wishes import Wishes
+from pushctl.tally import LinkTally
 
 
 class Registry:
@@ -129,16 +130,22 @@ class Registry:
 
 @asynccontextmanager
 async def open_registry(
-    config: Config, *, name: str, installation: str | None = None, shift_ms: Callable[[], int] = lambda: 0
+    config: Config,
+    *,
+    name: str,
+    installation: str | None = None,
+    tally: LinkTally | None = None,
+    shift_ms: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 
     `installation`: of the keys file; a Redis that does not hold its marker is not used. None (tools): any.
     Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`, or is not this installation's.
-    `name` is shown in CLIENT LIST.
+    `name` is shown in CLIENT LIST; `tally`: counts what the link to Redis does.
     """
     keys = Keys(config.redis.prefix)
-    link = Link(config.redis, name=name, installation=Installation(installation, keys) if installation else None)
+    marker = Installation(installation, keys) if installation else None
+    link = Link(config.redis, name=name, installation=marker, tally=tally)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         yield Registry(link, keys, config, shift_ms)

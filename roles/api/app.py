@@ -103,4 +103,4 @@ def build_app(
 
         headers.append(ON_EVERY_ANSWER)
     app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox, receipts, services.limits))
-    return Observed(CorsLayer(app, policy_of), services.metrics, headers)
+    return Observed(CorsLayer(app, policy_of), services.metrics.http, headers)

@@ -7,7 +7,7 @@ Must not know: how servers are chosen.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import trio
 from trio import TaskStatus
@@ -22,7 +22,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
-from pushctl.metrics import Metrics
+from pushctl.metrics import BoxOfficeMetrics
 from pushctl.rates import rate_of
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
@@ -64,7 +64,9 @@ class BoxOfficeRole:
         self._refresh_seconds = REFRESH_SECONDS
         self._hurry = trio.Event()
         self._drained = trio.Event()
-        self.metrics = Metrics("boxoffice")
+        self.metrics = BoxOfficeMetrics()
+        self.metrics.tls.watch(self._tls)
+        self.metrics.picture_age_seconds.look = self._picture_age
         self._attendance = Attendance("boxoffice", self._name, counts=self.metrics.counts, not_ready=self.not_ready)
 
     @property
@@ -77,8 +79,9 @@ class BoxOfficeRole:
 
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
+        installation = installation_of(config.identity)
         async with (
-            open_registry(config, name="boxoffice", installation=installation_of(config.identity)) as registry,
+            open_registry(config, name="boxoffice", installation=installation, tally=self.metrics.redis) as registry,
             self._attendance.kept(registry),
         ):
             self._registry = registry
@@ -87,6 +90,7 @@ class BoxOfficeRole:
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._desk(), doorman, self.metrics))
             self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
                 await self._looked.wait()
@@ -128,6 +132,10 @@ class BoxOfficeRole:
             with trio.move_on_after(random.uniform(0.8, 1.2) * self._refresh_seconds):  # noqa: S311 - spread
                 await self._hurry.wait()
             self._hurry = trio.Event()
+
+    def _picture_age(self) -> list[tuple[Sequence[str], float]]:
+        age = self._seating.age_seconds(trio.current_time())
+        return [] if age is None else [((), age)]
 
     async def wait_for_servers(self, ids: Iterable[str]) -> None:
         """Returns once all of these take clients in the eyes of GET /v1/servers."""

@@ -1,7 +1,6 @@
 """`pushctl stats` against a running service: numbers that agree, a layout that fits, exit codes that can be trusted."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pushctl.overview import SECTIONS, Overview, gather, part_of
 from pushctl.registry import open_registry
 from pushctl.testing.service import running
 from roles.gc import run_once
+from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town
 
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
@@ -61,11 +61,12 @@ async def test_the_numbers_are_the_services_own(town: Town) -> None:
         assert overview.routing.partitions[0].routers == 1
         done = await stats(town.service.config, "--json")
         assert done.returncode == 0, done.stderr
-        line = json.loads(done.stdout)
+        (line,) = valid_json_lines("stats", done.stdout.decode())
         assert line["users"]["users"] == 2
         assert line["connections"] == 2
         done = await stats(town.service.config, "servers", "--json")
-        assert set(json.loads(done.stdout)) == {"at", "connections", "servers", "roles", "warnings", "unknown"}
+        (line,) = valid_json_lines("stats", done.stdout.decode())
+        assert set(line) == {"at", "connections", "servers", "roles", "warnings", "unknown"}
     assert set(part_of(overview, None)) == set().union(*(part_of(overview, section) for section in SECTIONS))
 
 

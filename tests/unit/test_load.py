@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock
 
 from pushctl.load import TICK_SECONDS, WINDOW_SECONDS, LoadMeter
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics, BoxOfficeMetrics, GcMetrics, RouterMetrics, SocketMetrics
 from pushctl.stages import Stage
 
 
@@ -41,22 +41,22 @@ async def test_an_event_loop_that_was_held_up_says_so_for_ten_seconds(mock_clock
         nursery.cancel_scope.cancel()
 
 
-def test_a_role_counts_itself_in_a_few_words() -> None:
-    metrics = Metrics("socket")
-    metrics.stage(Stage.WRITTEN, 4)
-    metrics.closes.labels("4002").inc()
-    metrics.closes.labels("1000").inc(2)
-    metrics.refusals.labels("full").inc()
-    metrics.http_requests.labels("/push", "201").inc(3)
-    metrics.http_requests.labels("/push", "410").inc()
-    metrics.jobs.labels("handed_over").inc(7)
-    metrics.jobs.labels("nobody").inc(9)
-    counts = metrics.counts()
-    assert {word: counts[word] for word in ("written", "closes", "slow_closes", "refused", "requests", "jobs")} == {
-        "written": 4,
-        "closes": 3,
-        "slow_closes": 1,
-        "refused": 1,
-        "requests": 4,
-        "jobs": 7,
-    }
+def test_roles_count_what_they_do_in_a_few_words() -> None:
+    socket, api, router, office = SocketMetrics(), ApiMetrics(), RouterMetrics("rpc"), BoxOfficeMetrics()
+    socket.stage(Stage.WRITTEN, 4)
+    socket.closes.labels("4002").inc()
+    socket.closes.labels("1000").inc(2)
+    socket.refusals.labels("full").inc()
+    api.http.requests["/push", "201"] += 3
+    api.http.requests["/push", "410"] += 1
+    router.jobs("handed_over", 7)
+    router.jobs("nobody", 9)
+    office.arrivals.inc(2)
+    said = [{word: n for word, n in each.counts().items() if n} for each in (socket, api, router, office, GcMetrics())]
+    assert said == [
+        {"written": 4, "closes": 3, "slow_closes": 1, "refused": 1},
+        {"requests": 4},
+        {"jobs": 7},
+        {"arrivals": 2},
+        {},
+    ]

@@ -181,15 +181,30 @@ async def test_read_takes_the_beginning_of_an_id_and_all(service: FakeService) -
     with_messages(service, "abc1", "abd2", "xyz3")
     await pushctl("client", "sync")
     service.answers["POST /v1/messages/read"] = (200, {"read": 1}, {})
-    assert (await pushctl("client", "read", "abc", "elsewhere", "--json")).lines == [{"read": 1}]
+    assert (await pushctl("client", "read", "abc", "--json")).lines == [{"read": 1}]
     ambiguous = await pushctl("client", "read", "ab")
     assert (ambiguous.code, "2 messages begin with 'ab'" in ambiguous.err) == (2, True)
     service.answers["GET /v1/sync"] = synced(frames.DeltaFrame([], cursor(6), True))
     await pushctl("client", "read", "--all")
-    assert service.bodies("POST /v1/messages/read") == [{"ids": ["abc1", "elsewhere"]}, {"ids": ["abd2", "xyz3"]}]
+    assert service.bodies("POST /v1/messages/read") == [{"ids": ["abc1"]}, {"ids": ["abd2", "xyz3"]}]
     assert (await pushctl("client", "messages", "--offline")).out == ""
     shown = (await pushctl("client", "messages", "--offline", "--all", "--json")).lines
     assert [line["read"] for line in shown] == [True] * 3
+
+
+async def test_read_of_an_id_that_no_message_has_is_an_error_and_reads_nothing(service: FakeService) -> None:
+    with_messages(service, "abc1")
+    ran = await pushctl("client", "read", "abc", "nosuch")
+    assert (ran.code, ran.out) == (1, "")
+    assert "no message here has the id 'nosuch'" in ran.err
+    assert service.bodies("POST /v1/messages/read") == []
+    assert "● abc1" in (await pushctl("client", "messages", "--offline")).out
+
+
+async def test_a_message_that_this_device_has_not_heard_of_yet_is_read_by_its_id(service: FakeService) -> None:
+    with_messages(service, "new1")
+    service.answers["POST /v1/messages/read"] = (200, {"read": 1}, {})
+    assert (await pushctl("client", "read", "new", "--json")).lines == [{"read": 1}]
 
 
 async def test_sync_prints_what_is_new_and_how_it_came(service: FakeService) -> None:
