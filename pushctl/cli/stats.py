@@ -18,12 +18,12 @@ app = typer.Typer()
 @app.command(
     epilog=cli.examples(
         "pushctl stats",
-        "pushctl stats --watch 2s                # in place, with trends, until Ctrl-C",
+        "pushctl stats --watch 2s                # in place, with trends",
         "pushctl stats servers --sort fill --top 10",
         "pushctl stats --json --config conf.d | jq '.warnings[].text'",
         "pushctl stats --json --watch 10s >> stats.jsonl",
-        "pushctl stats --prom > pushctl.prom     # for the textfile collector of node_exporter",
-        "pushctl stats servers --expect 3        # exit 3 when fewer than 3 socket servers live",
+        "pushctl stats --prom > pushctl.prom     # for node_exporter",
+        "pushctl stats servers --expect 3        # exit 3 when fewer than 3 live",
         "pushctl stats --set redis.url=unix:///run/redis.sock",
     )
 )
