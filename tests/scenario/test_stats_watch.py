@@ -1,6 +1,5 @@
 """`pushctl stats` as a person sees it, and over time: screens, trends, a registry that goes away, the end by Ctrl-C."""
 
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry.index import Census
 from pushctl.registry.processes import ProcessRow
 from pushctl.registry.servers import Drain, Row
+from tests.json_lines import valid_json_lines
 from tests.redises.process import RedisProcess
 from tests.terminal import PUSHCTL, Terminal, frozen, hold_screen, terminal
 
@@ -167,7 +167,7 @@ async def test_a_watch_that_is_piped_prints_a_line_for_each_look_and_goes_on_wit
     assert process.stderr is not None
     with trio.fail_after(30):
         said = await lines_of(process.stdout, 2)
-        first, second = (json.loads(line) for line in said)
+        first, second = valid_json_lines("stats", "\n".join(said))
         assert first["at"] < second["at"]
         assert second["redis"]["masters"][0]["cpu"] is not None
         own_redis.kill()
