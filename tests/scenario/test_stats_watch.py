@@ -112,12 +112,20 @@ async def test_the_whole_overview(its_config: Config, columns: int) -> None:
 async def test_what_is_wrong_comes_first(its_config: Config, columns: int) -> None:
     async with open_registry(its_config, name="test", shift_ms=lambda: -150_000) as before:
         await say(before, SERVERS[0], roles=ROLES[:1])
-    async with open_registry(its_config, name="test") as registry:
-        drain = Drain("ops", 1_800_000_000_000, 300_000, 900)
-        row = msgspec.structs.replace(SERVERS[1], state="draining", drain=drain, clock_ms=system_clock())
-        await registry.servers.heartbeat(ServerId("s2"), row)
+    drain = Drain("ops", 1_800_000_000_000, 300_000, 900)
+    draining = msgspec.structs.replace(SERVERS[1], state="draining", drain=drain)
+    async with open_registry(its_config, name="test") as registry, trio.open_nursery() as nursery:
+
+        async def beat() -> None:
+            while True:
+                row = msgspec.structs.replace(draining, clock_ms=system_clock())
+                await registry.servers.heartbeat(ServerId("s2"), row)
+                await trio.sleep(0.5)
+
+        nursery.start_soon(beat)
         async with terminal(command(its_config), columns=columns, rows=50) as shown:
             hold_screen("stats-warnings", columns, await seen(shown, "replicas"))
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.debian
