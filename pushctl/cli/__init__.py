@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "Start a role of the service, or all of them on an embedded Redis.",
     "client": "Be a device: log in, allow sites, receive messages.",
     "send": "Be a third party: send a message to a push URL.",
+    "bench": "Measure a running service: connections, messages, a storm.",
     "stats": "See what the registry says: servers, users, messages, routing.",
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
     "drain": "Empty a socket server at a pace.",

@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import pushctl
 import roles
 from pushctl.checkup import CHECKS
+from pushctl.cli.bench_run import BenchResult
+from pushctl.cli.send_load import LoadResult
 from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
@@ -267,6 +269,21 @@ def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_ex
     assert sorted(listed) == sorted(names_of(Report))
 
 
+@pytest.mark.parametrize(
+    ("heading", "report", "elsewhere"),
+    [
+        ("Load: many messages", LoadResult, ()),
+        ("Measuring: a swarm and a sender", BenchResult, ("run.", "bench.load.", "bench.swarm.", "wrong")),
+    ],
+    ids=["load", "bench"],
+)
+def test_every_name_of_a_measurement_is_documented_and_every_documented_one_exists(
+    heading: str, report: Any, elsewhere: tuple[str, ...]
+) -> None:
+    listed = [name for row in OPERATIONS.rows(heading) for name in code_in(row[0])]
+    assert sorted(listed) == sorted(name for name in names_of(report) if not name.startswith(elsewhere))
+
+
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:
     listed = {tuple(row) for row in OPERATIONS.rows("Configuration keys")}
     there = [each for key in keys().values() for each in (key, *key.item_keys().values())]
@@ -278,6 +295,20 @@ def test_keys_without_effect_are_said_to_have_none() -> None:
     said = " ".join(re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL))
     used = attributes(but="pushctl/config/model.py")
     assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
+
+
+@pytest.mark.parametrize("name", ["docs/runbook.md", "docs/deployment.md"])
+def test_what_operators_are_told_to_look_for_is_there(name: str) -> None:
+    """Metrics, events of the log, reasons, keys: whatever has an underscore in it, in the code or in the tables of
+    docs/operations.md, which are held to it."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sources("pushctl", "roles"))
+    text += OPERATIONS.text
+    words = {word for code in code_in(DOCUMENTS[name].prose) for word in re.findall(r"[a-z]+(?:_[a-z]+)+", code)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} - OF_OTHERS == set()
+
+
+OF_OTHERS = {"net_core_somaxconn", "ip_unprivileged_port_start"}
+"""Words of the kernel."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
