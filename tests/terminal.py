@@ -101,8 +101,12 @@ async def terminal(
                 process.kill()
 
 
+_OURS: Final = ("TMUX", "TMUX_PANE", "NO_COLOR", "LINES", "COLUMNS")
+"""Of the terminal that the tests run in, if any; a size that somebody exported would count for more than the window."""
+
+
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE", "NO_COLOR")}
+    kept = {name: value for name, value in os.environ.items() if name not in _OURS}
     return {**kept, "LC_ALL": "C.UTF-8"}
 
 

@@ -5,6 +5,7 @@ name the Struct that it encodes, or several if its lines are not all alike.
 Must not know: how anything is printed. (Nothing that runs a command imports this module: it imports every shape.)
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,22 +21,22 @@ from pushctl.client.sender import Sent
 from pushctl.config.about import KeyDoc
 from pushctl.emptying import Progress
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.overview import SECTIONS, Overview
+from pushctl.overview import OF_EVERY_SECTION, SECTIONS, Overview
 from pushctl.protocol.frames import PushUrl
 from pushctl.rotation import KeyStatus
 from pushctl.webpush.encryption import Subscription
 
 
-def _sections(whole: type[msgspec.Struct], names: tuple[str, ...]) -> tuple[type[msgspec.Struct], ...]:
-    """One shape for each section that may be asked for alone: it, and the moment."""
+def _sections(whole: type[msgspec.Struct], parts: Mapping[str, tuple[str, ...]]) -> tuple[type[msgspec.Struct], ...]:
+    """One shape for each section that may be asked for alone: what is in it, and what concerns it."""
     kinds = {field.name: field.type for field in msgspec.structs.fields(whole)}
     return tuple(
         msgspec.defstruct(
-            f"{whole.__name__}{name.title()}",
-            [("at", kinds["at"]), (name, kinds[name])],
-            namespace={"__doc__": f"Of {whole.__name__}, what `{name}` is."},
+            f"{whole.__name__}{section.title()}",
+            [(name, kinds[name]) for name in ("at", *names, *OF_EVERY_SECTION)],
+            namespace={"__doc__": f"Of {whole.__name__}, what `{section}` shows."},
         )
-        for name in names
+        for section, names in parts.items()
     )
 
 

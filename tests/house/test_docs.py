@@ -26,6 +26,7 @@ from pushctl.http.problem import TYPE_URL
 from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.overview import Overview
+from pushctl.overview.prometheus import FAMILIES, PREFIX
 from pushctl.reasons import Code
 from tests.house.commands import every_command, groups, parse
 from tests.house.markdown import Document, Link, code_in
@@ -255,6 +256,14 @@ def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
 def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> None:
     listed = [name for row in OPERATIONS.rows("`pushctl stats`") for name in code_in(row[0])]
     assert sorted(listed) == sorted(names_of(Overview))
+
+
+def test_every_metric_of_stats_is_listed_with_its_labels_and_help_and_every_listed_one_exists() -> None:
+    listed = [tuple(row) for row in OPERATIONS.rows("`pushctl stats --prom`")]
+    assert listed == [
+        (f"`{PREFIX}{each.name}`", ", ".join(f"`{label}`" for label in each.labels), each.section or "all", each.help)
+        for each in FAMILIES
+    ]
 
 
 @pytest.mark.parametrize(
