@@ -11,6 +11,8 @@ import msgspec
 
 from pushctl.checkup import Finding
 from pushctl.cli import answers
+from pushctl.cli.bench_run import BenchResult
+from pushctl.cli.send_load import LoadResult
 from pushctl.client.api import DeviceRow, IdentityRow
 from pushctl.client.events import Event, StoredEvent
 from pushctl.client.report import Report
@@ -38,6 +40,11 @@ def _sections(whole: type[msgspec.Struct], names: tuple[str, ...]) -> tuple[type
 
 
 LINES: Final[dict[str, tuple[Any, ...]]] = {
+    "bench connect": (BenchResult,),
+    "bench fanout": (BenchResult,),
+    "bench idle": (BenchResult,),
+    "bench send": (BenchResult,),
+    "bench storm": (BenchResult,),
     "broadcast": (answers.BroadcastVersion,),
     "client allow": (answers.Allowed, Subscription),
     "client devices": (DeviceRow,),
@@ -60,7 +67,7 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
     "inspect server": (ServerReport,),
     "inspect user": (UserReport,),
     "keys status": (KeyStatus,),
-    "send": (Sent,),
+    "send": (Sent, LoadResult),
     "serve all": (answers.Addresses,),
     "stats": (Overview, *_sections(Overview, SECTIONS)),
 }
@@ -68,6 +75,7 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
 
 _CLIENT: Final = (0, 1, 2, 5)
 _REGISTRY: Final = (0, 1, 2, 5)
+_BENCH: Final = (0, 2, 3, 5, 130)
 
 EXITS: Final[dict[str, tuple[int, ...]]] = {
     "serve": (0, 1, 2, 3, 5),
@@ -88,6 +96,11 @@ EXITS: Final[dict[str, tuple[int, ...]]] = {
     "client remove": _CLIENT,
     "client swarm": (0, 1, 2, 3, 5, 130),
     "send": (0, 1, 2, 3, 4, 5, 130),
+    "bench connect": _BENCH,
+    "bench send": _BENCH,
+    "bench fanout": _BENCH,
+    "bench storm": _BENCH,
+    "bench idle": _BENCH,
     "stats": (0, 2, 3, 5, 130),
     "inspect user": _REGISTRY,
     "inspect push-url": _REGISTRY,

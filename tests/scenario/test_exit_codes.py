@@ -16,11 +16,13 @@ from pushctl.cli.catalog import EXITS
 from tests.house.markdown import calls_in
 from tests.processes import dying_with_us
 from tests.scenario.stories import begin, serving
-from tests.scenario.test_examples import INSTEAD, all_examples
+from tests.scenario.test_examples import INSTEAD, MEASURING, all_examples
 from tests.unit.cli.commands import run
 
 ROOT = Path(__file__).parents[2]
 PUSHCTL = [sys.executable, "-m", "pushctl"]
+CLIENTS = ("client ", "bench ")
+"""Commands that ask the api and the Box Office, not Redis."""
 NOWHERE = ("--set", "redis.url=redis://127.0.0.1:1/0", "--set", "redis.connect_seconds=0.1")
 USER = "6fGZ0uMe7nqv1rkDyq0hvA"
 
@@ -41,6 +43,7 @@ USUAL = {
     "client remove": "nosuch",
     "client swarm": "--users 1 --duration 1s",
     "send": "http://127.0.0.1:1/push/x Hello",
+    **{f"bench {form}": "--users 1" for form in ("connect", "send", "fanout", "storm", "idle")},
     "stats": "",
     "inspect user": USER,
     "inspect push-url": f"{USER}/1hG8kkB0yXzQ",
@@ -74,12 +77,25 @@ OTHERWISE = {
     ("keys retire", 3): "KEY",
 }
 
+FORMS = ("connect", "send", "fanout", "storm", "idle")
+BENCH = {
+    0: "test_the_command_needs_no_other_flags_than_where_the_service_is",
+    3: "test_a_message_that_never_arrives_is_missing",
+    130: "test_ctrl_c_stops_the_sender_and_still_tells_everything_and_clears_up",
+}
+"""All forms end in the same way."""
+
 ELSEWHERE = {
     ("serve", 1): "tests/unit/test_runtime.py::test_a_second_signal_ends_the_process_at_once_with_1",
     ("client swarm", 0): "tests/unit/cli/test_client_swarm.py::test_a_good_run_ends_with_0_and_one_json_object",
     ("client swarm", 3): "tests/unit/cli/test_client_swarm.py::test_a_loss_ends_with_3_and_says_what_was_lost",
     ("client swarm", 130): "tests/unit/cli/test_client_swarm.py::test_an_interrupt_gives_the_report_and_130",
     ("send", 3): "tests/unit/client/test_sender.py::test_a_message_that_died_is_not_waited_for",
+    **{
+        (f"bench {form}", code): f"tests/scenario/test_bench.py::{test}"
+        for form in FORMS
+        for code, test in BENCH.items()
+    },
     ("drain", 1): "tests/scenario/test_drain.py::test_a_drain_that_is_taken_back_ends_the_waiting_with_1",
     ("doctor", 3): "tests/unit/cli/test_doctor.py::test_something_bad_ends_with_3_and_says_what_to_run",
 }
@@ -116,7 +132,7 @@ def by_examples() -> set[tuple[str, int]]:
         code = INSTEAD.get(line, 0)
         for call in calls_in(line, "pushctl"):
             words = " ".join(call[:2]) if " ".join(call[:2]) in EXITS else call[0]
-            if isinstance(code, int):
+            if isinstance(code, int) and not line.startswith(MEASURING):
                 found.add((words, code))
     return found
 
@@ -146,10 +162,10 @@ def test_commands_end_with_the_codes_that_are_said_of_them(tmp_path: Path, monke
         wrong = []
         for (words, code), more in tried().items():
             with monkeypatch.context() as patch:
-                if code == 5 and words.startswith("client "):
+                if code == 5 and words.startswith(CLIENTS):
                     patch.setenv("PUSHCTL_CLIENT_API", "http://127.0.0.1:1")
                     patch.setenv("PUSHCTL_CLIENT_BOXOFFICE", "http://127.0.0.1:1")
-                away = NOWHERE if code == 5 and words != "send" and not words.startswith("client ") else ()
+                away = NOWHERE if code == 5 and words != "send" and not words.startswith(CLIENTS) else ()
                 typed = more.replace("KEY", key).replace("SILENT", str(port)).split()
                 done = run(*words.split(), *typed, *away)
             if done.code != code:
