@@ -53,10 +53,10 @@ needs: # what tests need of Debian's packages
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
 	command -v promtool >/dev/null || { apt-get update && apt-get install -y --no-install-recommends prometheus; }
 	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	command -v nginx >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nginx-light; }
-	command -v haproxy >/dev/null || { apt-get update && apt-get install -y --no-install-recommends haproxy; }
-	command -v systemd-analyze >/dev/null || { apt-get update && apt-get install -y --no-install-recommends systemd; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version; nginx -v; haproxy -v; systemd-analyze --version
+	which nginx haproxy systemd-analyze >/dev/null || \
+		{ apt-get update && apt-get install -y --no-install-recommends nginx-light haproxy systemd; }
+	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version
+	nginx -v; haproxy -v; systemd-analyze --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py

@@ -24,11 +24,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=cli.examples(
-        "pushctl bench send                  # against `pushctl serve all` here",
+        "pushctl bench send                   # against `pushctl serve all` here",
         "pushctl bench connect --users 2000 --arrivals 200/s",
-        "pushctl bench fanout --users 100 --devices 5 --rate 200/s --max-p99 200ms",
+        "pushctl bench fanout --users 100 --devices 5 --max-p99 200ms",
         "pushctl bench storm --users 1000 --drop 30% --duration 2m",
-        "pushctl bench idle --users 5000 --duration 10m --config conf.d --json",
+        "pushctl bench idle --users 5000 --duration 10m --config conf.d",
     ),
 )
 
@@ -94,7 +94,11 @@ def bench() -> None:
 
 
 @app.command(
-    epilog=cli.examples("pushctl bench connect", "pushctl bench connect --users 5000 --arrivals 500/s --csv runs.csv")
+    epilog=cli.examples(
+        "pushctl bench connect",
+        "pushctl bench connect --users 5000 --arrivals 500/s --max-p99 1s",
+        "pushctl bench connect --json --csv runs.csv | jq .bench.swarm.connect_ms",
+    )
 )
 def connect(
     users: Users = 200,
@@ -141,7 +145,7 @@ def send(
 @app.command(
     epilog=cli.examples(
         "pushctl bench fanout",
-        "pushctl bench fanout --users 200 --devices 5 --max-p99 200ms",
+        "pushctl bench fanout --users 200 --devices 5 --rate 100/s --duration 1m",
     )
 )
 def fanout(
@@ -175,9 +179,9 @@ def fanout(
 
 @app.command(
     epilog=cli.examples(
-        "pushctl bench storm             # half of the clients lose their connection",
+        "pushctl bench storm                  # half of the clients lose theirs",
         "pushctl bench storm --users 2000 --drop 100% --duration 2m",
-        "pushctl bench storm --drain s1 --over 10s   # instead: a server is drained",
+        "pushctl bench storm --drain s1 --over 10s --config conf.d",
     )
 )
 def storm(

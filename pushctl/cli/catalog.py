@@ -5,6 +5,7 @@ name the Struct that it encodes, or several if its lines are not all alike.
 Must not know: how anything is printed. (Nothing that runs a command imports this module: it imports every shape.)
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,31 +21,27 @@ from pushctl.client.sender import Sent
 from pushctl.config.about import KeyDoc
 from pushctl.emptying import Progress
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.overview import SECTIONS, Overview
+from pushctl.overview import OF_EVERY_SECTION, SECTIONS, Overview
 from pushctl.protocol.frames import PushUrl
 from pushctl.rotation import KeyStatus
 from pushctl.webpush.encryption import Subscription
 
 
-def _sections(whole: type[msgspec.Struct], names: tuple[str, ...]) -> tuple[type[msgspec.Struct], ...]:
-    """One shape for each section that may be asked for alone: it, and the moment."""
+def _sections(whole: type[msgspec.Struct], parts: Mapping[str, tuple[str, ...]]) -> tuple[type[msgspec.Struct], ...]:
+    """One shape for each section that may be asked for alone: what is in it, and what concerns it."""
     kinds = {field.name: field.type for field in msgspec.structs.fields(whole)}
     return tuple(
         msgspec.defstruct(
-            f"{whole.__name__}{name.title()}",
-            [("at", kinds["at"]), (name, kinds[name])],
-            namespace={"__doc__": f"Of {whole.__name__}, what `{name}` is."},
+            f"{whole.__name__}{section.title()}",
+            [(name, kinds[name]) for name in ("at", *names, *OF_EVERY_SECTION)],
+            namespace={"__doc__": f"Of {whole.__name__}, what `{section}` shows."},
         )
-        for name in names
+        for section, names in parts.items()
     )
 
 
 LINES: Final[dict[str, tuple[Any, ...]]] = {
-    "bench connect": (BenchResult,),
-    "bench fanout": (BenchResult,),
-    "bench idle": (BenchResult,),
-    "bench send": (BenchResult,),
-    "bench storm": (BenchResult,),
+    **dict.fromkeys(("bench connect", "bench send", "bench fanout", "bench storm", "bench idle"), (BenchResult,)),
     "broadcast": (answers.BroadcastVersion,),
     "client allow": (answers.Allowed, Subscription),
     "client devices": (DeviceRow,),
@@ -75,7 +72,6 @@ LINES: Final[dict[str, tuple[Any, ...]]] = {
 
 _CLIENT: Final = (0, 1, 2, 5)
 _REGISTRY: Final = (0, 1, 2, 5)
-_BENCH: Final = (0, 2, 3, 5, 130)
 
 EXITS: Final[dict[str, tuple[int, ...]]] = {
     "serve": (0, 1, 2, 3, 5),
@@ -87,8 +83,8 @@ EXITS: Final[dict[str, tuple[int, ...]]] = {
     "client sync": _CLIENT,
     "client messages": _CLIENT,
     "client read": _CLIENT,
-    "client listen": (0, 1, 2, 4, 5, 130),
-    "client run": (0, 1, 2),
+    "client listen": (0, 1, 2, 3, 4, 5, 130),
+    "client run": (0, 1, 2, 130),
     "client identities": _CLIENT,
     "client link": _CLIENT,
     "client unlink": _CLIENT,
@@ -96,11 +92,7 @@ EXITS: Final[dict[str, tuple[int, ...]]] = {
     "client remove": _CLIENT,
     "client swarm": (0, 1, 2, 3, 5, 130),
     "send": (0, 1, 2, 3, 4, 5, 130),
-    "bench connect": _BENCH,
-    "bench send": _BENCH,
-    "bench fanout": _BENCH,
-    "bench storm": _BENCH,
-    "bench idle": _BENCH,
+    **dict.fromkeys(("bench connect", "bench send", "bench fanout", "bench storm", "bench idle"), (0, 1, 2, 3, 5, 130)),
     "stats": (0, 2, 3, 5, 130),
     "inspect user": _REGISTRY,
     "inspect push-url": _REGISTRY,

@@ -5,14 +5,16 @@ Promises: with --json every line on stdout is one JSON object with the names of 
 Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 """
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pushctl.cli import Group, client_account, client_login, client_swarm, examples
+from pushctl.cli import Group, client_account, client_listen, client_login, client_swarm, examples
+from pushctl.cli.client_listen import MinUrgency
 from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_ids, with_phone
-from pushctl.cli.values import duration, icon, site, text
+from pushctl.cli.values import icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
@@ -37,11 +39,6 @@ app = typer.Typer(
         "pushctl client swarm --users 1000 --duration 2m   # many devices at once",
     ),
 )
-
-MinUrgency = Annotated[
-    Literal["very-low", "low", "normal", "high"],
-    typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
-]
 
 
 @app.callback()
@@ -245,72 +242,36 @@ def read(
     print_one(json, MarkedRead(count), f"{count} marked read")
 
 
+app.command(epilog=client_listen.EXAMPLES)(client_listen.listen)
+
+
 @app.command(
     epilog=examples(
-        "pushctl client listen",
-        "pushctl client listen --json | jq -r 'select(.event == \"message\") | .title'",
-        "pushctl client listen --count 1 --for 30s      # exit 4 if nothing comes",
-        "pushctl client listen --min-urgency high",
+        "pushctl client run",
+        "pushctl client run --profile phone",
+        "NO_COLOR=1 pushctl client run --min-urgency normal",
     )
 )
-def listen(
-    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N messages.")] = None,
-    for_: Annotated[
-        float | None,
-        typer.Option(
-            "--for", parser=duration, metavar="DURATION", help="Stop after this time; exit 4 if --count is short."
-        ),
-    ] = None,
-    min_urgency: MinUrgency = "very-low",
-    keep_trying: Annotated[
-        bool, typer.Option("--keep-trying", help="Do not give up (exit 5) when the first connection fails.")
-    ] = False,
-    profile: Profile = "default",
-    json: Json = False,
-) -> None:
-    """Stay connected and print one line per event, each flushed at once.
-
-    \b
-    With --json, each line is an object with "event" and, always all of them:
-      connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor;
-                    what follows is live
-      message       id push_url site title body icon url tag urgency topic data
-                    encoding sent_at expires_at received_at latency_ms live cursor
-      read          ids
-      push_url      id site url icon
-      revoked       id site
-      dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop)
-                    after_ms
-      retrying      reason after_ms
-
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the message has none; "gone"
-    means: not in a snapshot any more.
-
-    A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
-    or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after
-    Ctrl-C.
-    """
-    from pushctl.cli.listening import listen as listening
-
-    async def act(phone: "Phone") -> None:
-        await listening(
-            phone, shower(json), count=count, seconds=for_, min_urgency=min_urgency, keep_trying=keep_trying
-        )
-
-    with_phone(profile, act)
-
-
-@app.command(epilog=examples("pushctl client run", "pushctl client run --profile phone"))
 def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> None:
-    """The live screen: connection, push URLs and messages as they come.
+    """The live screen: connection, push URLs with their sites' icons, messages as they come.
 
-    Keys: r reads the selected message (the newest if none is selected), A reads all, arrows or j/k select, q quits.
+    Keys: Tab goes from messages to push URLs and back, arrows or j and k select, Enter shows one in full; r reads the
+    selected message, A reads all, a allows a site, x revokes it, c copies its push URL, R reconnects, ? helps, q quits.
+
+    Icons that are data: URLs (as `pushctl client allow SITE --icon FILE` makes them) are shown as pictures by terminals
+    that can (kitty, ghostty, WezTerm, iTerm2), elsewhere in half blocks, with `pip install 'pushctl[icons]'`. Without
+    that, without colours, and for icons that sites keep elsewhere, a letter stands for the site: fetching them would
+    tell the site that you look.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise typer.BadParameter("the live screen needs a terminal; in pipes use `pushctl client listen`")
-    from pushctl.cli.screen import watch
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        said = os.environ.get("TERM") or "not set"
+        raise typer.BadParameter(
+            f"TERM is {printable(said)}: the live screen needs a terminal that can move its cursor;"
+            " use `pushctl client listen`"
+        )
+    from pushctl.cli.live import watch
 
     async def act(phone: "Phone") -> None:
         await watch(phone, min_urgency)

@@ -108,8 +108,8 @@ def print_one(json: bool, value: Any, human: Any) -> None:
         _console().print(human, soft_wrap=True)
 
 
-def shower(json: bool) -> "Callable[[Event], None]":
-    """Prints events: as JSON, or for people with the time, news of the connection on stderr."""
+def shower(json: bool, *, all_to_stderr: bool = False) -> "Callable[[Event], None]":
+    """Prints events: as JSON, or for people with the time, news of the connection (or `all`) on stderr."""
 
     def show(event: "Event") -> None:
         from pushctl.cli.lines import event_line, is_data, with_time
@@ -117,7 +117,7 @@ def shower(json: bool) -> "Callable[[Event], None]":
         if json:
             print_one(True, event, None)
         else:
-            _console(stderr=not is_data(event)).print(with_time(event_line(event)), soft_wrap=True)
+            _console(stderr=all_to_stderr or not is_data(event)).print(with_time(event_line(event)), soft_wrap=True)
 
     return show
 

@@ -32,8 +32,8 @@ EXAMPLES = examples(
     "pushctl send --encrypt subscription.json Hello --vapid vapid.pem \\",
     "    --contact mailto:ops@news.example",
     "pushctl send @push_url.txt Hello --json | jq -r .location",
-    "pushctl send --targets targets.txt --rate 100/s --duration 30s   # a load",
-    "pushctl send --targets targets.txt --count 10000   # as fast as it goes",
+    "pushctl send --targets targets.txt --rate 100/s --duration 30s --warmup 5s",
+    "pushctl send --targets targets.txt --count 10000 --concurrency 64",
     "pushctl send --targets targets.txt --rate 500/s --max-p99 200ms || echo slow",
 )
 

@@ -90,6 +90,10 @@ class Metrics:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
+    def counts(self) -> dict[str, int]:
+        """What was done since the start, in the few words that operators look at first (load.py)."""
+        return {}
+
     async def sample(self) -> None:
         """Measure what has to be measured again and again, until cancelled."""
         await sample_lag(self._lag)
@@ -110,6 +114,19 @@ class WithStages(Metrics):
         counter = self.looked_counter("messages", "messages that reached a stage of their life", ["stage"])
         counter.look = lambda: [((stage.value,), count) for stage, count in self._stages.items()]
 
+    def counts(self) -> dict[str, int]:
+        return {stage.value: count for stage, count in self._stages.items()}
+
     def stage(self, stage: Stage, count: int = 1) -> None:
         """Count messages that reached a stage."""
         self._stages[stage] += count
+
+
+def totals(counter: Counter) -> dict[str, int]:
+    """By the first label; of several, their sum."""
+    found: dict[str, int] = {}
+    for family in counter.collect():
+        for sample in family.samples:
+            word = next(iter(sample.labels.values()), "")
+            found[word] = found.get(word, 0) + int(sample.value)
+    return found

@@ -7,7 +7,7 @@ Must not know: where events happen.
 
 from typing import Final
 
-from pushctl.metrics.base import Metrics, WithStages
+from pushctl.metrics.base import Metrics, WithStages, totals
 from pushctl.metrics.http import HttpMetrics
 from pushctl.metrics.shared import KeyMetrics, ProviderMetrics, RpcMetrics, TlsMetrics, arrivals
 from pushctl.stages import Stage
@@ -37,6 +37,9 @@ BOXOFFICE_REASONS: Final = ("rate_limited", "arrivals", "no_capacity", "store_un
 SOCKET_REASONS: Final = (
     "full", "address", "address_rate", "accept_rate", "draining", "not_ready", "origin", "handshake", "too_slow",
 )  # fmt: skip
+SLOW_CLOSE: Final = "4002"
+"""The code with which a device that takes no data is closed."""
+
 CLOSE_CODES: Final = ("1000", "1001", "1008", "4001", "4002", "4003", "4004", "4005", "4501", "4503", "4504")
 """There from the start, so that the first of a kind is an increase, too. Others may come."""
 
@@ -52,6 +55,10 @@ class ApiMetrics(WithStages):
         self.keys = KeyMetrics(self)
         self.tls = TlsMetrics(self)
 
+    def counts(self) -> dict[str, int]:
+        requests, refused = sum(self.http.requests.values()), sum(totals(self.refusals).values())
+        return super().counts() | {"requests": requests, "refused": refused}
+
 
 class BoxOfficeMetrics(Metrics):
     def __init__(self) -> None:
@@ -63,6 +70,13 @@ class BoxOfficeMetrics(Metrics):
             "picture_age_seconds", "since the office last learned which socket servers there are"
         )
         self.tls = TlsMetrics(self)
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "requests": sum(self.http.requests.values()),
+            "arrivals": sum(totals(self.arrivals).values()),
+            "refused": sum(totals(self.refusals).values()),
+        }
 
 
 class SocketMetrics(WithStages):
@@ -107,6 +121,15 @@ class SocketMetrics(WithStages):
         self.keys = KeyMetrics(self)
         self.tls = TlsMetrics(self)
 
+    def counts(self) -> dict[str, int]:
+        closes = totals(self.closes)
+        return super().counts() | {
+            "arrivals": sum(totals(self.arrivals).values()),
+            "closes": sum(closes.values()),
+            "slow_closes": closes.get(SLOW_CLOSE, 0),
+            "refused": sum(totals(self.refusals).values()),
+        }
+
 
 class RouterMetrics(WithStages):
     def __init__(self, strategy: str) -> None:
@@ -137,6 +160,9 @@ class RouterMetrics(WithStages):
     def jobs(self, outcome: str, count: int = 1) -> None:
         """Count what became of jobs: one of OUTCOMES."""
         self._outcomes[outcome].inc(count)
+
+    def counts(self) -> dict[str, int]:
+        return super().counts() | {"jobs": totals(self._jobs)["handed_over"]}
 
 
 class GcMetrics(WithStages):

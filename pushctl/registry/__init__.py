@@ -29,6 +29,7 @@ from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
 from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
+from pushctl.registry.processes import Processes
 from pushctl.registry.push_urls import PushUrls
 from pushctl.registry.rates import Rates
 from pushctl.registry.receipts import Receipts
@@ -52,6 +53,7 @@ class Registry:
         self.messages = Messages(store)
         self.presence = Presence(store)
         self.servers = Servers(store)
+        self.processes = Processes(store)
         self.offices = Offices(store)
         self.wishes = Wishes(store)
         self.key_holders = KeyHolders(store)

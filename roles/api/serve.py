@@ -12,6 +12,7 @@ import trio
 from trio import TaskStatus
 
 from pushctl import log
+from pushctl.attendance import Attendance
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Browserid, Config
@@ -67,6 +68,7 @@ class ApiRole:
         self.metrics = ApiMetrics()
         self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self.metrics.tls.watch(self._tls)
+        self._attendance = Attendance("api", "api", counts=self.metrics.counts, not_ready=self.not_ready)
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
@@ -88,6 +90,7 @@ class ApiRole:
                 config, name="api", installation=self._ring.keys.installation, tally=self.metrics.redis
             ) as registry,
             self._ring.shown(registry),
+            self._attendance.kept(registry),
         ):
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
@@ -167,6 +170,7 @@ class ApiRole:
             self._tls.reload()
 
     async def drain(self) -> None:
+        self._attendance.drains()
         if self._server is not None and self._registry is not None and self._limits is not None:
             if self._receipts is not None:
                 self._receipts.end()
@@ -175,6 +179,7 @@ class ApiRole:
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
             await self._ring.leave(self._registry)
+            await self._attendance.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:

@@ -13,6 +13,7 @@ import trio
 from trio import TaskStatus
 
 from pushctl import log
+from pushctl.attendance import Attendance
 from pushctl.config.check import check_role
 from pushctl.config.model import Boxoffice, Config
 from pushctl.errors import ConfigError, StoreUnavailable
@@ -66,6 +67,7 @@ class BoxOfficeRole:
         self.metrics = BoxOfficeMetrics()
         self.metrics.tls.watch(self._tls)
         self.metrics.picture_age_seconds.look = self._picture_age
+        self._attendance = Attendance("boxoffice", self._name, counts=self.metrics.counts, not_ready=self.not_ready)
 
     @property
     def admin_listen(self) -> str:
@@ -78,9 +80,10 @@ class BoxOfficeRole:
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
         installation = installation_of(config.identity)
-        async with open_registry(
-            config, name="boxoffice", installation=installation, tally=self.metrics.redis
-        ) as registry:
+        async with (
+            open_registry(config, name="boxoffice", installation=installation, tally=self.metrics.redis) as registry,
+            self._attendance.kept(registry),
+        ):
             self._registry = registry
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)
@@ -151,8 +154,11 @@ class BoxOfficeRole:
             self._tls.reload()
 
     async def drain(self) -> None:
+        self._attendance.drains()
         if self._server is not None:
             await self._server.drain()
+        if self._registry is not None:
+            await self._attendance.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:

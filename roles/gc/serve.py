@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import trio
 
+from pushctl.attendance import Attendance
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.identity.keys import installation_of
@@ -38,6 +39,7 @@ class GcRole:
         self.metrics = GcMetrics()
         self._log = get_logger(role="gc")
         self._daemon = new_id()
+        self._attendance = Attendance("gc", self._daemon, counts=self.metrics.counts, not_ready=self.not_ready)
         self._registry: Registry | None = None
         self._repair_fence: int | None = None
         self._last: dict[int, Swept] = {}
@@ -47,9 +49,10 @@ class GcRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         installation = installation_of(self._config.identity)
-        async with open_registry(
-            self._config, name="gc", installation=installation, tally=self.metrics.redis
-        ) as registry:
+        async with (
+            open_registry(self._config, name="gc", installation=installation, tally=self.metrics.redis) as registry,
+            self._attendance.kept(registry),
+        ):
             async with trio.open_nursery() as nursery:
                 self._registry = registry
                 task_status.started(Ready("gc", self.label, None, None))
@@ -63,11 +66,13 @@ class GcRole:
             if self._repair_fence is not None:
                 with suppress(StoreUnavailable):
                     await registry.index.give_back_repair(self._repair_fence)
+            await self._attendance.leave(registry)
         self._done.set()
 
     async def drain(self) -> None:
         """Finish the visit at hand and leave."""
         self._draining.set()
+        self._attendance.drains()
         await self._done.wait()
 
     async def not_ready(self) -> list[str]:

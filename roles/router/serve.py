@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 import trio
 
+from pushctl.attendance import Attendance
 from pushctl.config.model import Config
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
@@ -37,6 +38,7 @@ class RouterRole:
         self._ring = KeyRing(config.identity, "router", self._consumer) if rpc else None
         if self._ring is not None and self.metrics.keys is not None:
             self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self._attendance = Attendance("router", self._consumer, counts=self.metrics.counts, not_ready=self.not_ready)
         self._registry: Registry | None = None
         self._draining = trio.Event()
         self._idle = trio.Event()
@@ -50,6 +52,7 @@ class RouterRole:
                 tally=self.metrics.redis,
             ) as registry,
             self._keys_shown(registry),
+            self._attendance.kept(registry),
             open_strategy(
                 self._config,
                 registry,
@@ -91,9 +94,13 @@ class RouterRole:
     async def drain(self) -> None:
         """Finish the batch at hand and take no more; what is in the streams is other routers' work."""
         self._draining.set()
+        self._attendance.drains()
         await self._idle.wait()
-        if self._ring is not None and self._registry is not None:
+        if self._registry is None:
+            return
+        if self._ring is not None:
             await self._ring.leave(self._registry)
+        await self._attendance.leave(self._registry)
 
     async def not_ready(self) -> list[str]:
         if self._registry is None:

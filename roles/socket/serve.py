@@ -6,7 +6,6 @@ Must not know: how they come in (reception.py), frames (connection.py, browser.p
 """
 
 import math
-import resource
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
 from pushctl.keyring import KeyRing
+from pushctl.load import LoadMeter
 from pushctl.log import get_logger
 from pushctl.metrics import SocketMetrics
 from pushctl.protocol import jobs
@@ -65,6 +65,7 @@ class SocketRole:
         self._ring = KeyRing(config.identity, "socket", self.label)
         self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self.metrics.tls.watch(self._tls)
+        self._meter = LoadMeter(self._counts)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -142,6 +143,7 @@ class SocketRole:
         await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
+            self._meter.run,
             self.heart.beat,
             self._leases.reconcile,
             self._leases.look_when_told,
@@ -223,6 +225,7 @@ class SocketRole:
         """What this server says of itself, to the Box Office, routers and operators."""
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
         deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
+        load = self._meter.load()
         return Row(
             state="draining" if self.draining else "not_ready" if deaf else self.state,
             url=self.url,
@@ -231,13 +234,19 @@ class SocketRole:
             generation=self.generation,
             version=__version__,
             started_at=self._started_at,
-            rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            rss_bytes=load.rss_bytes,
             users=len(self.hub.users),
             drain=self.drainer.now,
             written=self.frames_written,
             rpc_url=self._rpc_url,
             zone=self.config.socket.zone,
+            load=load,
+            clock_ms=system_clock(),
         )
+
+    def _counts(self) -> dict[str, int]:
+        """What it has done since its start, by the words of Load."""
+        return self.metrics.counts() | {"frames": self.frames_written}
 
     def count_refusal(self, reason: Reason) -> None:
         self.metrics.refusals.labels(reason).inc()

@@ -17,6 +17,7 @@ from tests.deployment.files import (
     Start,
     composed,
     config_map,
+    documents,
     manifests,
     of_kind,
     pods,
@@ -96,6 +97,23 @@ def test_the_documents_say_of_every_file_how_it_was_tried() -> None:
     there = [str(file.relative_to(EXAMPLES)) for file in EXAMPLES.rglob("*") if file.is_file()]
     kept = [name for name in there if "__" not in name and not name.startswith("secrets/")]
     assert [name for name in kept if not name.startswith(tuple(said))] == []
+
+
+# --- compose ---------------------------------------------------------------------------------------------------------
+
+
+def test_containers_ask_the_admin_listener_for_their_health_and_every_secret_is_there(secrets: Secrets) -> None:
+    [content] = documents(EXAMPLES / "compose.yaml")
+    for start in composed("compose.yaml"):
+        service = content["services"][start.name]
+        config = loaded(start, secrets, secrets.folder)
+        asked = f"http://{value_at(config, f'{start.role}.admin_listen')}/readyz"
+        assert f"'{asked}'" in service["healthcheck"]["test"][-1]
+        files = [value for value in start.environment.values() if value.startswith("/run/secrets/")]
+        assert {Path(file).name for file in files} == set(service["secrets"]) <= set(content["secrets"])
+        for port in service.get("ports", []):
+            assert int(port.rpartition(":")[2]) == split_address(value_at(config, f"{start.role}.listen"))[1]
+    assert "noeviction" in content["services"]["redis"]["command"]
 
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------

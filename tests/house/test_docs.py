@@ -26,6 +26,7 @@ from pushctl.http.problem import TYPE_URL
 from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.overview import Overview
+from pushctl.overview.prometheus import FAMILIES, PREFIX
 from tests.house.commands import every_command, groups, parse
 from tests.house.markdown import Document, Link, code_in
 from tests.metrics import helps, of_all_roles
@@ -246,6 +247,14 @@ def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> 
     assert sorted(listed) == sorted(names_of(Overview))
 
 
+def test_every_metric_of_stats_is_listed_with_its_labels_and_help_and_every_listed_one_exists() -> None:
+    listed = [tuple(row) for row in OPERATIONS.rows("`pushctl stats --prom`")]
+    assert listed == [
+        (f"`{PREFIX}{each.name}`", ", ".join(f"`{label}`" for label in each.labels), each.section or "all", each.help)
+        for each in FAMILIES
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "report"),
     [("user", UserReport), ("push-url", PushUrlReport), ("message", MessageReport), ("server", ServerReport)],
@@ -286,6 +295,20 @@ def test_keys_without_effect_are_said_to_have_none() -> None:
     said = " ".join(re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL))
     used = attributes(but="pushctl/config/model.py")
     assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
+
+
+@pytest.mark.parametrize("name", ["docs/runbook.md", "docs/deployment.md"])
+def test_what_operators_are_told_to_look_for_is_there(name: str) -> None:
+    """Metrics, events of the log, reasons, keys: whatever has an underscore in it, in the code or in the tables of
+    docs/operations.md, which are held to it."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sources("pushctl", "roles"))
+    text += OPERATIONS.text
+    words = {word for code in code_in(DOCUMENTS[name].prose) for word in re.findall(r"[a-z]+(?:_[a-z]+)+", code)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} - OF_OTHERS == set()
+
+
+OF_OTHERS = {"net_core_somaxconn", "ip_unprivileged_port_start"}
+"""Words of the kernel."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -116,7 +116,9 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def test_each_alert_says_what_it_is_how_bad_and_what_to_do() -> None:
-    anchors = {name: Document(ROOT / "docs" / f"{name}.md").anchors() for name in ("runbook", "operations")}
+    anchors = {
+        name: Document(ROOT / "docs" / f"{name}.md").anchors() for name in ("runbook", "operations", "deployment")
+    }
     for alert in alerts():
         assert alert["labels"]["severity"] in ("critical", "warning"), alert["alert"]
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, alert["alert"]

@@ -16,11 +16,12 @@ from pushctl.cli.catalog import EXITS
 from tests.house.markdown import calls_in
 from tests.processes import dying_with_us
 from tests.scenario.stories import begin, serving
-from tests.scenario.test_examples import INSTEAD, MEASURING, all_examples
+from tests.scenario.test_examples import INSTEAD, all_examples
 from tests.unit.cli.commands import run
 
 ROOT = Path(__file__).parents[2]
 PUSHCTL = [sys.executable, "-m", "pushctl"]
+FORMS = ("connect", "send", "fanout", "storm", "idle")
 CLIENTS = ("client ", "bench ")
 """Commands that ask the api and the Box Office, not Redis."""
 NOWHERE = ("--set", "redis.url=redis://127.0.0.1:1/0", "--set", "redis.connect_seconds=0.1")
@@ -43,7 +44,7 @@ USUAL = {
     "client remove": "nosuch",
     "client swarm": "--users 1 --duration 1s",
     "send": "http://127.0.0.1:1/push/x Hello",
-    **{f"bench {form}": "--users 1" for form in ("connect", "send", "fanout", "storm", "idle")},
+    **{f"bench {form}": "--users 1" for form in FORMS},
     "stats": "",
     "inspect user": USER,
     "inspect push-url": f"{USER}/1hG8kkB0yXzQ",
@@ -74,10 +75,11 @@ OTHERWISE = {
     ("inspect message", 1): f"{USER}/17",
     ("inspect server", 1): "s9",
     ("broadcast", 1): "nosuch --remove",
+    **{(f"bench {form}", 1): "--users 1 --csv /nowhere/runs.csv" for form in FORMS},
     ("keys retire", 3): "KEY",
 }
 
-FORMS = ("connect", "send", "fanout", "storm", "idle")
+BENCH_TESTS = "tests/scenario/test_bench.py::"
 BENCH = {
     0: "test_the_command_needs_no_other_flags_than_where_the_service_is",
     3: "test_a_message_that_never_arrives_is_missing",
@@ -132,7 +134,7 @@ def by_examples() -> set[tuple[str, int]]:
         code = INSTEAD.get(line, 0)
         for call in calls_in(line, "pushctl"):
             words = " ".join(call[:2]) if " ".join(call[:2]) in EXITS else call[0]
-            if isinstance(code, int) and not line.startswith(MEASURING):
+            if isinstance(code, int):
                 found.add((words, code))
     return found
 
