@@ -97,6 +97,9 @@ ELSEWHERE = {
         for form in FORMS
         for code, test in BENCH.items()
     },
+    ("client run", 0): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
+    ("client run", 130): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
+    ("client listen", 3): "tests/unit/cli/test_execution.py::test_a_failure_is_said_counted_and_a_3_at_the_end",
     ("drain", 1): "tests/scenario/test_drain.py::test_a_drain_that_is_taken_back_ends_the_waiting_with_1",
     ("doctor", 3): "tests/unit/cli/test_doctor.py::test_something_bad_ends_with_3_and_says_what_to_run",
 }
@@ -104,7 +107,6 @@ ELSEWHERE = {
 
 UNTRIED = {
     ("serve", 3): "gc --once beside another gc that does not let go of its shard",
-    ("client run", 0): "a terminal",
     ("client run", 1): "a terminal, and a session that ends meanwhile",
     **{(f"bench {form}", 1): "a whole run, whose table cannot be written then" for form in FORMS},
     ("undrain", 1): "a server that leaves between two looks",
