@@ -1,6 +1,6 @@
 """The command line: `pushctl COMMAND`, one module per command, and the one place that turns errors into exit codes.
 
-Owns: the list of commands, the look of help texts and `main`.
+Owns: the list of commands and `main`.
 Promises: a command's module is imported only when that command runs, so `pushctl --help` is quick. Exit codes are those
 of docs/protocol.md, section 6: 0 done, 1 failed, 2 wrong usage or bad config, 3 not good, 4 timed out, 5 cannot
 connect, 130 interrupted. Data goes to stdout, everything else to stderr.
@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pushctl.cli import suggestions
+from pushctl.cli.plain import plain
 from pushctl.errors import PushctlError
 
 STARTED_NS = time.monotonic_ns()
@@ -92,14 +93,16 @@ class Group(TyperGroup):
 class _Commands(Group):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands.update({name: _Later(name, help=text, callback=None) for name, text in COMMANDS.items()})
+        self.commands.update(
+            {name: _Later(name, help=text, short_help=text, callback=None) for name, text in COMMANDS.items()}
+        )
 
 
 def load_command(name: str) -> Any:
     """The click command of `pushctl.cli.<name>`."""
     command = typer.main.get_command(import_module(f"pushctl.cli.{name}").app)
     command.name = name
-    _plain(_without_own_completion(command))
+    plain(_without_own_completion(command))
     return command
 
 
@@ -108,13 +111,6 @@ def _without_own_completion(command: Any) -> Any:
     them, at every level, would have all of pydantic imported before a help text is shown."""
     command.params = [each for each in command.params if not str(each.name).endswith("_completion")]
     return command
-
-
-def _plain(command: Any) -> None:
-    """Help as plain text: narrow terminals, pipes and copying come before boxes."""
-    command.rich_markup_mode = None
-    for inner in getattr(command, "commands", {}).values():
-        _plain(inner)
 
 
 def _print_version(wanted: bool) -> None:

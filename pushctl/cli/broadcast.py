@@ -29,8 +29,8 @@ app = typer.Typer()
     )
 )
 def broadcast(
-    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="What browsers listen to.")] = None,
-    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="What they are told.")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="ID", help="What browsers listen to.")] = None,
+    version: Annotated[str | None, typer.Argument(metavar="VERSION", help="What they are told.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="There is no such broadcast any more.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show those there are.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per broadcast.")] = False,
@@ -64,20 +64,20 @@ def broadcast(
 
 async def _list(config: "Config", as_json: bool) -> None:
     from pushctl.cli.answers import BroadcastVersion
+    from pushctl.cli.reach import reached
     from pushctl.client.events import json_line
-    from pushctl.registry import open_registry
 
-    async with open_registry(config, name="broadcast") as registry:
+    async with reached(config, name="broadcast") as registry:
         found = (await registry.broadcasts.all()).by_id
     for id_, version in sorted(found.items()):
         print(json_line(BroadcastVersion(id_, version)) if as_json else f"{id_}  {version}")
 
 
 async def _set(config: "Config", id_: str, version: str | None) -> None:
+    from pushctl.cli.reach import reached
     from pushctl.errors import Failed, LimitReached
-    from pushctl.registry import open_registry
 
-    async with open_registry(config, name="broadcast") as registry:
+    async with reached(config, name="broadcast") as registry:
         try:
             changed = await registry.broadcasts.set(id_, version or "")
         except LimitReached as error:

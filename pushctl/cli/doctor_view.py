@@ -26,11 +26,12 @@ from pushctl.checkup import (
     mistaken,
     out_of_reach,
 )
+from pushctl.cli.reach import reached
 from pushctl.client.foreign import printable
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError, NotGood, StoreUnavailable, Unreachable
 from pushctl.identity.keys import installation_of
-from pushctl.registry import Registry, open_registry
+from pushctl.registry import Registry
 
 _LOOKS: Final = {
     "ok": ("✓", "green", "good"),
@@ -47,7 +48,7 @@ async def examine(report: "Report", here: Here, adopt: bool) -> None:
     report.add(await examine_machine(here))
     report.add(await examine_configuration(here))
     try:
-        async with open_registry(here.config, name="doctor") as registry:
+        async with reached(here.config, name="doctor") as registry:
             if adopt:
                 await _adopt(registry, here.config)
             report.add(await examine_redis(registry, here.config))

@@ -15,6 +15,8 @@ from pushctl import cli
 from pushctl.cli import values
 
 if TYPE_CHECKING:
+    import trio
+
     from pushctl.config.model import Config
     from pushctl.emptying import Progress
 
@@ -85,27 +87,30 @@ def drain(
 
     loaded = load(config, sets or [], os.environ)
     patience = over + PATIENCE_SECONDS if timeout is None else timeout
+    server, asked = server.strip(), trio.Event()
     try:
-        trio.run(
-            _drain, loaded.config, server.strip(), over, by or values.whoami(), patience if wait else None, as_json
-        )
+        trio.run(_drain, loaded.config, server, over, by or values.whoami(), patience if wait else None, as_json, asked)
     except* KeyboardInterrupt:
-        print(f"pushctl: {server} goes on draining; `pushctl undrain {server}` takes it back", file=sys.stderr)
+        if asked.is_set():
+            print(f"pushctl: {server} goes on draining; `pushctl undrain {server}` takes it back", file=sys.stderr)
         raise
 
 
-async def _drain(config: "Config", server: str, over: float, by: str, patience: float | None, as_json: bool) -> None:
+async def _drain(
+    config: "Config", server: str, over: float, by: str, patience: float | None, as_json: bool, asked: "trio.Event"
+) -> None:
     import trio
 
     from pushctl import emptying
     from pushctl.cli.drain_view import DrainView
+    from pushctl.cli.reach import reached
     from pushctl.errors import TimedOut
-    from pushctl.registry import open_registry
 
     latest: Progress | None = None
-    async with open_registry(config, name="drain") as registry:
+    async with reached(config, name="drain") as registry:
         row = await emptying.find(registry, server)
         wish = await emptying.ask_to_drain(registry, row, by=by, over_seconds=over)
+        asked.set()
         if patience is None:
             print(f"{server} was asked to drain its {row.connections:,} connections over {over:g} s")
             return

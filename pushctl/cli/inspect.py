@@ -206,10 +206,10 @@ def _show(
     import trio
 
     from pushctl.cli.layout import print_report
-    from pushctl.registry import open_registry
+    from pushctl.cli.reach import reached
 
     async def look() -> T:
-        async with open_registry(config, name="inspect") as registry:
+        async with reached(config, name="inspect") as registry:
             return await ask(registry, config)
 
     report = trio.run(look)

@@ -238,11 +238,11 @@ def _file(config: Config) -> Path:
 def _ask(config: Config, what: "Callable[[Registry], Awaitable[T]]") -> T:
     import trio
 
+    from pushctl.cli.reach import reached
     from pushctl.identity.keys import installation_of
-    from pushctl.registry import open_registry
 
     async def ask() -> T:
-        async with open_registry(config, name="keys", installation=installation_of(config.identity)) as registry:
+        async with reached(config, name="keys", installation=installation_of(config.identity)) as registry:
             return await what(registry)
 
     return trio.run(ask)

@@ -14,6 +14,16 @@ from pushctl.client.banner import Banner
 from pushctl.errors import Failed
 
 
+def check_writable(*paths: Path | None) -> None:
+    """Before a measurement, which may take an hour: its result has somewhere to go. Failed if not; what is in a file
+    stays."""
+    for path in filter(None, paths):
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise Failed(f"{path}: {error.strerror}") from None
+
+
 def append_row(path: Path, run: Banner, found: Struct) -> None:
     """So that a file holds many runs, one a row, under one header: the parameters as typed, then all numbers of the
     report by their names. What is counted by code is summed up, lists are left out. Failed if it cannot be written, or

@@ -61,13 +61,16 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Only check the configuration: 0 good, 2 not.")] = False,
     once: Annotated[bool, typer.Option("--once", help="gc: one round, then stop; for cron.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="all: where Redis and the keys live. Default: the user's data directory.")
+        Path | None,
+        typer.Option(metavar="DIR", help="all: where Redis and the keys live. Default: the user's data directory."),
     ] = None,
     listen_host: Annotated[
-        str | None, typer.Option(help="all: bind public listeners here. Default: 127.0.0.1.")
+        str | None, typer.Option(metavar="HOST", help="all: bind public listeners here. Default: 127.0.0.1.")
     ] = None,
     ports: Annotated[Ports | None, typer.Option(help="all: 8080 and up, or any free ones. Default: default.")] = None,
-    sockets: Annotated[int | None, typer.Option(min=1, max=64, help="all: socket servers. Default: 2.")] = None,
+    sockets: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=64, help="all: socket servers. Default: 2.")
+    ] = None,
 ) -> None:
     """Start one role, or all of them in one process on a Redis of their own that keeps its data.
 

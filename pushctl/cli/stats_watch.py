@@ -19,6 +19,7 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from pushctl.cli.device import say
+from pushctl.cli.reach import reached
 from pushctl.cli.stats_table import Look
 from pushctl.cli.stats_trends import Trends
 from pushctl.cli.stats_view import render
@@ -26,7 +27,6 @@ from pushctl.cli.stats_words import lag
 from pushctl.config.model import Config
 from pushctl.errors import NotGood, StoreUnavailable
 from pushctl.overview import Lookout, Overview, part_of
-from pushctl.registry import open_registry
 
 AS_TABLES: Final = "tables"
 AS_JSON: Final = "json"
@@ -47,7 +47,7 @@ async def show(config: Config, wish: Wish) -> None:
     """Raises NotGood when fewer servers live than expected, KeyboardInterrupt after Ctrl-C, StoreUnavailable if the
     only look finds nothing."""
     console = Console(highlight=False, emoji=False)
-    async with open_registry(config, name="stats") as registry:
+    async with reached(config, name="stats") as registry:
         lookout = Lookout(registry, config)
         if wish.every is None:
             overview = await lookout.look()

@@ -54,10 +54,10 @@ async def _undrain(config: "Config", server: str, by: str, wait: bool) -> None:
     import trio
 
     from pushctl import emptying
+    from pushctl.cli.reach import reached
     from pushctl.errors import TimedOut
-    from pushctl.registry import open_registry
 
-    async with open_registry(config, name="undrain") as registry:
+    async with reached(config, name="undrain") as registry:
         row = await emptying.find(registry, server)
         await emptying.ask_to_be_ready(registry, row, by=by)
         if not wait:

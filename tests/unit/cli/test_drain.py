@@ -20,6 +20,15 @@ def test_without_redis_it_cannot_connect(command: str) -> None:
     assert "Start it, or set [redis] url" in ran.err
 
 
+def test_ctrl_c_before_the_server_was_asked_does_not_say_that_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pushctl.cli.drain._drain", interrupted)
+    ran = run("drain", "s1")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+
+
 def test_a_bad_duration_is_wrong_usage() -> None:
     ran = run("drain", "s1", "--over", "soon", *NOWHERE)
     assert ran.code == 2

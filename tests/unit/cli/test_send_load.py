@@ -90,6 +90,17 @@ async def test_runs_are_added_to_a_table_and_the_raw_histogram_is_written(servic
         1,
         f"pushctl: {raw}: has other columns than this run; name another file",
     )
+    assert "accepted" in ran.out, "what was measured is not lost with it"
+
+
+@pytest.mark.parametrize("option", ["--csv", "--histogram"])
+async def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(
+    service: FakeService, tmp_path: Path, option: str
+) -> None:
+    file = targets(tmp_path, f"{service.api_url}/push/{SECRET}")
+    ran = await pushctl("send", "--targets", file, "--count", "1", option, str(tmp_path / "no/such"))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert "no/such: No such file or directory" in ran.err
 
 
 @pytest.mark.parametrize(
