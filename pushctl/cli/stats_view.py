@@ -71,10 +71,15 @@ def _users(overview: Overview, look: Look) -> Iterable[RenderableType]:
         f"{users.devices:,}",
         f"{users.connected:,}",
         f"{users.push_urls:,}",
-        f"{age(users.age_ms / 1000)} ago",
+        _counted(users.age_ms),
     )
     yield drawn
     yield Text()
+
+
+def _counted(age_ms: float) -> str:
+    passed = age(age_ms / 1000)
+    return passed if passed == "now" else f"{passed} ago"
 
 
 def _messages(overview: Overview, look: Look) -> Iterable[RenderableType]:
@@ -86,7 +91,7 @@ def _messages(overview: Overview, look: Look) -> Iterable[RenderableType]:
     )
     drawn.add_row(
         "-" if found.unread is None else f"{found.unread:,}",
-        "not yet" if found.age_ms is None else f"{age(found.age_ms / 1000)} ago",
+        "not yet" if found.age_ms is None else _counted(found.age_ms),
         figure(found.received_per_second),
         figure(found.stored_per_second),
         figure(found.routed_per_second),

@@ -171,8 +171,15 @@ class BoxOfficeRole:
         self._drained.set()
 
     async def not_ready(self) -> list[Reason]:
-        reasons = [STARTING] if self._registry is None else await self._registry.check()
-        if not reasons and self._seating.stale(trio.current_time()):
+        if self._registry is None:
+            return [STARTING]
+        reasons = await self._registry.check()
+        if reasons:
+            return reasons
+        now = trio.current_time()
+        if self._seating.age_seconds(now) is None:
+            return [STARTING]
+        if self._seating.stale(now):
             detail = "its picture of the socket servers is older than boxoffice.stale_seconds: see its log for why"
             reasons.append(Reason(Code.PICTURE_STALE, detail))
         return reasons
