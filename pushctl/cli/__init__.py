@@ -22,6 +22,8 @@ from pushctl.cli import suggestions
 from pushctl.cli.plain import plain
 from pushctl.errors import PushctlError
 
+_UsageError: Any = typer.BadParameter.__base__  # typer has no public name for what all of them are
+
 STARTED_NS = time.monotonic_ns()
 """When this program began, for start-up times."""
 
@@ -157,7 +159,27 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command; always ends with SystemExit."""
     # Not app(): that would put typer's traceback printer, which shows local variables, into sys.excepthook.
     command = _without_own_completion(typer.main.get_command(app))
-    sys.exit(exit_code_of(lambda: command.main(args=args, prog_name="pushctl")))
+
+    def run() -> None:
+        try:
+            code = command.main(args=args, prog_name="pushctl", standalone_mode=False)
+        except _UsageError as error:
+            _show(error)
+            code = error.exit_code
+        if code:
+            sys.exit(code)
+
+    sys.exit(exit_code_of(run))
+
+
+def _show(error: Any) -> None:
+    """What typer would print, in lines of the terminal's width, and without a prefix that says nothing."""
+    if error.ctx is None or type(error).show is not _UsageError.show:  # a help text, for who typed no command
+        error.show()
+        return
+    hint = f"Try '{error.ctx.command_path} -h' for help."
+    said = error.format_message().removeprefix("Invalid value: ").replace("\n\t", " ")
+    print(error.ctx.get_usage(), hint, "", fitted(f"Error: {said}", sys.stderr), sep="\n", file=sys.stderr)
 
 
 def exit_code_of(command: Callable[[], object]) -> int:

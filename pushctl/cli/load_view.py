@@ -76,7 +76,7 @@ def phase_line(phase: Phase, moment: Text) -> RenderableType:
         grid.add_row(phase.name, bar, f"{done:,}/{phase.total:,}", moment)
     else:
         left = phase.ends_at - trio.current_time()
-        grid.add_row(phase.name, f"{max(0, left):.0f} s" if left < 1e6 else f"{phase.done:,}", moment)
+        grid.add_row(phase.name, f"{max(0, left):.0f} s left" if left < 1e6 else f"{phase.done:,}", moment)
     return grid
 
 

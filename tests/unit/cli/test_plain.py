@@ -24,6 +24,8 @@ from tests.unit.cli.commands import run
         ("stats --top -1", "Invalid value for '--top': expected a whole number, at least 0, got '-1'"),
         ("stats --watch soon", "'soon' is not a duration: write 500ms, 5s, 10m, 2h or 3d"),
         ("drain", "Missing argument 'SERVER'"),
+        ("serve", "Missing argument 'ROLE'. Choose from: api, boxoffice, socket, router, gc, all\n"),
+        ("client read", "\nError: give either message IDs or --all\n"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_was_expected(typed: str, said: str) -> None:
