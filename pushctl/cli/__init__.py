@@ -7,6 +7,7 @@ connect, 130 interrupted. Data goes to stdout, everything else to stderr.
 Must not know: what any command does. A command's module exposes `app`, a typer.Typer, whose help ends with examples.
 """
 
+import errno
 import os
 import sys
 import time
@@ -184,6 +185,28 @@ def _show(error: Any) -> None:
 
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run it; our errors become a line each on stderr and an exit code. Faults of ours go on as they are."""
+    try:
+        return _exit_code_of(command)
+    except (OSError, ExceptionGroup) as error:
+        full, others = ExceptionGroup("", [error]).split(_is_full)
+        if full is None or others is not None:
+            raise
+        tell("cannot write the output: no space left where it goes")
+        _output_goes_nowhere()
+        return 1
+
+
+def _is_full(error: BaseException) -> bool:
+    """Of a file that we opened by its name, whoever did it says more."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None
+
+
+def _output_goes_nowhere() -> None:
+    """Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _exit_code_of(command: Callable[[], object]) -> int:
     code = 0
     try:
         try:
@@ -195,8 +218,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except* KeyboardInterrupt:
         code = 130
     except* BrokenPipeError:
-        # Whoever read our stdout (`| head`) has had enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _output_goes_nowhere()  # whoever read it (`| head`) has had enough
         code = 1
     return code
 

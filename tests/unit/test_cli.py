@@ -169,3 +169,9 @@ def test_a_reader_that_has_had_enough_is_no_traceback() -> None:
     with talking.stderr as said:
         assert said.read() == b""
     assert talking.wait(timeout=20) == 1
+
+
+def test_a_full_disk_is_one_line_and_no_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        talked = subprocess.run([sys.executable, "-c", TALKATIVE], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (talked.returncode, talked.stderr) == (1, b"pushctl: cannot write the output: no space left where it goes\n")
