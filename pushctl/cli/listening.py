@@ -95,7 +95,7 @@ async def listen(
                 await phone.run(to_us, min_urgency=min_urgency, keep_trying=keep_trying)
 
             async def end_with_command(*, task_status: trio.TaskStatus[None]) -> None:
-                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT) as signals:
                     task_status.started()
                     async for number in signals:
                         ended_by.append(signal.Signals(number))
