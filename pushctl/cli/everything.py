@@ -143,6 +143,7 @@ def _defaults(loaded: Loaded, options: Options) -> dict[str, Any]:
     defaults: dict[str, Any] = {f"{role}.drain_seconds": DRAIN_SECONDS for role in ROLE_NAMES}
     defaults["limits.exempt_networks"] = LOOPBACK
     defaults["identity.keys_file"] = str(options.data_dir / "keys.toml")
+    defaults["api.inbox"] = True
     defaults["socket.rpc_listen"] = "127.0.0.1:0"  # the router of this process calls it, and no other
     if is_loopback(options.listen_host):
         both = {"identity.environment": "development", "identity.dev_idp.enabled": True}
@@ -212,14 +213,22 @@ async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Unt
             started: list[Role] = []
             if any(tls_on(part.config, part.name) for part in plan.parts):  # else a terminal that goes ends us
                 await around.start(reload_on_hangup, started)
-            roles = {part.name: start(part) for part in plan.parts if part.name != "socket"}
-            around.start_soon(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis, collector)
-            # A socket server tells devices their push URLs, which begin with the api's address.
-            api = await _unless_stopped(stop, partial(everyone.ready_one, "api"))
-            if api is not None:
+            first = [part for part in plan.parts if part.name not in ("api", "socket")]
+            roles = {part.name: start(part) for part in first}
+            inbox = any(part.config.api.inbox for part in plan.parts)
+            announce = partial(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis, collector, inbox=inbox)
+            around.start_soon(announce)
+            # The api tells browsers where the Box Office is. A socket server tells devices their push URLs, which begin
+            # with the api's address.
+            known: dict[str, str] = {}
+            for waited_for, then in (("boxoffice", "api"), ("api", "socket")):
+                ready = await _unless_stopped(stop, partial(everyone.ready_one, waited_for))
+                if ready is None:
+                    break
+                known[f"{waited_for}.public_url"] = str(ready.url)
                 for part in plan.parts:
-                    if part.name == "socket":
-                        start(part, **{"api.public_url": str(api.url)})
+                    if part.name == then:
+                        start(part, **known)
         around.cancel_scope.cancel()
 
 
@@ -247,7 +256,9 @@ class _Everyone:
         return self._ready
 
 
-async def _announce(everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis, collector: Collector) -> None:
+async def _announce(
+    everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis, collector: Collector, *, inbox: bool
+) -> None:
     ready = await everyone.ready_all()
     collector.begin()
     sockets = {label: each for label, each in ready.items() if each.role == "socket"}
@@ -260,3 +271,5 @@ async def _announce(everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedR
         "redis": redis.url,
     }
     print(cli.ready_line("all", ready["api"].listen), json.dumps(addresses), sep="\n", flush=True)
+    if inbox:
+        print(f"pushctl: the inbox in a browser: {ready['api'].url}/inbox/", file=sys.stderr)

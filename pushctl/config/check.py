@@ -37,8 +37,16 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
         *_check_rpc(config, role),
         *_check_dev_idp(config, role),
         *_check_browserid(config, role),
+        *(_check_inbox(config) if alone and role == "api" else ()),
         *(check_providers(config) if role == "api" else ()),
     ]
+
+
+def _check_inbox(config: Config) -> list[str]:
+    """The page asks the Box Office itself."""
+    if not config.api.inbox or config.boxoffice.public_url:
+        return []
+    return [f"boxoffice.public_url: required by api.inbox: where the page asks for servers, such as {_PUBLIC['boxoffice']}"]
 
 
 def _check_keys(config: Config, role: RoleName) -> list[str]:
