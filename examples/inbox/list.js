@@ -10,7 +10,7 @@ import { newestFirst } from './store.js';
 import { age, called, counted, exactly } from './words.js';
 
 const ROWS_PER_FRAME = 25;
-const LONG_CHARACTERS = 320;
+const LONG_CHARACTERS = 320; // of four lines
 const LEAVE_MS = 160;
 const AGE_MS = 20_000;
 
@@ -151,12 +151,13 @@ export class MessageList {
     part('time').title = exactly(sent);
     part('time').textContent = age(sent, Date.now());
     part('h3').textContent = title;
+    part('h3').classList.toggle('untitled', !message.notification?.title);
     part('h3').id = `title-${id}`;
     element.setAttribute('aria-labelledby', `title-${id}`);
     part('.body').textContent = body;
     part('.body').hidden = body === '';
-    part('.whole').hidden = body.length <= LONG_CHARACTERS && (body.match(/\n/g)?.length ?? 0) < 5;
-    part('.whole').setAttribute('aria-label', `Show all of ${title}`);
+    part('.whole').hidden = !isLong(body, 4) && !isLong(title, 2);
+    part('.whole').setAttribute('aria-label', `Show all of ${short(title)}`);
     const url = webUrl(message.notification?.url);
     if (url) {
       part('a').href = url.href;
@@ -164,7 +165,7 @@ export class MessageList {
       part('a').hidden = false;
     }
     part('.read').hidden = state !== 'unread';
-    part('.read').setAttribute('aria-label', `Mark as read: ${title}`);
+    part('.read').setAttribute('aria-label', `Mark as read: ${short(title)}`);
     part('.read').title = 'Mark as read';
     this.#drawIcon(element, row);
     return element;
@@ -253,12 +254,13 @@ export class MessageList {
   }
 }
 
-/** What a message says, as text. @returns {{title: string, body: string}} */
+/** What a message says, as text. What has no title is its own. @returns {{title: string, body: string}} */
 export function texts(message) {
   const { title, body } = message.notification ?? {};
-  if (title || body) return { title: title || called(message.site), body: body ?? '' };
-  if (message.data === null) return { title: called(message.site), body: 'Something is new there; the site did not say what.' };
-  return { title: called(message.site), body: 'Encrypted for another device or browser: this page has no key for it.' };
+  if (title) return { title, body: body ?? '' };
+  if (body) return { title: body, body: '' };
+  if (message.data === null) return { title: 'Something is new there; the site did not say what.', body: '' };
+  return { title: 'Encrypted for another device or browser: this page has no key for it.', body: '' };
 }
 
 /** For the live region: what came just now. @param {import('./pushctl.js').Row[]} rows */
@@ -267,6 +269,15 @@ export function announcement(rows) {
   const { title, body } = texts(message);
   const latest = `${called(message.site)}: ${title}${body && rows.length === 1 ? `. ${body.slice(0, 200)}` : ''}`;
   return rows.length === 1 ? latest : `${counted(rows.length, 'new message')}, the latest from ${latest}`;
+}
+
+/** Whether it may need more than so many lines. */
+function isLong(text, lines) {
+  return text.length > LONG_CHARACTERS / 4 * lines || text.split('\n', lines + 1).length > lines;
+}
+
+function short(text) {
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }
 
 function leave(element, animated) {

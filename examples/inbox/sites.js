@@ -44,8 +44,8 @@ export class Sites {
     const part = (selector) => item.querySelector(selector);
     showIcon(part('.icon'), pushUrl.site, [pushUrl.icon]);
     part('.site').textContent = called(pushUrl.site);
-    part('.copy').setAttribute('aria-label', `Copy the push URL of ${called(pushUrl.site)}`);
-    part('.revoke').setAttribute('aria-label', `Revoke the push URL of ${called(pushUrl.site)}`);
+    part('.copy').setAttribute('aria-label', `Copy push URL of ${called(pushUrl.site)}`);
+    part('.revoke').setAttribute('aria-label', `Revoke push URL of ${called(pushUrl.site)}`);
     part('.copy').addEventListener('click', (event) => copy(event.target, pushUrl.url, this.say));
     part('.revoke').addEventListener('click', () => this.#revoke(pushUrl));
     return item;

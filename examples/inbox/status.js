@@ -44,7 +44,6 @@ export class StatusView {
     this.#status = status;
     document.body.dataset.phase = status.phase;
     word.textContent = this.#word();
-    pill.setAttribute('aria-label', `Connection: ${this.#sentence()}`);
     this.#draw();
     clearTimeout(this.#bannerTimer);
     if (status.phase === 'connected' || status.phase === 'off' || status.login) banner.hidden = true;
@@ -56,12 +55,6 @@ export class StatusView {
     const { phase, server } = this.#status;
     if (phase === 'connected') return `Connected · ${server}`;
     return navigator.onLine || phase === 'stopped' ? WORDS[phase] : 'Offline';
-  }
-
-  #sentence() {
-    const { phase, server } = this.#status;
-    if (phase === 'connected') return `connected to ${server}`;
-    return navigator.onLine ? WORDS[phase].toLowerCase() : 'offline, trying again';
   }
 
   #say() {
