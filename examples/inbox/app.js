@@ -68,7 +68,11 @@ class Page {
       if (phase === 'stopped') this.#attempt(() => this.client.sync()); // without a connection, if need be
     });
     this.client.addEventListener('change', ({ detail }) => this.#changed(detail));
-    this.client.addEventListener('status', ({ detail }) => detail.login && this.#signedOut(detail.reason));
+    this.client.addEventListener('synced', () => this.#nowKnown());
+    this.client.addEventListener('status', ({ detail }) => {
+      if (detail.login) this.#signedOut(detail.reason);
+      else if (['waiting', 'stopped'].includes(detail.phase)) this.#nowKnown();
+    });
     this.#listen();
   }
 
@@ -108,16 +112,17 @@ class Page {
   }
 
   async #signedIn() {
-    this.signIn.hide();
-    document.body.classList.add('in');
     this.account.show(await this.store.session());
     await this.store.tidy();
     this.list.reset(await this.store.rows());
     await this.#showSites();
+    this.signIn.hide();
+    document.body.classList.add('in');
     this.client.start();
   }
 
   #signedOut(reason = null) {
+    this.known = false;
     document.body.classList.remove('in');
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     this.list.reset([]);
@@ -128,8 +133,9 @@ class Page {
   }
 
   async #logOut(everywhere) {
-    await this.#attempt(() => this.client.logOut({ everywhere }));
+    const told = this.client.logOut({ everywhere });
     this.#signedOut();
+    await this.#attempt(() => told);
   }
 
   // --- what comes ----------------------------------------------------------------------------------------------------
@@ -197,11 +203,17 @@ class Page {
     this.#drawEmpty();
   }
 
+  /** All that was missed is here, or will not be soon: that nothing is shown means something now. */
+  #nowKnown() {
+    this.known = true;
+    this.#drawEmpty();
+  }
+
   /** What to do when there is nothing to see. */
   #drawEmpty() {
     if (!this.counts || !this.list) return;
     const { shown } = this.list;
-    find('#empty').hidden = this.counts[shown] > 0;
+    find('#empty').hidden = !this.known || this.counts[shown] > 0;
     const button = find('#empty-do');
     const put = (title, text, label, work) => {
       find('#empty-title').textContent = title;

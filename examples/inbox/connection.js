@@ -72,6 +72,25 @@ export class Intake {
   }
 }
 
+/** Several changes, as one. */
+function merged(changes) {
+  const put = new Map();
+  const gone = new Set();
+  for (const change of changes) {
+    for (const id of change.gone) {
+      put.delete(id);
+      gone.add(id);
+    }
+    for (const row of change.put) put.set(row.id, row);
+  }
+  return {
+    put: [...put.values()],
+    gone: [...gone].filter((id) => !put.has(id)),
+    pushUrls: changes.some((change) => change.pushUrls),
+    live: changes.reduce((sum, change) => sum + change.live, 0),
+  };
+}
+
 const EVENTS = new Set(['sync', 'message', 'read', 'push_url', 'revoked', 'dropped']);
 
 /** What happens on one WebSocket. Made, then `run` once. */
@@ -81,6 +100,7 @@ export class Connection {
   #told;
   #intake;
   #queue = [];
+  #untold = [];
   #draining = null;
   #owed = null;
   #framesOwed = 0;
@@ -125,6 +145,7 @@ export class Connection {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     socket.onopen = socket.onmessage = socket.onclose = null;
     await this.#draining;
+    this.#tell();
     this.#acknowledge();
     socket.close(1000);
     return how;
@@ -196,7 +217,8 @@ export class Connection {
         const frames = this.#queue.splice(0);
         const { cursor, changes, synced } = await this.#intake.take(frames);
         if (cursor !== null) this.#owe(cursor, frames.length);
-        for (const change of changes) this.#told.change(change);
+        this.#untold.push(...changes);
+        if (synced || this.#synced) this.#tell();
         if (synced) await this.#onSynced(synced);
       }
     } catch (error) {
@@ -205,6 +227,11 @@ export class Connection {
     } finally {
       this.#draining = null;
     }
+  }
+
+  /** What was missed is told once all of it is here: it comes oldest first, and would move under the reader's eyes. */
+  #tell() {
+    if (this.#untold.length) this.#told.change(merged(this.#untold.splice(0)));
   }
 
   async #onSynced(mode) {

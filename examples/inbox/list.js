@@ -1,8 +1,8 @@
 // The messages: one article each, newest first, unread or read.
 //
 // Owns: the feed, which rows it shows, focus within it. Promises: however many messages there are, the page stays
-// responsive: rows are made a few in each frame, and the browser lays out those near the screen only. Where a row goes
-// that has the focus, the next one gets it. Must not know: where messages come from, who is told that one was read.
+// responsive: rows are made a few in each frame, and each is laid out by itself (style.css). Where a row goes that has
+// the focus, the next one gets it. Must not know: where messages come from, who is told that one was read.
 
 import { showIcon } from './icon.js';
 import { webUrl } from './safe.js';
@@ -239,9 +239,7 @@ export class MessageList {
   }
 
   #keepOneReachable() {
-    if (feed.querySelector('.message[tabindex="0"]:not([inert])') === null) {
-      this.#focused(feed.querySelector('.message:not([inert])'));
-    }
+    if (!feed.contains(document.activeElement)) this.#focused(feed.querySelector('.message:not([inert])'));
   }
 
   #tick() {

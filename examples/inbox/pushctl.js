@@ -123,14 +123,17 @@ export class Client extends EventTarget {
     return session;
   }
 
-  /** Ends this session, or all of the user's, and forgets the inbox here, whatever the service answers. */
+  /** Forgets the inbox here, at once, and ends this session, or all of the user's. Throws if that could not be said. */
   async logOut({ everywhere = false } = {}) {
     this.stop();
-    try {
-      await this.#request(`/v1/login${everywhere ? '?everywhere=true' : ''}`, { method: 'DELETE' });
-    } finally {
-      await this.#store.endSession();
-    }
+    const session = await this.#store.session();
+    await this.#store.endSession();
+    if (session === null) return;
+    const authorization = `Bearer ${session.token}`;
+    await request(`${this.#api}/v1/login${everywhere ? '?everywhere=true' : ''}`, { method: 'DELETE', authorization })
+      .catch((error) => {
+        if (error.status !== 401) throw error; // it is over already
+      });
   }
 
   /**
@@ -354,6 +357,7 @@ export async function request(url, { method = 'GET', authorization, body } = {})
   try {
     answer = await fetch(url, {
       method, headers, body: body === undefined ? undefined : JSON.stringify(body),
+      keepalive: method === 'DELETE', // also when the page is left meanwhile
       cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer',
       signal: AbortSignal.timeout(ANSWER_SECONDS * 1000),
     });

