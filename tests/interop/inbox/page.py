@@ -38,6 +38,15 @@ async def is_connected(tab: Tab, to: str) -> bool:
     return text == f"Connected · {to}"
 
 
+async def place(tab: Tab, service: Service, server: str) -> None:
+    """Until the tab is connected to this server: which of two equals is named first is left to chance, until the Box
+    Office sees who is connected where."""
+    while not await is_connected(tab, server):
+        await service.until_first(server, await token_of(tab))
+        await tab.do("await page.reload()")
+        await until_connected(tab)
+
+
 async def connection(tab: Tab) -> dict[str, str]:
     """What the page says of its connection, by its own words."""
     said: dict[str, str] = await tab.do(
@@ -145,11 +154,14 @@ async def until_said(tab: Tab, words: str) -> None:
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
-_OPEN = "const store = await (await import('/inbox/store.js')).openStore('pushctl-inbox-1');"
+_OPEN = """
+const number = sessionStorage.getItem('pushctl-inbox-profile');
+const store = await (await import('/inbox/store.js')).openStore(`pushctl-inbox-${number}`);
+"""
 
 
 async def token_of(tab: Tab) -> str:
-    """The first tab's. Only the browser's own database has it."""
+    """The tab's session. Only the browser's own database has it."""
     token: str = await tab.do(
         f"return page.evaluate(async () => {{ {_OPEN} const it = await store.session(); store.close(); return it.token }})"
     )
@@ -157,7 +169,7 @@ async def token_of(tab: Tab) -> str:
 
 
 async def stored(tab: Tab) -> dict[str, Any]:
-    """How much of an inbox there is in the first tab's database."""
+    """How much of an inbox there is in the tab's database."""
     found: dict[str, Any] = await tab.do(
         f"""return page.evaluate(async () => {{ {_OPEN}
           const [messages, pushUrls, session] = [await store.rows(), await store.pushUrls(), await store.session()];
