@@ -37,7 +37,7 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install needs ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+interop: install needs ## a real Firefox and Chromium, other people's senders and identity providers, and the standards' sentences
 	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
 cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
@@ -46,10 +46,11 @@ cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade fr
 needs: # what tests need of Debian's packages
 	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
 	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
+	command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
 	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V
+	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py

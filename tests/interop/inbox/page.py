@@ -302,7 +302,7 @@ async def barriers(tab: Tab) -> list[Any]:
 
 
 BY_KEYBOARD: Final = """
-const where = () => page.evaluate(() => document.activeElement.querySelector?.(':scope > h3')?.textContent ??
+const where = () => page.evaluate(() => document.activeElement.querySelector?.(':scope h3')?.textContent ??
   document.activeElement.id);
 const seen = [];
 const press = async (key) => { await page.keyboard.press(key); seen.push(await where()) };
