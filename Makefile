@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Most tests wait for something most of the time: for a deadline, for a process to start.
 SIDE_BY_SIDE := -n 3 --dist worksteal
+# They start hundreds of processes, and are collected by several at once: what was compiled is kept, whatever the
+# environment says. Collecting costs a third of the CPU then, and a role starts in two thirds of the time.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install fmt check test test-long faults interop cross needs demo serve ci bench requirements
@@ -49,8 +52,12 @@ needs: # what tests need of Debian's packages
 	command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
 	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
+	command -v promtool >/dev/null || { apt-get update && apt-get install -y --no-install-recommends prometheus; }
 	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V
+	which nginx haproxy systemd-analyze >/dev/null || \
+		{ apt-get update && apt-get install -y --no-install-recommends nginx-light haproxy systemd; }
+	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V; promtool --version
+	nginx -v; haproxy -v; systemd-analyze --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory
 	$(BIN)/python examples/demo.py
@@ -60,6 +67,7 @@ serve: install ## the whole service on this machine
 
 bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.http_server
+	$(BIN)/python -m tests.benchmarks.posting
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation

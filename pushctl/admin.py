@@ -5,14 +5,13 @@ answers within READY_SECONDS.
 Must not know: which role it speaks for, or how requests arrive (http/server.py).
 """
 
-import platform
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import trio
 
-import pushctl
+from pushctl.build import build
 from pushctl.errors import MethodNotAllowed, NotFound, Problem, PushctlError
 from pushctl.http.asgi import Headers, Receive, Scope, Send, respond
 from pushctl.http.problem import send_problem
@@ -67,7 +66,7 @@ class AdminApp:
         return (503 if reasons else 200), {"ready": not reasons, "reasons": reasons} | self._marks()
 
     async def _version(self) -> tuple[int, dict[str, Any]]:
-        return 200, {"version": pushctl.__version__, "role": self._label, "python": platform.python_version()}
+        return 200, {"role": self._label} | msgspec.to_builtins(await trio.to_thread.run_sync(build))
 
     def _marks(self) -> dict[str, Any]:
         return {"dev_idp": True} if self._dev_idp else {}

@@ -12,6 +12,7 @@ import platform
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import takewhile
 
 import trio
 
@@ -121,6 +122,19 @@ class KeyRing:
             self.sealer.seal_with(None)
         self._changed.set()
         self._log.info("keys_reloaded", key_ids=list(report_of(keys).known))
+
+    def states(self) -> dict[str, int]:
+        """Sealing keys of this role, by what they do: `seals` what is new; `waits`: would, once every role has it;
+        `opens`."""
+        seals = self._told.seal_with if self._told is not None else None
+        wanted = [key.id for key in self.keys.sealing_keys if key.state == "seals"]
+        waits = list(takewhile(lambda key_id: key_id != seals, wanted))
+        opens = [key.id for key in self.keys.sealing_keys if key.id != seals and key.id not in waits]
+        return {"seals": int(seals is not None), "waits": len(waits), "opens": len(opens)}
+
+    def lacking(self) -> int:
+        """How many keys others use that this role has not."""
+        return len(self._told.lacks) if self._told is not None else 0
 
     def not_ready(self) -> list[str]:
         """Why the role cannot do its work, as far as keys go; see Role.not_ready."""

@@ -19,14 +19,17 @@ from typing import Protocol, runtime_checkable
 import trio
 from trio import TaskStatus
 
-from pushctl.admin import AdminApp
+from pushctl.admin import READY_SECONDS, AdminApp
 from pushctl.config.model import Http
-from pushctl.errors import Failed
+from pushctl.errors import Failed, PushctlError
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
 
 log = get_logger()
+
+WATCH_SECONDS = 5.0
+"""Between two looks whether a role is ready, for its metrics."""
 
 Until = Callable[[], Awaitable[object]]
 """Returns when it is time to stop. May be awaited by several tasks."""
@@ -111,11 +114,28 @@ class _Life:
         self.stopping = False
 
     async def not_ready(self) -> list[str]:
+        reasons = await self._reasons()
+        self._role.metrics.ready.set(not reasons)
+        return reasons
+
+    async def _reasons(self) -> list[str]:
         if self.stopping:
             return ["it is stopping"]
         if not self.ready:
             return ["it is starting"]
         return await self._role.not_ready()
+
+    async def watch(self) -> None:
+        """Look again and again, whether or not somebody asks /readyz: until cancelled."""
+        while True:
+            with trio.move_on_after(READY_SECONDS) as patience:
+                try:
+                    await self.not_ready()
+                except PushctlError:
+                    self._role.metrics.ready.set(0)
+            if patience.cancelled_caught:
+                self._role.metrics.ready.set(0)
+            await trio.sleep(WATCH_SECONDS)
 
 
 async def run_role(
@@ -139,10 +159,13 @@ async def run_role(
         if role.admin_listen:
             app = AdminApp(role.label, role.metrics, life.not_ready, dev_idp=dev_idp)
             admin = await _open_admin(app, role.admin_listen, http or Http(), around)
+            around.start_soon(role.metrics.sample)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop, role, life, until, nursery.cancel_scope)
             ready = replace(await nursery.start(_serve, role, life), admin=admin)
             life.ready = True
+            if admin is not None:
+                around.start_soon(life.watch)
             log.info("ready", role=role.name, label=role.label, listen=ready.listen, url=ready.url, admin=admin)
             task_status.started(ready)
         around.cancel_scope.cancel()

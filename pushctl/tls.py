@@ -49,6 +49,8 @@ class Tls:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._context = make_context(files)
+        self.ends = ends_at(files.certificate)
+        """When the certificate in use ends."""
         self._warn_of_the_end()
 
     @classmethod
@@ -70,14 +72,15 @@ class Tls:
         except ConfigError as error:
             log.error("tls_not_reloaded", role=role, detail=str(error))
         else:
+            self.ends = ends_at(certificate)
             log.info("tls_reloaded", role=role, certificate=certificate)
             self._warn_of_the_end()
 
     def _warn_of_the_end(self) -> None:
         """Clients do not connect to what has ended; whether to start all the same is theirs to say."""
-        ends, now = ends_at(self._files.certificate), datetime.now(UTC)
-        if ends <= now + SOON:
-            log.warning("tls_ends", role=self._files.role, certificate=self._files.certificate, ends=ends.isoformat())
+        if self.ends <= datetime.now(UTC) + SOON:
+            files = self._files
+            log.warning("tls_ends", role=files.role, certificate=files.certificate, ends=self.ends.isoformat())
 
 
 def make_context(files: Files) -> ssl.SSLContext:

@@ -57,6 +57,14 @@ class Terminal:
         """Keys by tmux's names: `a`, `Down`, `C-c`, `Enter`."""
         await self._ask("send-keys", *keys)
 
+    async def type(self, text: str) -> None:
+        """Text, character by character."""
+        await self._ask("send-keys", "-l", text)
+
+    async def clipboard(self) -> str:
+        """What a program in it put into the clipboard last (OSC 52)."""
+        return await self._ask("show-buffer")
+
     async def resize(self, columns: int, rows: int) -> None:
         await self._ask("resize-window", "-x", str(columns), "-y", str(rows))
 
@@ -86,14 +94,19 @@ async def terminal(
                     await asked._ask("set-option", "-g", "remain-on-exit-format", "")
                     await asked._ask("set-option", "-g", "default-terminal", "tmux-256color")
                     await asked._ask("set-option", "-g", "status", "off")
+                    await asked._ask("set-option", "-s", "set-clipboard", "on")
                     await asked._ask("new-session", "-d", "-x", str(columns), "-y", str(rows), shell)
                 yield asked
             finally:
                 process.kill()
 
 
+_OURS: Final = ("TMUX", "TMUX_PANE", "NO_COLOR", "LINES", "COLUMNS")
+"""Of the terminal that the tests run in, if any; a size that somebody exported would count for more than the window."""
+
+
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE", "NO_COLOR")}
+    kept = {name: value for name, value in os.environ.items() if name not in _OURS}
     return {**kept, "LC_ALL": "C.UTF-8"}
 
 

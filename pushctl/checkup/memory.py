@@ -44,16 +44,15 @@ async def check_memory(master: Master) -> Iterable[Finding]:
     if not room:
         return [unknown(f"{_size(used)} used", "How much there is, INFO does not say.")]
     found = f"{_size(used)} used of {_size(room)} {whose}"
+    more = (
+        "maxmemory <more>    # leave a third of the machine to forks and buffers",
+        "limits.unread_bytes_per_user, limits.log_events_per_user: lower them",
+    )
+    if limit and used >= limit:
+        return [bad(found, "Full: Redis refuses writes; sites get 503, and no socket server counts as alive.", *more)]
     if used > FULL * room:
         full = "Redis then refuses writes: 503 for every site" if limit else "the system then kills Redis"
-        return [
-            warn(
-                found,
-                f"Nearly full; {full}.",
-                "maxmemory <more>    # leave a third of the machine to forks and buffers",
-                "limits.unread_bytes_per_user, limits.log_events_per_user: lower them",
-            )
-        ]
+        return [warn(found, f"Nearly full; {full}.", *more)]
     return [ok(found)]
 
 

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pushctl.cli import suggestions
 from pushctl.errors import PushctlError
 
 STARTED_NS = time.monotonic_ns()
@@ -27,14 +28,16 @@ COMMANDS = {
     "serve": "Start a role of the service, or all of them on an embedded Redis.",
     "client": "Be a device: log in, allow sites, receive messages.",
     "send": "Be a third party: send a message to a push URL.",
+    "bench": "Measure a running service: connections, messages, a storm.",
     "stats": "See what the registry says: servers, users, messages, routing.",
     "inspect": "See one user, push URL, message or server in full, and why it is so.",
     "drain": "Empty a socket server at a pace.",
     "undrain": "Let a socket server that drains take clients again.",
     "broadcast": "Tell every browser of a new version of something.",
     "doctor": "Find out whether machine, configuration and Redis are fit for it.",
-    "config": "Show, check or write the configuration.",
+    "config": "Show, check, write or explain the configuration.",
     "keys": "Make, rotate and take out the secrets that the service needs.",
+    "completion": "Print the script that completes commands in your shell.",
 }
 """Each is a module of this package; the text is what `pushctl --help` says of it."""
 
@@ -46,7 +49,13 @@ ConfigPaths = Annotated[
     ),
 ]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One key, over files and environment.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One key, over files and environment.",
+        autocompletion=suggestions.assignments,
+    ),
 ]
 
 
@@ -69,7 +78,18 @@ class _Later(TyperCommand):
         return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
 
 
-class _Commands(TyperGroup):
+class Group(TyperGroup):
+    """A command with commands below it. Its --help says false, not nothing, when it is not asked for: of nothing, typer
+    asks pydantic what it means, which takes longer to import than all the rest."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
+class _Commands(Group):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands.update({name: _Later(name, help=text, callback=None) for name, text in COMMANDS.items()})
@@ -79,9 +99,14 @@ def load_command(name: str) -> Any:
     """The click command of `pushctl.cli.<name>`."""
     command = typer.main.get_command(import_module(f"pushctl.cli.{name}").app)
     command.name = name
-    # Completion is offered once, by `pushctl` itself.
+    _plain(_without_own_completion(command))
+    return command
+
+
+def _without_own_completion(command: Any) -> Any:
+    """Without typer's two options: `pushctl completion SHELL` need not be run by the shell that it is for. And each of
+    them, at every level, would have all of pydantic imported before a help text is shown."""
     command.params = [each for each in command.params if not str(each.name).endswith("_completion")]
-    _plain(command)
     return command
 
 
@@ -94,9 +119,11 @@ def _plain(command: Any) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import pushctl
+        from pushctl.build import build
 
-        print(f"pushctl {pushctl.__version__}")
+        on = build()
+        print(f"pushctl {on.version} (commit {on.commit})")
+        print(f"{on.python}, trio {on.trio}, redis-py {on.redis}, hiredis {on.hiredis}, {on.openssl}, {on.platform}")
         raise typer.Exit
 
 
@@ -120,7 +147,11 @@ app = typer.Typer(
 @app.callback()
 def _pushctl(
     version: bool = typer.Option(
-        False, "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+        False,
+        "--version",
+        help="Print the version, the build and what it runs on.",
+        callback=_print_version,
+        is_eager=True,
     ),
 ) -> None:
     """An open push-notification service: accept, store, route and stream messages to every device of a user."""
@@ -129,7 +160,7 @@ def _pushctl(
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command; always ends with SystemExit."""
     # Not app(): that would put typer's traceback printer, which shows local variables, into sys.excepthook.
-    command = typer.main.get_command(app)
+    command = _without_own_completion(typer.main.get_command(app))
     sys.exit(exit_code_of(lambda: command.main(args=args, prog_name="pushctl")))
 
 
@@ -157,8 +188,25 @@ def _report(group: BaseExceptionGroup[PushctlError]) -> int:
     errors = list(leaves(group))
     for error in errors:
         for line in str(error).splitlines():
-            print(f"pushctl: {line}", file=sys.stderr)
+            tell(line)
     return errors[0].exit_code
+
+
+def tell(line: str) -> None:
+    """A line of ours on stderr."""
+    print(fitted(f"pushctl: {line}", sys.stderr), file=sys.stderr)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """On a terminal in lines of its width, which would else break inside of words; anywhere else as it is. A word is
+    never broken: it may be a command to copy."""
+    if not stream.isatty():
+        return text
+    from shutil import get_terminal_size
+    from textwrap import fill
+
+    width = get_terminal_size().columns
+    return fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def leaves(group: BaseExceptionGroup[PushctlError]) -> list[PushctlError]:

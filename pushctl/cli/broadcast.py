@@ -22,7 +22,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=cli.examples(
-        "pushctl broadcast remote-settings/monitor_changes '\"1763900000000\"' --config conf.d",
+        "pushctl broadcast remote-settings/monitor_changes '\"1763900000000\"'",
         "pushctl broadcast --list",
         "pushctl broadcast --list --json | jq -c '[.id, .version]'",
         "pushctl broadcast news/edition --remove",
@@ -63,14 +63,14 @@ def broadcast(
 
 
 async def _list(config: "Config", as_json: bool) -> None:
-    import msgspec
-
+    from pushctl.cli.answers import BroadcastVersion
+    from pushctl.client.events import json_line
     from pushctl.registry import open_registry
 
     async with open_registry(config, name="broadcast") as registry:
         found = (await registry.broadcasts.all()).by_id
     for id_, version in sorted(found.items()):
-        print(msgspec.json.encode({"id": id_, "version": version}).decode() if as_json else f"{id_}  {version}")
+        print(json_line(BroadcastVersion(id_, version)) if as_json else f"{id_}  {version}")
 
 
 async def _set(config: "Config", id_: str, version: str | None) -> None:

@@ -5,14 +5,16 @@ Promises: with --json every line on stdout is one JSON object with the names of 
 Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
 """
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pushctl.cli import client_account, client_login, client_swarm, examples
-from pushctl.cli.device import print_one, say, shower, whole_id, with_phone
-from pushctl.cli.values import duration, icon, site, text
+from pushctl.cli import Group, client_account, client_listen, client_login, client_swarm, examples
+from pushctl.cli.client_listen import MinUrgency
+from pushctl.cli.device import Json, Profile, print_one, say, shower, whole_ids, with_phone
+from pushctl.cli.values import icon, site, text
 from pushctl.client.foreign import printable
 
 if TYPE_CHECKING:
@@ -23,28 +25,20 @@ if TYPE_CHECKING:
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings=_HELP,
     epilog=examples(
-        "pushctl client login alice                     # on the machine where `pushctl serve all` runs",
+        "pushctl client login alice       # where `pushctl serve all` runs",
         "pushctl client allow news.example --icon icon.png",
-        "pushctl client listen                          # one line per event, until Ctrl-C",
-        "pushctl client run                             # the live screen",
-        "pushctl client login alice --profile phone     # a second device of the same user",
+        "pushctl client listen            # one line per event, until Ctrl-C",
+        "pushctl client run               # the live screen",
+        "pushctl client login alice --profile phone   # a second device of alice",
         "pushctl client listen --profile phone --json --count 1 --for 30s",
-        "pushctl client swarm --users 1000 --duration 2m   # many devices at once, and what became of them",
+        "pushctl client swarm --users 1000 --duration 2m   # many devices at once",
     ),
 )
-
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
-MinUrgency = Annotated[
-    Literal["very-low", "low", "normal", "high"],
-    typer.Option(help="Only messages of this urgency or above; the others stay unread for later."),
-]
 
 
 @app.callback()
@@ -64,7 +58,7 @@ app.command(epilog=client_login.EXAMPLES)(client_login.login)
     epilog=examples(
         "pushctl client logout",
         "pushctl client logout --profile phone",
-        "pushctl client logout --everywhere              # also on a device that was lost",
+        "pushctl client logout --everywhere     # also on a device that was lost",
     )
 )
 def logout(
@@ -83,9 +77,11 @@ def logout(
 @app.command(
     epilog=examples(
         "pushctl client allow https://news.example",
-        "pushctl client allow news.example --icon icon.png   # at most 16 KiB as a data: URL",
-        "pushctl client allow news.example > push_url.txt && pushctl send @push_url.txt Hello",
-        "pushctl client allow news.example --web-push > sub.json && pushctl send --encrypt sub.json Hello",
+        "pushctl client allow news.example --icon icon.png   # at most 12 KB of image",
+        "pushctl client allow news.example > push_url.txt",
+        "pushctl send @push_url.txt Hello",
+        "pushctl client allow news.example --web-push > subscription.json",
+        "pushctl send --encrypt subscription.json Hello",
     )
 )
 def allow(
@@ -110,6 +106,7 @@ def allow(
     """
     from msgspec.structs import asdict
 
+    from pushctl.cli.answers import Allowed
     from pushctl.client.events import json_line
 
     if web_push:
@@ -120,14 +117,14 @@ def allow(
         print(json_line(with_phone(profile, subscribe)), flush=True)
         return
 
-    async def act(phone: "Phone") -> "dict[str, Any]":
+    async def act(phone: "Phone") -> "Allowed":
         push_url, created = await phone.allow(site_, icon_, vapid_key=vapid_key)
-        return {**asdict(push_url), "created": created}
+        return Allowed(**asdict(push_url), created=created)
 
     made = with_phone(profile, act)
-    print_one(json, made, str(made["url"]))
+    print_one(json, made, made.url)
     if not json:
-        say("a new push URL" if made["created"] else "the push URL this site already has")
+        say("a new push URL" if made.created else "the push URL this site already has")
 
 
 @app.command(epilog=examples("pushctl client revoke news.example", "pushctl client revoke https://news.example --json"))
@@ -138,13 +135,15 @@ def revoke(
 ) -> None:
     """Take the permission away: the site's push URL answers 410 from now on."""
 
-    async def act(phone: "Phone") -> "list[dict[str, str]]":
+    from pushctl.cli.answers import Revoked
+
+    async def act(phone: "Phone") -> "list[Revoked]":
         # An id has no dot and no colon; a site without either is localhost at most.
         found = await phone.revoke(site(site_) if "." in site_ or ":" in site_ or site_ == "localhost" else site_)
-        return [{"id": push_url.id, "site": push_url.site} for push_url in found]
+        return [Revoked(push_url.id, push_url.site) for push_url in found]
 
     for revoked in with_phone(profile, act):
-        print_one(json, revoked, f"revoked {printable(revoked['site'])}")
+        print_one(json, revoked, f"revoked {printable(revoked.site)}")
 
 
 @app.command(epilog=examples("pushctl client urls", "pushctl client urls --json | jq -r .url"))
@@ -225,8 +224,11 @@ def read(
 ) -> None:
     """Mark messages read: they disappear on all devices of the user.
 
-    If the service cannot be reached, they are read on this device all the same, and it is told later.
+    If the service cannot be reached, they are read on this device all the same, and it is told later. An id that no
+    message has is exit code 1, and nothing is read then.
     """
+    from pushctl.cli.answers import MarkedRead
+
     if bool(ids) == all_:
         raise typer.BadParameter("give either message IDs or --all")
 
@@ -234,75 +236,42 @@ def read(
         if all_:
             await phone.sync()
             return await phone.read([stored.message.id for stored in phone.store.messages()])
-        return await phone.read([whole_id(phone, beginning) for beginning in ids or []])
+        return await phone.read(await whole_ids(phone, ids or []))
 
     count = with_phone(profile, act)
-    print_one(json, {"read": count}, f"{count} marked read")
+    print_one(json, MarkedRead(count), f"{count} marked read")
+
+
+app.command(epilog=client_listen.EXAMPLES)(client_listen.listen)
 
 
 @app.command(
     epilog=examples(
-        "pushctl client listen",
-        "pushctl client listen --json | jq -r 'select(.event == \"message\") | .title'",
-        "pushctl client listen --count 1 --for 30s      # exit 4 if nothing comes",
-        "pushctl client listen --min-urgency high",
+        "pushctl client run",
+        "pushctl client run --profile phone",
+        "NO_COLOR=1 pushctl client run --min-urgency normal",
     )
 )
-def listen(
-    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N messages.")] = None,
-    for_: Annotated[
-        float | None,
-        typer.Option(
-            "--for", parser=duration, metavar="DURATION", help="Stop after this time; exit 4 if --count is short."
-        ),
-    ] = None,
-    min_urgency: MinUrgency = "very-low",
-    keep_trying: Annotated[
-        bool, typer.Option("--keep-trying", help="Do not give up (exit 5) when the first connection fails.")
-    ] = False,
-    profile: Profile = "default",
-    json: Json = False,
-) -> None:
-    """Stay connected and print one line per event, each flushed at once.
-
-    \b
-    With --json, each line is an object with "event" and, always all of them:
-      connected     server id user device
-      sync          mode (delta, snapshot) events push_urls messages cursor; what follows is live
-      message       id push_url site title body icon url tag urgency topic data encoding
-                    sent_at expires_at received_at latency_ms live cursor
-      read          ids
-      push_url      id site url icon
-      revoked       id site
-      dropped       ids reason (replaced, cancelled, evicted, gone)
-      disconnected  server code reason next (box_office, server, login, stop) after_ms
-      retrying      reason after_ms
-    What was missed comes before "sync", with "live": false; "icon" is the push URL's if the
-    message has none; "gone" means: not in a snapshot any more.
-
-    A lost connection is made again, with growing pauses. Exit codes: 0 after --count or --for, 1 if the session ended
-    or another client uses this profile, 4 if --for ended before --count, 5 if the service cannot be reached, 130 after
-    Ctrl-C.
-    """
-    from pushctl.cli.listening import listen as listening
-
-    async def act(phone: "Phone") -> None:
-        await listening(
-            phone, shower(json), count=count, seconds=for_, min_urgency=min_urgency, keep_trying=keep_trying
-        )
-
-    with_phone(profile, act)
-
-
-@app.command(epilog=examples("pushctl client run", "pushctl client run --profile phone"))
 def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> None:
-    """The live screen: connection, push URLs and messages as they come.
+    """The live screen: connection, push URLs with their sites' icons, messages as they come.
 
-    Keys: r reads the selected message (the newest if none is selected), A reads all, arrows or j/k select, q quits.
+    Keys: Tab goes from messages to push URLs and back, arrows or j and k select, Enter shows one in full; r reads the
+    selected message, A reads all, a allows a site, x revokes it, c copies its push URL, R reconnects, ? helps, q quits.
+
+    Icons that are data: URLs (as `pushctl client allow SITE --icon FILE` makes them) are shown as pictures by terminals
+    that can (kitty, ghostty, WezTerm, iTerm2), elsewhere in half blocks, with `pip install 'pushctl[icons]'`. Without
+    that, without colours, and for icons that sites keep elsewhere, a letter stands for the site: fetching them would
+    tell the site that you look.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise typer.BadParameter("the live screen needs a terminal; in pipes use `pushctl client listen`")
-    from pushctl.cli.screen import watch
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        said = os.environ.get("TERM") or "not set"
+        raise typer.BadParameter(
+            f"TERM is {printable(said)}: the live screen needs a terminal that can move its cursor;"
+            " use `pushctl client listen`"
+        )
+    from pushctl.cli.live import watch
 
     async def act(phone: "Phone") -> None:
         await watch(phone, min_urgency)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import print_one, say, with_phone
+from pushctl.cli.device import Json, Profile, print_one, say, with_phone
 from pushctl.cli.values import first_line_of, text
 from pushctl.client.foreign import printable
 
@@ -18,20 +18,15 @@ if TYPE_CHECKING:
     from pushctl.client.api import DeviceRow, IdentityRow
     from pushctl.client.phone import Phone
 
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
-
 LINK_EXAMPLES = examples(
-    "pushctl client link work                       # another name at the development identity provider",
+    "pushctl client link work         # another name at the development provider",
     "get-assertion | pushctl client link --assertion -",
     "get-token | pushctl client link --token-file - --provider accounts",
 )
 IDENTITIES_EXAMPLES = examples("pushctl client identities", "pushctl client identities --json | jq -r .id")
 UNLINK_EXAMPLES = examples("pushctl client unlink Xq3rT0aBcD4e")
 DEVICES_EXAMPLES = examples("pushctl client devices", "pushctl client devices --profile phone --json")
-REMOVE_EXAMPLES = examples("pushctl client remove Xq3rT0aBcD4e     # a device that was lost: its session ends at once")
+REMOVE_EXAMPLES = examples("pushctl client remove Xq3rT0aBcD4e     # a device that was lost")
 
 
 def link(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.device import ApiUrl, BoxofficeUrl, print_one, say, with_phone
+from pushctl.cli.device import ApiUrl, BoxofficeUrl, Json, Profile, print_one, say, with_phone
 from pushctl.cli.values import duration, first_line_of, issuer_url, text
 from pushctl.client.foreign import printable
 from pushctl.errors import TimedOut, Unreachable
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from pushctl.client.store import Session, Store
 
 EXAMPLES: Final = examples(
-    "pushctl client login alice                     # by the development identity provider",
+    "pushctl client login alice           # by the development identity provider",
     "pushctl client login alice --profile phone --device-name 'My phone'",
-    "pushctl client login alice --api https://push.example --boxoffice https://where.push.example",
-    "pushctl client login --provider accounts --issuer https://accounts.example/ --client-id push-cli",
-    "pushctl client login --provider accounts        # again: the profile knows the rest",
-    "pushctl client login --provider accounts --device   # no browser here: enter a code elsewhere",
+    "pushctl client login alice --api https://push.example \\",
+    "    --boxoffice https://where.push.example",
+    "pushctl client login --provider accounts \\",
+    "    --issuer https://accounts.example/ --client-id push-cli",
+    "pushctl client login --provider accounts          # again: it is remembered",
+    "pushctl client login --provider accounts --device # enter a code elsewhere",
     "get-token | pushctl client login --token-file -",
     "get-assertion | pushctl client login --assertion -",
 )
@@ -91,25 +93,26 @@ def login(
         str | None,
         typer.Option(metavar="FILE", help="A backed assertion from another identity provider; - = standard input."),
     ] = None,
-    profile: Annotated[
-        str, typer.Option("--profile", metavar="NAME", help="Which simulated device: each has a file of its own.")
-    ] = "default",
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    profile: Profile = "default",
+    json: Json = False,
 ) -> None:
     """Log in and become a device of that user. Logging in again renews the session of the same device; as another user,
     the profile forgets what it knew.
 
     \b
-    NAME          the service's development identity provider certifies NAME@dev-idp.localhost,
-                  and a real BrowserID assertion is signed.
+    NAME          the service's development identity provider certifies
+                  NAME@dev-idp.localhost, and a real assertion is signed.
     --provider, --issuer
-                  an OpenID provider: a page opens in the browser, which comes back to this
-                  machine (authorization code, PKCE); with --device a code is shown instead.
-                  The first time say --issuer and --client-id: the service has no route that tells
-                  them. The profile remembers both, and no token of the provider.
+                  an OpenID provider: a page opens in the browser, which comes
+                  back to this machine (authorization code, PKCE); with --device
+                  a code is shown instead. The first time say --issuer and
+                  --client-id: the service has no route that tells them. The
+                  profile remembers both, and no token of the provider.
     --token-file, --assertion
-                  a credential got elsewhere, never an argument: other users see those.
+                  a credential got elsewhere, never an argument: others see those.
     """
+    from pushctl.cli.answers import LoggedIn
+
     by_provider = token_file is None and (provider is not None or issuer is not None)
     if sum((name is not None, assertion is not None, token_file is not None, by_provider)) != 1:
         raise typer.BadParameter("give one of: a NAME, --provider or --issuer, --token-file FILE, --assertion FILE")
@@ -129,20 +132,14 @@ def login(
         _remember(phone.store, provider, wanted)
         return session
 
-    async def act(phone: "Phone") -> "dict[str, str]":
+    async def act(phone: "Phone") -> "Session":
         session = await open_session(phone)
         phone.remember_urls()
-        return {
-            "user": session.user,
-            "device": session.device,
-            "device_name": session.device_name,
-            "expires_at": session.expires_at,
-        }
+        return session
 
     session = with_phone(profile, act, api=api, boxoffice=boxoffice)
-    print_one(
-        json, session, f"logged in: user {session['user']}, device {session['device']} ({session['device_name']})"
-    )
+    told = LoggedIn(session.user, session.device, session.device_name, session.expires_at)
+    print_one(json, told, f"logged in: user {session.user}, device {session.device} ({session.device_name})")
 
 
 async def _certified(phone: "Phone", name: str, called: str) -> "Session":

@@ -1,13 +1,12 @@
 """`pushctl client swarm`: be thousands of devices at once, and report what became of them.
 
-Owns: the options, the signals, the file of push URLs, and the exit code.
+Owns: the options, the file of push URLs, and the exit code.
 Promises: on stdout there is the report and nothing else; Ctrl-C ends the run early and still gives it; push URLs go to
 a file that only its owner can read, and are never printed.
 Must not know: devices (client/fleet.py), how a report looks (client_swarm_view.py).
 """
 
 import os
-import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -21,17 +20,18 @@ from pushctl.collector import Collector
 from pushctl.errors import Failed, NotGood, Unreachable
 
 if TYPE_CHECKING:
-    from pushctl.client.fleet import Fleet, Plan
+    from pushctl.client.fleet import Plan
     from pushctl.client.report import Report
 
 DEFAULT_SITE: Final = "https://swarm.example"
 
 EXAMPLES: Final = examples(
     "pushctl client swarm --users 100 --devices 2 --duration 1m",
-    "pushctl client swarm --users 5000 --arrivals 500/s --duration 10m    # a storm, then quiet",
-    "pushctl client swarm --users 1000 --targets targets.txt --read 50%   # to be sent to meanwhile",
-    "pushctl client swarm --users 2000 --json | jq '{lost, skipped, duplicate, latency_ms}'",
-    "pushctl client swarm --api https://push.example --boxoffice https://where.push.example",
+    "pushctl client swarm --users 5000 --arrivals 500/s --duration 10m",
+    "pushctl client swarm --users 1000 --targets targets.txt --read 50%",
+    "pushctl client swarm --users 2000 --json | jq '{lost, latency_ms}'",
+    "pushctl client swarm --api https://push.example \\",
+    "    --boxoffice https://where.push.example",
 )
 
 
@@ -127,6 +127,7 @@ def swarm(
 async def _run(plan: "Plan", targets: Path | None, json: bool) -> None:
     """Raises what the exit code says."""
     from pushctl.cli.client_swarm_view import print_swarm, watched
+    from pushctl.cli.interrupts import interruptible
     from pushctl.client.fleet import Fleet
     from pushctl.client.http import open_client
 
@@ -141,27 +142,11 @@ async def _run(plan: "Plan", targets: Path | None, json: bool) -> None:
         with Collector() as collector:
             collector.begin()
             async with watched(fleet):
-                found = await _interruptible(fleet)
+                found = await interruptible(fleet.run, fleet.interrupt)
     print_swarm(found, json=json)
     if fleet.was_interrupted:
         raise KeyboardInterrupt
     raise_unless_good(found)
-
-
-async def _interruptible(fleet: "Fleet") -> "Report":
-    import trio
-
-    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                fleet.interrupt()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(listen)
-        found = await fleet.run()
-        nursery.cancel_scope.cancel()
-    return found
 
 
 def raise_unless_good(found: "Report") -> None:

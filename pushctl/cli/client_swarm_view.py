@@ -20,7 +20,8 @@ from rich.text import Text
 from pushctl.cli.device import say
 from pushctl.cli.layout import facts, print_report
 from pushctl.client.distribution import Percentiles
-from pushctl.client.fleet import Fleet, Phase
+from pushctl.client.fleet import Fleet
+from pushctl.client.phase import Phase
 from pushctl.client.report import Report
 
 LOOK_SECONDS: Final = 0.25

@@ -3,23 +3,25 @@
 Owns: the three commands. Must not know: keys and values (pushctl/config).
 """
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pushctl import cli
-from pushctl.cli import values
+from pushctl.cli import suggestions, values
+from pushctl.cli.answers import ConfigValue
+from pushctl.client.events import json_line
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.load import load
-from pushctl.config.render import default_files, effective, effective_values
+from pushctl.config.render import default_env, default_files, effective, effective_values
+from pushctl.config.schema import close
 from pushctl.errors import ConfigError, Failed
 
 app = typer.Typer(
-    help="Show, check or write the configuration.",
+    cls=cli.Group,
+    help="Show, check, write or explain the configuration.",
     no_args_is_help=True,
     epilog=cli.examples("pushctl config init conf.d", "pushctl config check --config conf.d", "pushctl config show"),
 )
@@ -42,7 +44,7 @@ def show(
     loaded = load(config, sets or [], os.environ)
     if as_json:
         for path, about in effective_values(loaded).items():
-            print(json.dumps({"key": path, **about}))
+            print(json_line(ConfigValue(path, **about)))
     else:
         print(effective(loaded, sources=sources), end="")
 
@@ -55,7 +57,10 @@ def show(
 )
 def check(
     roles: Annotated[
-        list[str] | None, typer.Argument(metavar="[ROLE]...", help="Also check what these roles need to start.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ROLE", autocompletion=suggestions.roles, help="Also check what these roles need to start."
+        ),
     ] = None,
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
@@ -72,11 +77,62 @@ def check(
         raise ConfigError(list(dict.fromkeys(mistakes)))
 
 
-@app.command(epilog=cli.examples("pushctl config init", "sudo pushctl config init /etc/pushctl/conf.d"))
+@app.command(
+    epilog=cli.examples(
+        "pushctl config doc redis                # one table",
+        "pushctl config doc redis.url            # one key",
+        "pushctl config doc ping_seconds         # a key by its name alone",
+        "pushctl config doc --markdown > keys.md",
+        "pushctl config doc --json | jq -r 'select(.secret) | .key'",
+    )
+)
+def doc(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A table or a key; all without it.", autocompletion=suggestions.config_keys
+        ),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, a table for each table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per key, a line each.")] = False,
+) -> None:
+    """Document every key of this version: what it takes, its default, its meaning, its variable and who reads it.
+
+    With _FILE behind a variable's name, the value is read from the file that it names.
+    """
+    from pushctl.cli import config_doc
+    from pushctl.config.about import document, names
+
+    if markdown and as_json:
+        raise typer.BadParameter("give either --markdown or --json")
+    found = document(name)
+    if not found:
+        meant = "".join(f"; did you mean {guess}?" for guess in close(name or "", names()))
+        raise typer.BadParameter(f"there is no table or key {name!r}{meant}")
+    if as_json:
+        for each in found:
+            print(json_line(each))
+    elif markdown:
+        config_doc.print_markdown(found)
+    else:
+        config_doc.print_text(found)
+
+
+@app.command(
+    epilog=cli.examples(
+        "pushctl config init",
+        "sudo pushctl config init /etc/pushctl/conf.d",
+        "pushctl config init --env > pushctl.env  # for systemd or a container",
+    )
+)
 def init(
     directory: Annotated[Path, typer.Argument(help="Where to write; made if need be.")] = Path("conf.d"),
+    env: Annotated[bool, typer.Option("--env", help="Print them as variables instead, for an env file.")] = False,
 ) -> None:
     """Write the commented default files. Files that are there stay as they are, and nothing is written then."""
+    if env:
+        print(default_env(), end="")
+        return
     files = {directory / name: text for name, text in default_files().items()}
     there = [str(file) for file in files if file.exists()]
     if there:
@@ -89,4 +145,4 @@ def init(
             print(file)
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
-    print(f"pushctl: next: edit them, then `pushctl config check --config {directory}`", file=sys.stderr)
+    cli.tell(f"next: `pushctl keys new`, edit, `pushctl config check --config {directory}`")

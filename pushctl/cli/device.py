@@ -8,12 +8,14 @@ Must not know: what the commands do.
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from pushctl.cli import suggestions
 from pushctl.cli.values import server_url
+from pushctl.errors import Failed
 
 if TYPE_CHECKING:
     from pushctl.client.events import Event
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from pushctl.client.store import Store
 
 T = TypeVar("T")
+
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Which simulated device: each has a file of its own.",
+        autocompletion=suggestions.profiles,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 DEFAULT_URLS: Final = {"api": "http://127.0.0.1:8080", "boxoffice": "http://127.0.0.1:8081"}
 ApiUrl = Annotated[
@@ -68,12 +81,21 @@ def said_url(setting: str, flag: str | None) -> str | None:
     return flag
 
 
-def whole_id(phone: "Phone", beginning: str) -> str:
-    """The id of the one message here that begins so; what is not here goes to the service as it is."""
-    found = phone.store.message_ids(beginning)
+async def whole_ids(phone: "Phone", beginnings: Sequence[str]) -> list[str]:
+    """The ids of the messages that begin so. What is not here may be newer than what this device has: it is brought up
+    to date first. Failed for what is not there then, either."""
+    if not all(phone.store.message_ids(beginning) for beginning in beginnings):
+        await phone.sync()
+    return [_whole_id(phone.store, beginning) for beginning in beginnings]
+
+
+def _whole_id(store: "Store", beginning: str) -> str:
+    found = store.message_ids(beginning)
+    if not found:
+        raise Failed(f"no message here has the id {beginning!r}: `pushctl client messages` lists those there are")
     if len(found) > 1 and beginning not in found:
         raise typer.BadParameter(f"{len(found)} messages begin with {beginning!r}: give more of the id")
-    return beginning if beginning in found or not found else found[0]
+    return beginning if beginning in found else found[0]
 
 
 def print_one(json: bool, value: Any, human: Any) -> None:
@@ -86,8 +108,8 @@ def print_one(json: bool, value: Any, human: Any) -> None:
         _console().print(human, soft_wrap=True)
 
 
-def shower(json: bool) -> "Callable[[Event], None]":
-    """Prints events: as JSON, or for people with the time, news of the connection on stderr."""
+def shower(json: bool, *, all_to_stderr: bool = False) -> "Callable[[Event], None]":
+    """Prints events: as JSON, or for people with the time, news of the connection (or `all`) on stderr."""
 
     def show(event: "Event") -> None:
         from pushctl.cli.lines import event_line, is_data, with_time
@@ -95,7 +117,7 @@ def shower(json: bool) -> "Callable[[Event], None]":
         if json:
             print_one(True, event, None)
         else:
-            _console(stderr=not is_data(event)).print(with_time(event_line(event)), soft_wrap=True)
+            _console(stderr=all_to_stderr or not is_data(event)).print(with_time(event_line(event)), soft_wrap=True)
 
     return show
 

@@ -34,7 +34,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=cli.examples(
-        "pushctl drain s1 --config conf.d               # within 5 minutes; returns when it is empty",
+        "pushctl drain s1 --config conf.d               # within 5 minutes",
         "pushctl drain s1 --over 30m --by 'ada, OPS-17'",
         "pushctl drain s1 --over 1m && systemctl restart pushctl-socket@s1",
         "pushctl drain s1 --no-wait                     # only ask",

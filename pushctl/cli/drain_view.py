@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pushctl import emptying
+from pushctl.cli import fitted
 from pushctl.client.events import json_line
 
 LINE_SECONDS: Final = 10.0
@@ -53,7 +54,7 @@ class DrainView:
         if progress.is_over:
             self._bar.stop()
             if not self._as_json:
-                print(in_words(progress, time.monotonic() - self._began), flush=True)
+                print(fitted(in_words(progress, time.monotonic() - self._began), sys.stdout), flush=True)
 
     def _show_way(self, progress: emptying.Progress) -> None:
         left = f"{progress.connections:,} of {progress.began_with:,} connections left"

@@ -6,7 +6,6 @@ name every socket server here. What the operator set and `all` decides otherwise
 Must not know: what a role does, or where its package is (`build` comes from serve.py).
 """
 
-import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import platformdirs
 import trio
 
 from pushctl import cli, embedded
+from pushctl.cli.answers import Addresses
+from pushctl.client.events import json_line
 from pushctl.collector import Collector
 from pushctl.config.check import check_role, dev_idp_on, files_needed, tls_on
 from pushctl.config.load import Loaded
@@ -263,13 +264,18 @@ async def _announce(
     collector.begin()
     sockets = {label: each for label, each in ready.items() if each.role == "socket"}
     await boxoffice.wait_for_servers(set(sockets))
-    addresses = {
-        "api": ready["api"].url,
-        "boxoffice": ready["boxoffice"].url,
-        "socket": [sockets[label].url for label in sorted(sockets, key=lambda label: (len(label), label))],
-        "admin": {label: each.admin for label, each in ready.items()},
-        "redis": redis.url,
-    }
-    print(cli.ready_line("all", ready["api"].listen), json.dumps(addresses), sep="\n", flush=True)
+    addresses = Addresses(
+        api=_url(ready["api"]),
+        boxoffice=_url(ready["boxoffice"]),
+        socket=[_url(sockets[label]) for label in sorted(sockets, key=lambda label: (len(label), label))],
+        admin={label: each.admin for label, each in ready.items()},
+        redis=redis.url,
+    )
+    print(cli.ready_line("all", ready["api"].listen), json_line(addresses), sep="\n", flush=True)
     if inbox:
-        print(f"pushctl: the inbox in a browser: {ready['api'].url}/inbox/", file=sys.stderr)
+        print(f"pushctl: the inbox in a browser: {addresses.api}/inbox/", file=sys.stderr)
+
+
+def _url(ready: Ready) -> str:
+    assert ready.url is not None, f"{ready.label} has a public listener"
+    return ready.url

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
+    cls=cli.Group,
     no_args_is_help=True,
     epilog=cli.examples(
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --config conf.d",
@@ -63,7 +64,7 @@ def _inspect() -> None:
     cls=_Look,
     epilog=cli.examples(
         "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA",
-        "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --json | jq '.devices[] | {name, behind_events}'",
+        "pushctl inspect user 6fGZ0uMe7nqv1rkDyq0hvA --json | jq .unread.messages",
     ),
 )
 def user(
@@ -118,8 +119,9 @@ def push_url(
 @app.command(
     cls=_Look,
     epilog=cli.examples(
-        "pushctl inspect message 6fGZ0uMe7nqv1rkDyq0hvA/17       # user and seq, as in the logs of api",
-        "pushctl send @push_url.txt Hello --json | jq -r .location | pushctl inspect message @-",
+        "pushctl inspect message 6fGZ0uMe7nqv1rkDyq0hvA/17   # USER/SEQ, as in logs",
+        "pushctl send @push_url.txt Hello --json | jq -r .location > message.txt",
+        "pushctl inspect message @message.txt",
     ),
 )
 def message(

@@ -10,6 +10,7 @@ from rich.text import Text
 from pushctl.cli.layout import Now, facts, notes, size, state, table
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.inspection.words import ago, many, span
+from pushctl.overview.servers import LoadStats
 
 
 def user_view(report: UserReport) -> RenderableType:
@@ -39,7 +40,15 @@ def user_view(report: UserReport) -> RenderableType:
         for row in report.push_urls
     ]
     leases = [
-        (lease.connection, lease.device, lease.server, lease.generation, state(lease.state)) for lease in report.leases
+        (
+            lease.connection,
+            lease.device,
+            lease.server,
+            lease.generation,
+            state(lease.state),
+            "never" if lease.server_seen_ms_ago is None else ago(lease.server_seen_ms_ago),
+        )
+        for lease in report.leases
     ]
     return Group(
         facts(
@@ -67,7 +76,7 @@ def user_view(report: UserReport) -> RenderableType:
         ),
         table(
             "Presence" + (f", leases end {now.when(report.leases_expire_at)}" if report.leases_expire_at else ""),
-            ("connection", "device", "server", "gen", "state"),
+            ("connection", "device", "server", "gen", "state", "server seen"),
             leases,
         ),
         notes(report.why),
@@ -88,6 +97,7 @@ def message_view(report: MessageReport) -> RenderableType:
             device.position or "-",
             "-" if device.behind_events is None else f"{device.behind_events:,}",
             device.min_urgency,
+            now.ago(device.position_at),
         )
         for device in report.devices
     ]
@@ -105,7 +115,7 @@ def message_view(report: MessageReport) -> RenderableType:
             ("log", f"{'there' if report.in_log else 'not there any more'}; it ends at {report.log_last_seq:,}"),
         ),
         notes(report.why),
-        table("Devices", ("name", "id", "status", "server", "acked", "behind", "filter"), devices),
+        table("Devices", ("name", "id", "status", "server", "acked", "behind", "filter", "acked at"), devices),
         notes(device.why for device in report.devices),
     )
 
@@ -155,6 +165,20 @@ def _left(left: int | None, burst: int | None) -> str | None:
     return None if left is None else f"{left:,} at once, of {burst:,}"
 
 
+def _busy(load: LoadStats | None) -> str | None:
+    if load is None:
+        return None
+    closed = f"; {many(load.slow_closes, 'slow device')} closed since its start" if load.slow_closes else ""
+    return (
+        f"{load.written_per_second:,g} messages/s, {load.arrivals_per_second:,g} new connections/s, "
+        f"{load.cpu:.0%} of a core, event loop up to {load.lag_ms:,} ms late{closed}"
+    )
+
+
+def _clock(ahead_ms: int) -> str:
+    return f"{abs(ahead_ms):,} ms {'ahead of' if ahead_ms >= 0 else 'behind'} that of Redis"
+
+
 def server_view(report: ServerReport) -> RenderableType:
     fill = f"{report.connections:,} of {report.capacity:,}, {report.connections / report.capacity:.0%}"
     newest = f" (newest started: {report.newest_generation})" if report.newest_generation > report.generation else ""
@@ -175,6 +199,8 @@ def server_view(report: ServerReport) -> RenderableType:
             ("generation", f"{report.generation}{newest}"),
             ("started", f"{report.started_at} by its own clock, version {report.version}"),
             ("memory", size(report.rss_bytes)),
+            ("busy", _busy(report.load)),
+            ("clock", None if report.clock_ahead_ms is None else _clock(report.clock_ahead_ms)),
             ("Box Office", f"{report.box_office}{place}"),
         ),
         notes(report.why),

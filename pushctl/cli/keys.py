@@ -6,7 +6,6 @@ Must not know: what the keys are for (identity/keys.py, webpush/signing.py), whi
 """
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
+    cls=cli.Group,
     help="Make, rotate and take out the secrets that the service and its senders need.",
     no_args_is_help=True,
     epilog=cli.examples(
@@ -59,7 +59,7 @@ def new(
 @app.command(
     epilog=cli.examples(
         "pushctl keys status --config conf.d",
-        "pushctl keys status --count            # also how many push URLs each key sealed: goes over all of Redis",
+        "pushctl keys status --count      # push URLs of each: a long walk",
         "pushctl keys status --json | jq -c '[.kind, .id, .state, .roles_without]'",
     )
 )
@@ -87,8 +87,8 @@ def status(
 
 @app.command(
     epilog=cli.examples(
-        "pushctl keys rotate sealing --config conf.d               # 1: a new key, that only opens",
-        "pushctl keys rotate sealing --continue --config conf.d    # 2: it seals, once every running role has it",
+        "pushctl keys rotate sealing              # 1: a new key, that only opens",
+        "pushctl keys rotate sealing --continue   # 2: it seals; all roles have it",
         "pushctl keys rotate user_id --config conf.d",
         "pushctl keys rotate identity_index --config conf.d",
     )
@@ -150,7 +150,7 @@ def _continue(config: Config, file: Path) -> None:
 @app.command(
     epilog=cli.examples(
         "pushctl keys retire x7Qa --config conf.d",
-        "pushctl keys retire x7Qa --force --config conf.d      # it was leaked: its push URLs answer 503 for good",
+        "pushctl keys retire x7Qa --force  # it leaked: its push URLs are lost",
     )
 )
 def retire(
@@ -212,7 +212,7 @@ def _check_not_needed(keys: Keys, kind: "Kind", key: "Key") -> None:
 
 @app.command(
     epilog=cli.examples(
-        "pushctl keys vapid", "pushctl client allow news.example --web-push --vapid-key $(pushctl keys vapid site.pem)"
+        "pushctl keys vapid", "pushctl client allow news.example --vapid-key $(pushctl keys vapid site.pem)"
     )
 )
 def vapid(
@@ -249,4 +249,4 @@ def _ask(config: Config, what: "Callable[[Registry], Awaitable[T]]") -> T:
 
 
 def _say(text: str) -> None:
-    print(f"pushctl: {text}", file=sys.stderr)
+    cli.tell(text)

@@ -3,6 +3,7 @@
 Owns: the look. Must not know: how it is found out.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pushctl.cli import fitted
 from pushctl.client.events import json_line
 from pushctl.client.foreign import printable
 from pushctl.rotation import KeyStatus
@@ -44,7 +46,7 @@ def show(rows: Sequence[KeyStatus], as_json: bool) -> None:
     print("\n".join(line.rstrip() for line in screen.get().splitlines()))
     for row in rows:
         if row.roles_without:
-            print(f"! {row.id} is lacking in {printable(', '.join(row.roles_without))}")
+            print(fitted(f"! {row.id} is lacking in {printable(', '.join(row.roles_without))}", sys.stdout))
 
 
 def _to_the_minute(at: str | None) -> str:

@@ -102,8 +102,8 @@ def push_url_line(push_url: PushUrl, widest_site: int) -> Text:
     return line.append(printable(push_url.url)).append("  (icon)" if push_url.icon else "", style="dim")
 
 
-def message_line(stored: StoredMessage, now_ms: int, *, id_too: bool = True) -> Text:
-    """Mark, id, age, urgency, site, text."""
+def message_line(stored: StoredMessage, now_ms: int, *, id_too: bool = True, icon: Text | None = None) -> Text:
+    """Mark, id, age, urgency, site, text. `icon`: in place of the coloured letter."""
     message, shown = stored.message, stored.message.notification
     line = Text(style="dim" if stored.read else "")
     line.append("○ " if stored.read else "● ", style="" if stored.read else "bold green")
@@ -111,7 +111,7 @@ def message_line(stored: StoredMessage, now_ms: int, *, id_too: bool = True) -> 
         line.append(f"{short(message.id):<{SHORT_ID}}  ", style="dim")
     line.append(f"{age((now_ms - stored.received_at_ms) / 1000):>4} ")
     line.append(f"{message.urgency:<8} ", style=_URGENCY_STYLES.get(message.urgency, ""))
-    line.append_text(initial(message.site)).append(f" {host_of(message.site)}  ")
+    line.append_text(icon or initial(message.site)).append(f" {host_of(message.site)}  ")
     return line.append_text(said(shown.title if shown else None, shown.body if shown else None, message.encoding))
 
 

@@ -1,260 +1,330 @@
-"""The live screen of `pushctl client run`: connection, push URLs, messages as they come, and what keys do.
+"""The state of the live screen of `pushctl client run`: what is on it, what is selected, and what each key does.
 
-Owns: what is shown and what is selected.
-Promises: never wider or higher than the terminal, whatever senders wrote; drawn at most 20 times a second, however much
-comes; the terminal is given back as it was (terminal.py).
-Must not know: sockets and SQLite; it asks its phone.
+Owns: the mode (lists, one thing in full, help, a line being typed, a question), the selections, and the words of what
+was just done. Looking at the store happens once before it is drawn, not once for each event.
+Promises: nothing here waits: what takes time is given back as a `Deed`.
+Must not know: how it looks (screen_view.py), terminals, sockets; it asks its phone.
 """
 
-import sys
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
 from typing import Final
 
-import trio
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
+import typer
 
-from pushctl.cli.lines import host_of, initial, message_line
-from pushctl.cli.listening import EVENTS_WAITING
-from pushctl.cli.terminal import Key, handle_signals, keyboard_mode, keys
-from pushctl.cli.values import age
+from pushctl.cli.keyboard import Input, Named, Paste, Press
+from pushctl.cli.lines import host_of
+from pushctl.cli.selection import Selection
+from pushctl.cli.values import site
 from pushctl.client import events
 from pushctl.client.foreign import printable
 from pushctl.client.phone import Phone
-from pushctl.clock import Clock, parse_rfc3339, system_clock
-from pushctl.protocol.frames import Urgency
+from pushctl.client.store import StoredMessage
+from pushctl.clock import Clock, system_clock
+from pushctl.protocol.frames import PushUrl
 
-DRAW_SECONDS: Final = 0.05
-TICK_SECONDS: Final = 1.0
-"""Ages on the screen grow even when nothing comes."""
+SAID_SECONDS: Final = 8.0
+PAGE_ROWS: Final = 10
+MOST_TYPED: Final = 300
+MOVES: Final = {
+    **{key: key for key in ("up", "down", "home", "end", "page-up", "page-down")},
+    "k": "up",
+    "j": "down",
+    "g": "home",
+    "G": "end",
+}
 
-MIN_WIDTH, MIN_HEIGHT = 20, 6
-PUSH_URL_ROWS: Final = 5
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    push_url: PushUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Redraw:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    pass
+
+
+Deed = Allow | Revoke | Copy | Reconnect | Redraw | Quit
+"""What a key asks for that is not done by changing the screen."""
+
+
+@dataclass(slots=True)
+class Lists:
+    """Push URLs and messages."""
+
+
+@dataclass(slots=True)
+class Help:
+    top: int = 0
+
+
+@dataclass(slots=True)
+class InFull:
+    """One push URL or message; `top`: the first of its lines that is shown."""
+
+    id: str
+    top: int = 0
+
+
+@dataclass(slots=True)
+class Typing:
+    """The site to allow."""
+
+    text: str = ""
+    wrong: str = ""
+
+
+@dataclass(slots=True)
+class Sure:
+    """Whether to revoke."""
+
+    push_url: PushUrl
+
+
+Mode = Lists | Help | InFull | Typing | Sure
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the connection is doing. `retry_at_ms`: the moment of the next try, None if there is none to wait for."""
+
+    up: bool
+    words: str
+    note: str = ""
+    retry_at_ms: int | None = None
 
 
 class Screen:
-    """What is on the screen. Changed by events and keys; `lines` says how it looks now."""
+    """Changed by events and by what is typed."""
 
     def __init__(self, phone: Phone, clock: Clock = system_clock) -> None:
-        self._phone = phone
-        self._clock = clock
-        self._state = Text("○ connecting", style="yellow")
-        self._note = ""
-        self._retry_at_ms: int | None = None
-        self._selected: str | None = None
-        self._row = 0
+        self.phone = phone
+        self.clock = clock
+        self.link = Link(False, "connecting")
+        self.mode: Mode = Lists()
+        self.focus: str = "messages"
+        self.chosen = {"messages": Selection(), "push_urls": Selection()}
+        self.messages: list[StoredMessage] = []
+        self.push_urls: list[PushUrl] = []
+        self.terminal = ""
+        self._said: tuple[str, bool, int] | None = None
+        self._is_stale = True
         self.refresh()
 
     def refresh(self) -> None:
-        """Look into the store again."""
-        self._push_urls = self._phone.store.push_urls()
-        self._messages = self._phone.store.messages(read_too=True)[::-1]
-        ids = [stored.message.id for stored in self._messages]
-        if self._selected is not None and self._selected not in ids:
-            # The selected one went away: its neighbour takes its place.
-            self._selected = ids[min(self._row, len(ids) - 1)] if ids else None
-        self._row = ids.index(self._selected) if self._selected is not None else 0
+        """Looks into the store, if something happened since."""
+        if self._is_stale:
+            self._is_stale = False
+            self.messages = self.phone.store.messages(read_too=True)[::-1]
+            self.push_urls = self.phone.store.push_urls()[::-1]
+            self.chosen["messages"].follow([stored.message.id for stored in self.messages])
+            self.chosen["push_urls"].follow([push_url.id for push_url in self.push_urls])
+
+    # --- what happens ------------------------------------------------------------------------------------------------
 
     def take(self, event: events.Event) -> None:
         match event:
             case events.Connected(server, name):
-                self._state = Text(f"● {printable(name)}  {printable(server)}", style="green")
-                self._note, self._retry_at_ms = "catching up", None
+                self.link = Link(True, f"{printable(name)}  {printable(server)}", "catching up")
             case events.SyncEvent(mode):
-                self._note = f"up to date ({mode})"
+                self.link = Link(True, self.link.words, f"up to date ({mode})")
             case events.Disconnected(_, code, reason, _, after_ms):
-                self._state = Text("○ not connected", style="red")
-                self._note = printable(f"{code}: {reason}" if code else reason)
-                self._retry_at_ms = self._clock() + (after_ms or 0)
+                self._lost(f"{code}: {reason}" if code else reason, after_ms or 0)
             case events.Retrying(reason, after_ms):
-                self._state = Text("○ not connected", style="red")
-                self._note = printable(reason)
-                self._retry_at_ms = self._clock() + after_ms
-            case _:
-                self.refresh()
+                self._lost(reason, after_ms)
+        self._is_stale = True
 
-    def press(self, key: Key) -> None:
-        """Everything but quit."""
-        ids = [stored.message.id for stored in self._messages]
+    def _lost(self, reason: str, after_ms: int) -> None:
+        self.link = Link(False, "not connected", printable(reason), self.clock() + after_ms)
+
+    def say(self, words: str, *, wrong: bool = False) -> None:
+        """At the bottom, for a while."""
+        self._said = printable(words), wrong, self.clock() + round(SAID_SECONDS * 1000)
+
+    @property
+    def said(self) -> tuple[str, bool] | None:
+        """What was said just now, and whether it went wrong."""
+        return self._said[:2] if self._said is not None and self.clock() < self._said[2] else None
+
+    def allowed(self, push_url: PushUrl, *, created: bool) -> None:
+        """An answer to `Allow`: shown in full, to be copied."""
+        self._is_stale = True
+        self.refresh()
+        self.focus = "push_urls"
+        self.chosen["push_urls"].id = push_url.id
+        self.chosen["push_urls"].follow([each.id for each in self.push_urls])
+        self.mode = InFull(push_url.id)
+        self.say(f"{'a new push URL' if created else 'the push URL'} for {host_of(push_url.site)}: c copies it")
+
+    def revoked(self, push_url: PushUrl) -> None:
+        self._is_stale = True
+        self.mode = Lists()
+        self.say(f"revoked {host_of(push_url.site)}: its push URL answers 410 from now on")
+
+    # --- what is selected --------------------------------------------------------------------------------------------
+
+    @property
+    def message(self) -> StoredMessage | None:
+        """The selected one."""
+        chosen = self.chosen["messages"].id
+        return next((stored for stored in self.messages if stored.message.id == chosen), None)
+
+    @property
+    def push_url(self) -> PushUrl | None:
+        """The selected one; among messages that of the selected message, if it is still there."""
+        message = self.message
+        if self.focus == "push_urls":
+            wanted = self.chosen["push_urls"].id
+        else:
+            wanted = message.message.push_url if message is not None else None
+        return next((push_url for push_url in self.push_urls if push_url.id == wanted), None)
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def press(self, typed: Input) -> Deed | None:
+        self.refresh()
+        if isinstance(typed, Named):
+            self.terminal = typed.name
+            return None
+        if isinstance(self.mode, Typing):
+            return self._type(self.mode, typed)
+        if isinstance(typed, Paste):
+            # Perhaps meant for another window: none of it is a key.
+            self.say("pasted text does nothing here; press a to allow a site")
+            return None
+        self._said = None
+        if typed.key == "ctrl-l":
+            return Redraw()
+        if isinstance(self.mode, Sure):
+            push_url, self.mode = self.mode.push_url, Lists()
+            return Revoke(push_url) if typed.key in ("y", "Y") else None
+        return self._command(typed.key)
+
+    def _command(self, key: str) -> Deed | None:
         match key:
-            case "up" | "down" | "top" | "bottom" if ids:
-                last = len(ids) - 1
-                rows = {"up": max(self._row - 1, 0), "down": min(self._row + 1, last), "top": 0, "bottom": last}
-                # The first key only shows the selection, on the newest.
-                self._row = self._row if self._selected is None and key in ("up", "down") else rows[key]
-                self._selected = ids[self._row]
-            case "read":
-                unread = [stored.message.id for stored in self._messages if not stored.read]
-                self._phone.mark_read([self._selected] if self._selected is not None else unread[:1])
-                self.refresh()
-            case "read_all":
-                self._phone.mark_read([stored.message.id for stored in self._messages if not stored.read])
-                self.refresh()
+            case "q":
+                return Quit()
+            case "R":
+                return Reconnect()
+            case "escape" | "backspace":
+                self.mode = Lists()
+            case "?":
+                self.mode = Lists() if isinstance(self.mode, Help) else Help()
+            case "a":
+                self.mode = Typing()
+            case "A":
+                self._read([stored for stored in self.messages if not stored.read])
+            case "r":
+                self._read_one()
+            case "x":
+                self._ask_to_revoke()
+            case "c":
+                return self._copy()
+            case "enter":
+                self._open()
+            case _:
+                self._move(key)
+        return None
 
-    # --- how it looks ------------------------------------------------------------------------------------------------
+    def _move(self, key: str) -> None:
+        move = MOVES.get(key)
+        if isinstance(self.mode, Help | InFull):
+            # As far as there is something is for the view to know.
+            steps = {"up": -1, "down": 1, "page-up": -PAGE_ROWS, "page-down": PAGE_ROWS, "home": -(10**6), "end": 10**6}
+            self.mode.top = max(self.mode.top + steps.get(move or "", 0), 0)
+        elif key in ("tab", "left", "right"):
+            self.focus = "push_urls" if self.focus == "messages" else "messages"
+            self._move("up")  # which shows what is selected there
+        elif move is not None:
+            ids = [s.message.id for s in self.messages]
+            if self.focus == "push_urls":
+                ids = [push_url.id for push_url in self.push_urls]
+            self.chosen[self.focus].move(ids, move, PAGE_ROWS)
 
-    def lines(self, width: int, height: int) -> list[Text]:
-        """Exactly `height` lines, none wider than `width` cells."""
-        if width < MIN_WIDTH or height < MIN_HEIGHT:
-            return _fitted([Text("too small")], width, height)
-        top = self._header(width) + self._push_url_lines(width, height)
-        unread = sum(1 for stored in self._messages if not stored.read)
-        top.append(_rule(f"Messages: {unread} unread", width))
-        room = max(height - len(top) - 1, 1)
-        body = self._message_lines(room) if self._messages else [Text("  none yet", style="dim")]
-        body += [Text()] * (room - len(body))
-        foot = Text("r read   A read all   ↑↓ jk select   q quit", style="reverse")
-        foot.pad_right(max(width - foot.cell_len, 0))
-        return _fitted([*top, *body[:room], foot], width, height)
-
-    def _header(self, width: int) -> list[Text]:
-        session = self._phone.store.session()
-        who = f"{printable(session.account)} · {printable(session.device_name)}" if session else "not logged in"
-        note = Text(self._note)
-        if self._retry_at_ms is not None:
-            wait_seconds = max(self._retry_at_ms - self._clock(), 0) / 1000
-            note.append(f"; next try in {wait_seconds:.0f} s" if wait_seconds else "; trying", style="dim")
-        name = Text.assemble((" pushctl ", "bold reverse"), " ", who)
-        if name.cell_len + self._state.cell_len + 3 <= width:
-            name.pad_right(width - name.cell_len - self._state.cell_len - 1)
-            return [name.append_text(self._state), note]
-        return [name, self._state, note]
-
-    def _push_url_lines(self, width: int, height: int) -> list[Text]:
-        rows = min(PUSH_URL_ROWS, max(height // 5, 1))
-        lines = [_rule(f"Push URLs: {len(self._push_urls)}", width)]
-        if not self._push_urls:
-            return [*lines, Text("  none yet: pushctl client allow SITE", style="dim")]
-        newest = self._push_urls[::-1]
-        for push_url in newest[:rows]:
-            line = Text.assemble("  ", initial(push_url.site), " ", host_of(push_url.site))
-            since = age((self._clock() - parse_rfc3339(push_url.created_at)) / 1000)
-            lines.append(line.append(f"  {'icon, ' if push_url.icon else ''}{since}", style="dim"))
-        if len(newest) > rows:
-            lines[-1].append(f"   and {len(newest) - rows} more", style="dim")
-        return lines
-
-    def _message_lines(self, room: int) -> list[Text]:
-        """A window of the messages, newest first, that holds the selected one."""
-        first = min(max(self._row - room // 2, 0), max(len(self._messages) - room, 0))
-        lines = []
-        for stored in self._messages[first : first + room]:
-            selected = stored.message.id == self._selected
-            line = Text("▸ " if selected else "  ").append_text(message_line(stored, self._clock(), id_too=False))
-            if selected:
-                line.stylize("reverse", 0, 2)
-            lines.append(line)
-        return lines
-
-
-async def watch(phone: Phone, min_urgency: Urgency) -> None:
-    """The screen until `q`, SIGTERM or SIGHUP; raises what ends the phone."""
-    screen = Screen(phone)
-    console = Console(markup=False, highlight=False, emoji=False)
-    to_us, from_phone = trio.open_memory_channel[events.Event](EVENTS_WAITING)
-    dirty = _Dirty()
-    terminal = _Terminal(console)
-    with to_us, from_phone:
-        try:
-            terminal.enter()
-            async with trio.open_nursery() as nursery:
-
-                async def run() -> None:
-                    await phone.run(to_us, min_urgency=min_urgency)
-
-                async def take_events() -> None:
-                    async for event in from_phone:
-                        screen.take(event)
-                        dirty.mark()
-
-                async def take_keys() -> None:
-                    async with aclosing(keys()) as pressed:
-                        await _press(pressed, screen, dirty)
-                    nursery.cancel_scope.cancel()
-
-                async def take_signals(*, task_status: trio.TaskStatus[None]) -> None:
-                    await handle_signals(
-                        changed=dirty.mark, leave=terminal.leave, enter=terminal.enter, task_status=task_status
-                    )
-                    nursery.cancel_scope.cancel()
-
-                async def tick() -> None:
-                    while True:
-                        await trio.sleep(TICK_SECONDS)
-                        dirty.mark()
-
-                await nursery.start(take_signals)
-                for task in (run, take_events, take_keys, tick):
-                    nursery.start_soon(task)
-                while True:
-                    terminal.draw(screen)
-                    await trio.sleep(DRAW_SECONDS)
-                    await dirty.wait()
-        finally:
-            terminal.leave()
-
-
-async def _press(pressed: AsyncIterator[Key], screen: Screen, dirty: "_Dirty") -> None:
-    async for key in pressed:
-        if key == "quit":
+    def _read_one(self) -> None:
+        if isinstance(self.mode, InFull) and self.focus == "push_urls":
             return
-        screen.press(key)
-        dirty.mark()
+        message = self.message
+        self._read([message] if message is not None else [stored for stored in self.messages if not stored.read][:1])
 
+    def _read(self, messages: list[StoredMessage]) -> None:
+        self.phone.mark_read([stored.message.id for stored in messages])
+        self._is_stale = True
+        self.refresh()
 
-class _Dirty:
-    """Whether the screen shows something that is not so any more."""
+    def _open(self) -> None:
+        chosen = self.chosen[self.focus].id
+        if isinstance(self.mode, Lists) and chosen is not None:
+            self.mode = InFull(chosen)
+        elif isinstance(self.mode, Lists):
+            self.say("select one first: arrows, or j and k")
+        else:
+            self.mode = Lists()
 
-    def __init__(self) -> None:
-        self._event = trio.Event()
+    def _ask_to_revoke(self) -> None:
+        push_url = self.push_url
+        if push_url is None:
+            self.say("select a push URL first: Tab, then arrows")
+        else:
+            self.mode = Sure(push_url)
 
-    def mark(self) -> None:
-        self._event.set()
+    def _copy(self) -> Deed | None:
+        message = self.message
+        if self.focus == "messages" and message is not None and message.message.notification is not None:
+            shown = message.message.notification
+            return Copy(printable(shown.url or shown.body or shown.title or ""))
+        push_url = self.push_url
+        if push_url is None:
+            self.say("select what to copy first: Tab, then arrows")
+            return None
+        return Copy(printable(push_url.url))
 
-    async def wait(self) -> None:
-        await self._event.wait()
-        self._event = trio.Event()
+    def _type(self, typing: Typing, typed: Press | Paste) -> Deed | None:
+        key = typed.key if isinstance(typed, Press) else ""
+        match key:
+            case "escape":
+                self.mode = Lists()
+            case "enter":
+                return self._typed(typing)
+            case "backspace":
+                typing.text, typing.wrong = typing.text[:-1], ""
+            case "ctrl-u" | "ctrl-w":
+                typing.text, typing.wrong = "", ""
+            case _:
+                new = typed.text if isinstance(typed, Paste) else key if len(key) == 1 else ""
+                typing.text = (typing.text + printable(new))[:MOST_TYPED]
+                typing.wrong = ""
+        return None
 
-
-class _Terminal:
-    """The alternate screen and the keyboard, taken and given back together; both may be done twice."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._held = ExitStack()
-        self._live: Live | None = None
-
-    def enter(self) -> None:
-        if self._live is None:
-            self._held.enter_context(keyboard_mode(sys.stdin.fileno()))
-            # Without rich's refresh thread: we know when something changed.
-            self._live = self._held.enter_context(
-                Live(
-                    console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-                )
-            )
-
-    def leave(self) -> None:
-        self._live = None
-        self._held.close()
-
-    def draw(self, screen: Screen) -> None:
-        if self._live is not None:
-            width, height = self._console.size
-            self._live.update(Group(*screen.lines(width, height)), refresh=True)
-
-
-def _rule(title: str, width: int) -> Text:
-    line = Text.assemble(("── ", "dim"), (title, "bold"), " ")
-    return line.append("─" * max(width - line.cell_len, 0), style="dim")
-
-
-def _fitted(lines: list[Text], width: int, height: int) -> list[Text]:
-    fitted = lines[:height] + [Text()] * (height - len(lines))
-    for line in fitted:
-        line.truncate(width, overflow="ellipsis")
-        line.no_wrap = True
-        line.end = "\n"
-    return fitted
+    def _typed(self, typing: Typing) -> Deed | None:
+        if not typing.text.strip():
+            self.mode = Lists()
+            return None
+        try:
+            found = site(typing.text)
+        except typer.BadParameter as error:
+            typing.wrong = printable(error.message)
+            return None
+        self.mode = Lists()
+        self.say(f"asking for a push URL for {found}")
+        return Allow(found)

@@ -1,42 +1,46 @@
-"""`pushctl send`: be a third party and send one message to a push URL.
+"""`pushctl send`: be a third party and send one message to a push URL, or a load to those of a file.
 
-Owns: what people type, and what is printed.
-Must not know: HTTP (client/sender.py).
+Owns: what people type, and which form it is: one message (send_one.py) or a load (send_load.py).
+Must not know: what either does.
 """
 
-import os
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from pushctl.cli import examples
-from pushctl.cli.values import duration, first_line_of, header_text, is_web_url, text, text_from, whole_seconds
+from pushctl.cli.values import Sizes, duration, header_text, rate, share, sizes, text, whole_seconds
 
-if TYPE_CHECKING:
-    from pushctl.client.sender import Push, Sent, WaitFor
-    from pushctl.webpush.encryption import Subscription
-
-VARIABLE: Final = "PUSHCTL_PUSH_URL"
+ONE_MESSAGE: Final = ("push_url", "title", "icon", "url", "tag", "idempotency_key", "encrypt", "wait")
+LOAD: Final = (
+    "count", "per_second", "seconds", "concurrency", "octets", "warmup", "seed", "max_p99", "max_errors", "csv",
+    "histogram",
+)  # fmt: skip
+"""Parameters that only one of the two forms has."""
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 EXAMPLES = examples(
     "pushctl send https://push.example/push/AbC... 'Hello'",
-    "pushctl send @push_url.txt 'Build finished' --title CI --urgency high --ttl 1h",
+    "pushctl send @push_url.txt 'Build finished' --title CI --urgency high",
     "PUSHCTL_PUSH_URL=... pushctl send 'Hello'          # not in the process list",
     "make 2>&1 | tail -3 | pushctl send @push_url.txt - --title make",
-    "pushctl send @push_url.txt 'Score 2:1' --topic match-17   # replaces the unread one",
-    "pushctl send @push_url.txt 'Are you there?' --wait read --timeout 2m || echo nobody",
-    "pushctl send --encrypt subscription.json Hello       # what a browser's page gives you",
-    "pushctl send --encrypt subscription.json Hello --vapid vapid.pem --contact mailto:ops@news.example",
+    "pushctl send @push_url.txt 'Score 2:1' --topic match-17   # replaces 2:0",
+    "pushctl send @push_url.txt 'Lunch?' --wait read --timeout 2m || echo nobody",
+    "pushctl send --encrypt subscription.json Hello    # from a browser",
+    "pushctl send --encrypt subscription.json Hello --vapid vapid.pem \\",
+    "    --contact mailto:ops@news.example",
     "pushctl send @push_url.txt Hello --json | jq -r .location",
+    "pushctl send --targets targets.txt --rate 100/s --duration 30s --warmup 5s",
+    "pushctl send --targets targets.txt --count 10000 --concurrency 64",
+    "pushctl send --targets targets.txt --rate 500/s --max-p99 200ms || echo slow",
 )
 
 
 @app.command(epilog=EXAMPLES)
 def send(
+    context: typer.Context,
     push_url: Annotated[
         str | None,
         typer.Argument(metavar="PUSH_URL", help="Push URL, or @FILE that holds it.", show_default=False),
@@ -92,11 +96,63 @@ def send(
         typer.Option(help="Wait until this has happened; exit 4 if it does not within --timeout."),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(parser=duration, metavar="DURATION", help="For all of it.", show_default="30s")
-    ] = 30.0,
-    json: Annotated[bool, typer.Option("--json", help="Print id, location, ttl_seconds and state as JSON.")] = False,
+        float | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="For all of it, 30s. With --targets for each message, 10s.",
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print id, location, ttl_seconds and state as JSON; of a load, the report.")
+    ] = False,
+    targets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A load: to the push URLs in this file, one a line.", show_default=False),
+    ] = None,
+    per_second: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            parser=rate,
+            metavar="RATE",
+            help="Open loop: so many are due, however those before fare. Default: closed loop.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--duration", parser=duration, metavar="T", help="How long. Default: 10s, or until --count."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many, without warm-up.")] = None,
+    warmup: Annotated[
+        float | None, typer.Option(parser=duration, metavar="T", help="Sent first so long, and not counted.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=10_000, help="Under way at once, at most. Default: 32.")
+    ] = None,
+    octets: Annotated[
+        Sizes | None,
+        typer.Option("--size", parser=sizes, metavar="SIZE", help="Of a message: 200B (default), or 100B-2KiB."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Draws targets and sizes: the same ones again. Default: 1.")
+    ] = None,
+    max_p99: Annotated[
+        float | None,
+        typer.Option(parser=duration, metavar="DURATION", help="Exit 3 if 99% did not take at most so long."),
+    ] = None,
+    max_errors: Annotated[
+        float | None,
+        typer.Option(parser=share, metavar="SHARE", help="Exit 3 if more were not accepted. Default: 0%."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Add this run to FILE, one row.")
+    ] = None,
+    histogram: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the raw histogram of latencies (CSV).")
+    ] = None,
 ) -> None:
-    """Send one message to a push URL, as a third party would.
+    """Send one message to a push URL, as a third party would; or with --targets a load to many.
 
     A push URL is a secret: whoever has it can write to the user. Arguments can be seen by everybody on this machine, so
     rather keep it in a file (@FILE) or in the environment variable PUSHCTL_PUSH_URL; then PUSH_URL may be left out.
@@ -104,92 +160,76 @@ def send(
     With a MESSAGE alone, the notification has only a body. Without both it is an empty push: something is
     new, nothing is said. Prints the message's id and its state.
 
+    A load goes to the push URLs in FILE (# comments; mode 0600; `pushctl client swarm --targets` writes one), drawn by
+    --seed. A line may be a subscription in JSON: then it is encrypted to its keys. With --rate each message is due at a
+    moment fixed beforehand, and its latency runs from then: a service that stops for a second cannot hide it. What is
+    due and finds no place waits; what waits too long counts as not sent. Refusals are counted, not repeated; a push URL
+    that answers 410 gets nothing more. docs/operations.md has all names of the report.
+
     Exit codes: 0 sent (and what --wait wanted has happened), 1 refused (410: the user revoked the push URL), 2 wrong
-    usage, 3 the message died before it was delivered or read, 4 timed out, 5 cannot connect, or the service is busy.
+    usage, 3 the message died before it was delivered or read, or a load was not good: something not accepted, p99 too
+    long; 4 timed out, 5 cannot connect, or the service is busy, 130 Ctrl-C (of a load, after the report).
     """
-    import trio
-
-    from pushctl.client.events import json_line
-    from pushctl.client.sender import Push
-    from pushctl.protocol.frames import Notification
-    from pushctl.webpush.signing import VapidKey
-
-    subscription = _subscription(encrypt) if encrypt is not None else None
+    given = {name: value for name, value in locals().items() if value is not None}
     if contact is not None and vapid is None:
         raise typer.BadParameter("--contact is part of a signature: give --vapid, too")
-    known = os.environ.get(VARIABLE) or (subscription.endpoint if subscription else None)
-    target, typed = _target_and_message(push_url, message, known)
-    body = text_from(typed) if typed is not None else None
-    notification = None
-    if any(part is not None for part in (title, body, icon, url, tag)):
-        if title is None and body is None:
-            raise typer.BadParameter("a notification needs a MESSAGE or a --title")
-        notification = Notification(title=title, body=body, icon=icon, url=url, tag=tag)
-    if wait is not None and ttl == 0:
-        raise typer.BadParameter("--ttl 0 is never stored, so there is nothing to --wait for")
-    push = Push(
-        notification=notification,
-        ttl_seconds=ttl,
+    if targets is not None:
+        _refuse(context, given, ONE_MESSAGE, "is of one message, not of a load (--targets)")
+        _load(targets, given)
+        return
+    _refuse(context, given, LOAD, "is of a load: give --targets FILE")
+    from pushctl.cli.send_one import send_one
+
+    send_one(
+        push_url=push_url,
+        message=message,
+        title=title,
+        icon=icon,
+        url=url,
+        tag=tag,
+        ttl=ttl,
         topic=topic,
         urgency=urgency,
         idempotency_key=idempotency_key,
-        encrypt_for=subscription.keys if subscription else None,
-        sign_with=VapidKey.load(vapid) if vapid is not None else None,
-        receipt=wait in ("delivered", "read"),
+        encrypt=encrypt,
+        vapid=vapid,
         contact=contact,
+        wait=wait,
+        timeout=timeout,
+        json=json,
     )
-    # 201 means stored: nothing is left to wait for then.
-    sent = trio.run(partial(_send, target, push, None if wait == "stored" else wait, timeout))
-    print(json_line(sent) if json else f"{sent.id}  {sent.state}, ttl {sent.ttl_seconds} s", flush=True)
 
 
-def _subscription(file: Path) -> "Subscription":
-    from pushctl.webpush.encryption import parse_subscription
-
-    try:
-        return parse_subscription(file.read_bytes())
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise typer.BadParameter(f"{file}: {error}") from None
+def _refuse(context: typer.Context, given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
+    """BadParameter for what belongs to the other form."""
+    for parameter in context.command.params:
+        if parameter.name in names and parameter.name in given:
+            said = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.metavar)
+            raise typer.BadParameter(f"{said} {why}")
 
 
-async def _send(target: str, push: "Push", wait: "WaitFor | None", seconds: float) -> "Sent":
-    import trio
+def _load(targets: Path, given: dict[str, Any]) -> None:
+    from pushctl.cli.send_load import Options, send_load
 
-    from pushctl.client import sender
-    from pushctl.client.http import open_client, origin_of
-    from pushctl.errors import TimedOut
-
-    sent = None
-    try:
-        with trio.fail_after(seconds):
-            async with open_client(target) as client:
-                sent = await sender.send(client, target, push)
-                return sent if wait is None else await sender.wait_for(client, sent, wait)
-    except trio.TooSlowError:
-        if sent is None:
-            raise TimedOut(f"{origin_of(target)} did not answer within {seconds:g} s") from None
-        raise TimedOut(f"message {sent.id} is stored, but was not {wait} within {seconds:g} s") from None
-
-
-def _target_and_message(first: str | None, second: str | None, variable: str | None) -> tuple[str, str | None]:
-    """Which of the arguments is what. Never guesses: with the variable set, one argument that is no web address is the
-    message. What is wrong is said without repeating a push URL."""
-    if first is None:
-        target, message = variable, None
-    elif first.startswith(("http://", "https://")):
-        target, message = first, second
-    elif variable and second is None:
-        target, message = variable, first
-    elif first.startswith("@"):
-        if (first, second) == ("@-", "-"):
-            raise typer.BadParameter("the push URL and the message cannot both come from standard input")
-        target, message = first_line_of(first[1:]), second
-    else:
-        raise typer.BadParameter("the first argument is no push URL: give https://..., or @FILE that holds one")
-    if not target:
-        raise typer.BadParameter(f"give a push URL: https://..., @FILE, or the variable {VARIABLE}")
-    if not is_web_url(target):
-        raise typer.BadParameter("what should be the push URL is not an http:// or https:// URL")
-    return target, message
+    headers = {"TTL": "ttl", "Topic": "topic", "Urgency": "urgency"}
+    send_load(
+        Options(
+            targets=targets,
+            count=given.get("count"),
+            rate=given.get("per_second"),
+            seconds=given.get("seconds"),
+            concurrency=given.get("concurrency"),
+            sizes=given.get("octets"),
+            warmup_seconds=given.get("warmup"),
+            seed=given.get("seed"),
+            answer_seconds=given.get("timeout"),
+            headers={header: str(given[name]) for header, name in headers.items() if name in given},
+            vapid=given.get("vapid"),
+            contact=given.get("contact"),
+            max_p99_ms=given["max_p99"] * 1000 if "max_p99" in given else None,
+            max_errors=given.get("max_errors", 0.0),
+            csv=given.get("csv"),
+            histogram=given.get("histogram"),
+            json=given["json"],
+        )
+    )

@@ -1,231 +1,183 @@
-"""How `pushctl stats` looks: tables for a terminal, lines for a machine.
+"""How one look of `pushctl stats` looks: what is wrong first, then a table for each section.
 
-Owns: layout, warnings in words, redrawing. Must not know: where the numbers come from.
+Owns: what comes in which order. Promises: 80 columns are enough, 100 and more show more; nothing that a server, a
+router or an operator wrote can move the cursor. Must not know: where the numbers come from; redrawing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from typing import Final
 
-import msgspec
-import trio
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pushctl.cli.stats_processes import servers
+from pushctl.cli.stats_table import Look, state, table
+from pushctl.cli.stats_words import figure, lag, octets, share
 from pushctl.cli.values import age
 from pushctl.client.foreign import printable
-from pushctl.config.model import Config
-from pushctl.errors import NotGood
-from pushctl.overview import SECTIONS, Overview, ServerStats, gather
-from pushctl.registry import open_registry
-from pushctl.registry.jobs import IDLE_MS
+from pushctl.overview import SECTIONS, Overview
+from pushctl.overview.redis import MasterStats
 
-__all__ = ["SECTIONS", "show"]
-
-LAG_MS = 2000
-"""Jobs that wait for so long were no fast path to anybody."""
-
-LATE_MS = 4000
-"""A server not heard of for so long has missed a heartbeat: worth a word."""
+MAX_NOTICES: Final = 12
 
 
-async def show(config: Config, section: str | None, watch: float | None, as_json: bool, expect: int | None) -> None:
-    """Look once, or again and again; raises NotGood when fewer servers live than expected."""
-    console = Console()
-    async with open_registry(config, name="stats") as registry:
-        if watch is None or as_json or not console.is_terminal:
-            while True:
-                overview = await gather(registry, config)
-                if as_json:
-                    print(_line(overview, section), flush=True)
-                else:
-                    # Printed by Python, not by rich, which ends the process on a broken pipe (`| head`) in its own way.
-                    with console.capture() as screen:
-                        console.print(render(overview, section))
-                    print(screen.get(), end="", flush=True)
-                if watch is None:
-                    break
-                await trio.sleep(watch)
-        else:
-            with Live(console=console, screen=True, auto_refresh=False) as live:
-                while True:
-                    overview = await gather(registry, config)
-                    live.update(render(overview, section), refresh=True)
-                    await trio.sleep(watch)
-    living = sum(server.state != "dead" for server in overview.servers)
-    if expect is not None and living < expect:
-        raise NotGood(f"{living} socket servers live, {expect} were expected")
-
-
-def _line(overview: Overview, section: str | None) -> str:
-    chosen = overview if section is None else {"at": overview.at, section: getattr(overview, section)}
-    return msgspec.json.encode(chosen).decode()
-
-
-def render(overview: Overview, section: str | None = None) -> RenderableType:
-    """The whole overview, or one section of it, as tables that fit 80 columns."""
-    parts: dict[str, list[RenderableType]] = {
-        "servers": _servers(overview),
-        "users": [_users(overview)],
-        "messages": [_messages(overview)],
-        "routing": _routing(overview),
-        "redis": [_redis(overview)],
+def render(overview: Overview, look: Look, *, below_notices: RenderableType | None = None) -> RenderableType:
+    """The whole overview, or one section of it."""
+    parts: dict[str, Callable[[], Iterable[RenderableType]]] = {
+        "servers": lambda: servers(overview, look),
+        "users": lambda: _users(overview, look),
+        "messages": lambda: _messages(overview, look),
+        "routing": lambda: _routing(overview, look),
+        "redis": lambda: _redis(overview, look),
     }
-    shown = parts[section] if section else [part for some in parts.values() for part in some]
-    return Group(*shown)
+    shown = [look.section] if look.section else list(SECTIONS)
+    tables = [part for section in shown if section not in overview.unknown for part in parts[section]()]
+    between = [] if below_notices is None else [below_notices]
+    return Group(_headline(overview), *_notices(overview, look), *between, *tables)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        left = column in ("server", "state", "url", "router", "runs", "")
-        table.add_column(
-            column,
-            justify="left" if left else "right",
-            no_wrap=column != "url",
-            overflow="fold",
-            header_style="dim",
-        )
-    return table
+def _headline(overview: Overview) -> RenderableType:
+    living = sum(server.state != "dead" for server in overview.servers)
+    at = overview.at[:19].replace("T", " ")
+    line = Text.assemble((f"{at} UTC", "dim"), "  ", (f"{overview.connections:,}", "bold"), " connections on ")
+    return line.append(f"{living} of {_many(len(overview.servers), 'socket server')}")
 
 
-def _bar(share: float, width: int = 8) -> str:
-    filled = round(max(0.0, min(1.0, share)) * width)
-    return "█" * filled + "·" * (width - filled)
+def _notices(overview: Overview, look: Look) -> list[RenderableType]:
+    found = [notice for notice in overview.warnings if look.section in (None, notice.section)]
+    if not found:
+        return [Text("nothing out of the ordinary", style="green"), Text()]
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for notice in found[:MAX_NOTICES]:
+        grid.add_row(Text("!", style="bold yellow"), Text(printable(notice.text), style="yellow", overflow="fold"))
+    if len(found) > MAX_NOTICES:
+        grid.add_row(Text(""), Text(f"and {len(found) - MAX_NOTICES} more: --json says all", style="dim"))
+    return [grid, Text()]
 
 
-def _servers(overview: Overview) -> list[RenderableType]:
-    table = _table("Servers", "server", "state", "connections", "capacity", "", "users", "seen", "url")
-    styles = {"ready": "green", "draining": "yellow", "dead": "red", "not_ready": "yellow"}
-    for server in overview.servers:
-        table.add_row(
-            printable(server.id),
-            Text(server.state, style=styles.get(server.state, "")),
-            f"{server.connections:,}",
-            f"{server.capacity:,}",
-            _bar(server.connections / server.capacity),
-            f"{server.users:,}",
-            age(server.seen_ms_ago / 1000),
-            printable(server.url),
-        )
-    capacity = sum(server.capacity for server in overview.servers if server.state != "dead")
-    table.add_row("total", "", f"{overview.connections:,}", f"{capacity:,}", "", "", "", "", style="bold")
-    return [table, *(Text(f"! {warning}", style="yellow") for warning in warnings(overview.servers)), Text()]
+def _many(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def warnings(servers: Sequence[ServerStats]) -> list[str]:
-    """What is not as it should be, in words."""
-    if not servers:
-        return ["no socket server has been seen; start one with `pushctl serve socket`"]
-    found = []
-    for server in servers:
-        if server.state == "dead" or server.seen_ms_ago > LATE_MS:
-            found.append(f"{server.id} has not been seen for {age(server.seen_ms_ago / 1000)}")
-        elif server.drain is not None:
-            found.append(f"{server.id} drains, asked by {printable(server.drain.by)}: {_way(server)}")
-        elif server.connections >= 0.9 * server.capacity:
-            found.append(f"{server.id} is almost full")
-    return found
-
-
-def _way(server: ServerStats) -> str:
-    assert server.drain is not None
-    left = f"{server.connections:,} of {server.drain.began_with:,} connections left"
-    return f"{left}, over {server.drain.over_seconds:g} s since {server.drain.since}"
-
-
-def _users(overview: Overview) -> RenderableType:
+def _users(overview: Overview, look: Look) -> Iterable[RenderableType]:
     users = overview.users
     if users is None:
-        return Text("Users: gc has not counted yet\n")
-    table = _table("Users", "users", "devices", "connected", "push URLs", "counted")
-    table.add_row(
+        yield Text("Users: gc has not counted yet\n")
+        return
+    drawn = table("Users", ["users", "devices", "connected", "push URLs", "counted"], look)
+    drawn.add_row(
         f"{users.users:,}",
         f"{users.devices:,}",
         f"{users.connected:,}",
         f"{users.push_urls:,}",
         f"{age(users.age_ms / 1000)} ago",
     )
-    return Group(table, Text())
+    yield drawn
+    yield Text()
 
 
-def _messages(overview: Overview) -> RenderableType:
-    messages = overview.messages
-    if messages is None:
-        return Text("Messages: gc has not counted yet\n")
-    table = _table("Messages", "unread", "counted")
-    table.add_row(f"{messages.unread:,}", f"{age(messages.age_ms / 1000)} ago")
-    return Group(table, Text())
+def _messages(overview: Overview, look: Look) -> Iterable[RenderableType]:
+    found = overview.messages
+    drawn = table(
+        "Messages (those that pass: in a second, over the last ten)",
+        ["unread", "counted", "received", "stored", "routed", "written", "acked", "read", "expired"],
+        look,
+    )
+    drawn.add_row(
+        "-" if found.unread is None else f"{found.unread:,}",
+        "not yet" if found.age_ms is None else f"{age(found.age_ms / 1000)} ago",
+        figure(found.received_per_second),
+        figure(found.stored_per_second),
+        figure(found.routed_per_second),
+        figure(found.written_per_second),
+        figure(found.acknowledged_per_second),
+        figure(found.read_per_second),
+        figure(found.expired_per_second),
+    )
+    yield drawn
+    yield Text()
 
 
-def _routing(overview: Overview) -> list[RenderableType]:
+def _routing(overview: Overview, look: Look) -> Iterable[RenderableType]:
     routing = overview.routing
-    streams = _table(
+    streams = table(
         f"Routing (strategy {routing.strategy})",
-        "partition",
-        "jobs",
-        "bytes",
-        "pending",
-        "oldest",
-        "routers",
-        "hints by",
+        ["partition", "jobs", "bytes", "pending", "oldest", "routers", "hints by"],
+        look,
     )
     for part in routing.partitions:
         streams.add_row(
             str(part.partition),
             f"{part.length:,}",
-            f"{part.bytes:,}",
+            octets(part.bytes),
             f"{part.pending:,}",
-            age(part.lag_ms / 1000) if part.length else "",
+            lag(part.lag_ms) if part.length else "-",
             f"{part.routers:,}",
             part.publish,
         )
-    routers = _table("Routers", "router", "runs", "partitions", "pending", "idle")
-    for router in routing.routers:
-        routers.add_row(
-            printable(router.name),
-            router.strategy or "?",
-            f"{router.partitions:,}",
-            f"{router.pending:,}",
-            age(router.idle_ms / 1000),
-        )
-    found = [Text(f"! {warning}", style="yellow") for warning in routing_warnings(overview)]
-    shown: list[RenderableType] = [streams, routers] if routing.routers else [streams]
-    return [*shown, *found, Text()]
+    if len(routing.partitions) > 1:
+        total = sum(part.bytes for part in routing.partitions)
+        oldest = lag(routing.lag_ms) if routing.length else "-"
+        streams.add_row("total", f"{routing.length:,}", octets(total), f"{routing.pending:,}", oldest, style="bold")
+    yield streams
+    yield Text()
+    if routing.routers:
+        routers = table("Routers", ["router", "runs", "partitions", "pending", "jobs/s", "idle"], look)
+        for router in routing.routers:
+            routers.add_row(
+                Text(printable(router.name)),
+                router.strategy or "?",
+                f"{router.partitions:,}",
+                f"{router.pending:,}",
+                figure(router.jobs_per_second),
+                age(router.idle_ms / 1000),
+            )
+        yield routers
+        yield Text()
 
 
-def routing_warnings(overview: Overview) -> list[str]:
-    """What is not as it should be, in words."""
-    routing = overview.routing
-    found = []
-    for part in routing.partitions:
-        if not part.routers:
-            found.append(f"no router reads partition {part.partition}; start one with `pushctl serve router`")
-        elif part.length and part.lag_ms > LAG_MS:
-            found.append(f"jobs of partition {part.partition} wait for {age(part.lag_ms / 1000)}")
-    if "rpc" in (router.strategy for router in routing.routers):
-        found += [
-            f"{printable(server.id)} has no internal listener (socket.rpc_listen): routers reach it through Redis"
-            for server in overview.servers
-            if server.state != "dead" and not server.rpc_url
-        ]
-    for router in routing.routers:
-        if router.idle_ms > IDLE_MS:
-            found.append(f"{printable(router.name)} was not seen at work for {age(router.idle_ms / 1000)}")
-        if router.strategy and router.strategy != routing.strategy:
-            found.append(f"{printable(router.name)} runs {router.strategy}, the configuration here says otherwise")
-    return found
-
-
-def _redis(overview: Overview) -> RenderableType:
+def _redis(overview: Overview, look: Look) -> Iterable[RenderableType]:
     redis = overview.redis
-    table = _table("Redis", "version", "memory", "clients", "commands/s", "up", "append-only file")
-    table.add_row(
-        redis.version,
-        f"{redis.used_memory_bytes / 2**20:,.1f} MiB",
-        f"{redis.clients:,}",
-        f"{redis.commands_per_second:,}",
-        age(redis.uptime_seconds),
-        "yes" if redis.append_only else "no",
+    wide = ["CPU", "keys", "version"] if look.is_wide else []
+    drawn = table(
+        "Redis",
+        ["master", "state", "mem", "of", "clients", "cmds/s", *wide, "AOF", "saved", "replicas", "up", "seen"],
+        look,
     )
-    return table
+    for master in redis.masters:
+        drawn.add_row(*_master_row(master, look))
+    if len(redis.masters) > 1:
+        memory, rate = octets(redis.used_memory_bytes), figure(redis.commands_per_second)
+        more = ["", f"{redis.keys:,}"] if look.is_wide else []
+        drawn.add_row("total", "", memory, "", f"{redis.clients:,}", rate, *more, style="bold")
+    yield drawn
+
+
+def _master_row(master: MasterStats, look: Look) -> list[str | Text]:
+    keys = "-" if master.keys is None else f"{master.keys:,}"
+    wide = [share(master.cpu), keys, printable(master.version)] if look.is_wide else []
+    return [
+        Text(printable(master.address)),
+        state(master.state),
+        octets(master.used_memory_bytes),
+        octets(master.max_memory_bytes) if master.max_memory_bytes else "-",
+        "-" if master.clients is None else f"{master.clients:,}",
+        figure(master.commands_per_second),
+        *wide,
+        "-"
+        if master.append_only is None
+        else ("ok" if master.append_only_ok else "fails")
+        if master.append_only
+        else "no",
+        "-" if master.saved_seconds_ago is None else age(master.saved_seconds_ago),
+        _replicas(master),
+        "-" if master.uptime_seconds is None else age(master.uptime_seconds),
+        "never" if master.seen_ms_ago is None else age(master.seen_ms_ago / 1000),
+    ]
+
+
+def _replicas(master: MasterStats) -> str:
+    if not master.replicas:
+        return "-"
+    return f"{master.replicas}, {lag((master.replica_lag_seconds or 0) * 1000)}"

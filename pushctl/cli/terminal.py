@@ -1,49 +1,28 @@
 """A terminal in the hands of a full-screen program: keys in, signals in, and everything as it was at the end.
 
-Owns: the terminal's modes, the bytes of keys, and the signals that concern a screen.
+Owns: the modes of the keyboard, reading it, and the signals that concern a screen.
 Promises: however the block is left (return, error, Ctrl-C, SIGTERM, SIGHUP), the terminal is as before; Ctrl-Z suspends
 and comes back. Only `kill -9` can leave it otherwise.
-Must not know: what is on the screen.
+Must not know: what is on the screen (canvas.py), what bytes mean (keyboard.py).
 """
 
+import math
 import os
-import re
 import signal
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
-Key = Literal["up", "down", "top", "bottom", "read", "read_all", "quit"]
+from pushctl.cli.keyboard import Decoder, Input
 
-_KEYS: Final[dict[bytes, Key]] = {
-    b"k": "up",
-    b"\x1b[A": "up",
-    b"\x1bOA": "up",
-    b"j": "down",
-    b"\x1b[B": "down",
-    b"\x1bOB": "down",
-    b"g": "top",
-    b"\x1b[H": "top",
-    b"\x1b[1~": "top",
-    b"G": "bottom",
-    b"\x1b[F": "bottom",
-    b"\x1b[4~": "bottom",
-    b"r": "read",
-    b"A": "read_all",
-    b"q": "quit",
-}
-_ONE_KEY: Final = re.compile(rb"\x1b[\[O][0-9;]*[A-Za-z~]|\x1b|.", re.DOTALL)
+ESCAPE_SECONDS: Final = 0.1
+"""An Escape that nothing follows for so long is the key. What an arrow sends stays together also over ssh."""
 
 IFLAG, LFLAG = 0, 3
-
-
-def keys_in(data: bytes) -> list[Key]:
-    """The keys that mean something here, in order. An arrow comes as one piece from the terminals there are."""
-    return [_KEYS[found] for found in _ONE_KEY.findall(data) if found in _KEYS]
 
 
 @contextmanager
@@ -60,17 +39,23 @@ def keyboard_mode(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSAFLUSH, before)
 
 
-async def keys() -> AsyncGenerator[Key, None]:
-    """Keys as they are pressed; ends when the terminal is gone. Standard input stays a blocking file: it is the same
-    open file as the terminal we write to."""
+async def typed() -> AsyncGenerator[Input, None]:
+    """What comes from the terminal; ends when it is gone. Standard input stays a blocking file: it is the same open
+    file as the terminal we write to."""
     fd = sys.stdin.fileno()
+    decoder = Decoder()
     while True:
-        await trio.lowlevel.wait_readable(fd)
+        with trio.move_on_after(ESCAPE_SECONDS if decoder.waits else math.inf) as patience:
+            await trio.lowlevel.wait_readable(fd)
+        if patience.cancelled_caught:
+            for found in decoder.silence():
+                yield found
+            continue
         data = os.read(fd, 1024)
         if not data:
             return
-        for key in keys_in(data):
-            yield key
+        for found in decoder.feed(data):
+            yield found
 
 
 async def handle_signals(

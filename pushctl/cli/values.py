@@ -1,4 +1,4 @@
-"""What people type, turned into values: durations, rates, sites, icons, text from a file. And ages, the other way.
+"""What people type, turned into values: durations, rates, sizes, sites, icons, text from a file; and the other way.
 
 Owns: the spelling of values on the command line, the same in every command.
 Promises: whatever is typed, the value comes back or typer.BadParameter says what was expected (exit 2).
@@ -12,15 +12,18 @@ import os
 import platform
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import typer
 
 from pushctl.client.foreign import printable
 from pushctl.client.loopback import is_loopback
-from pushctl.config.model import ROLE_NAMES, RoleName
+
+if TYPE_CHECKING:
+    from pushctl.config.model import RoleName
 
 MAX_ICON_BYTES: Final = 16 * 1024
 """Of an icon as a data: URL (docs/protocol.md, section 1)."""
@@ -29,6 +32,8 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
+_SIZE: Final = re.compile(r"([0-9]+)(B|KiB|MiB)")
+_SIZE_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
 
 _IMAGES: Final = (
@@ -59,6 +64,30 @@ def rate(value: str | float) -> float:
     if match is None or not float(match[1]):
         raise typer.BadParameter(f"{value!r} is not a rate: write 100/s, 600/m or 1000/h")
     return float(match[1]) / _UNITS[match[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes, the least and the most."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        """As one types it."""
+        least, most = (f"{n // 1024}KiB" if n % 1024 == 0 else f"{n}B" for n in (self.least, self.most))
+        return least if least == most else f"{least}-{most}"
+
+
+def sizes(value: str | Sizes) -> Sizes:
+    """From `200B` (always as many), `4KiB` or `100B-2KiB`."""
+    if isinstance(value, Sizes):
+        return value
+    found = [_SIZE.fullmatch(part) for part in value.strip().split("-")]
+    octets = [int(match[1]) * _SIZE_UNITS[match[2]] for match in found if match is not None]
+    if len(octets) < len(found) or len(octets) > 2 or octets != sorted(octets) or not octets[0]:
+        raise typer.BadParameter(f"{value!r} is not a size: write 200B, 4KiB or 100B-2KiB")
+    return Sizes(octets[0], octets[-1])
 
 
 def share(value: str | float) -> float:
@@ -186,8 +215,10 @@ def first_line_of(path: str) -> str:
     return lines[0].strip()
 
 
-def role(value: str) -> RoleName:
+def role(value: str) -> "RoleName":
     """A role by its name; `all` is none."""
+    from pushctl.config.model import ROLE_NAMES
+
     for known in ROLE_NAMES:
         if value == known:
             return known
@@ -201,6 +232,11 @@ def whoami() -> str:
     except (OSError, KeyError):  # a container's user without a name
         user = str(os.getuid())
     return f"{user}@{platform.node() or 'unknown'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as one types it: `500ms`, `5s`, `90s`."""
+    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
 
 
 def age(seconds: float) -> str:

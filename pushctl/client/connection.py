@@ -171,6 +171,8 @@ class Connection:
     # --- out ---------------------------------------------------------------------------------------------------------
 
     async def _send(self, frame: ClientFrame) -> None:
+        # Cancelled here, nothing of the frame is written, and others may follow.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._sends_begun += 1
         await self._socket.send_message(frames.encode(frame).decode())
         self._sends_finished += 1
@@ -199,14 +201,20 @@ class Connection:
         whatever is read here."""
         while True:
             await self._reads_waiting.wait()
-            self._reads_waiting = trio.Event()
-            ids = [i for i in self._store.pending_reads() if i not in self._reads_said]
-            try:
-                for start in range(0, len(ids), READ_BATCH):
-                    await self._send(frames.Read(ids=ids[start : start + READ_BATCH]))
-            except trio_websocket.ConnectionClosed:
+            if not await self._say_reads():
                 return
-            self._reads_said.update(ids)
+
+    async def _say_reads(self) -> bool:
+        """False if the connection is closed."""
+        self._reads_waiting = trio.Event()
+        ids = [i for i in self._store.pending_reads() if i not in self._reads_said]
+        try:
+            for start in range(0, len(ids), READ_BATCH):
+                await self._send(frames.Read(ids=ids[start : start + READ_BATCH]))
+        except trio_websocket.ConnectionClosed:
+            return False
+        self._reads_said.update(ids)
+        return True
 
     async def _say_new_token(self) -> None:
         while True:
@@ -239,8 +247,10 @@ class Connection:
         connection.cancel()
 
     async def _say_goodbye(self) -> None:
-        """The last ack, also when we are cancelled; never into a frame that was cut off."""
+        """The last ack and what was read a moment ago, also when we are cancelled; never into a frame that was cut
+        off."""
         if self._sends_begun != self._sends_finished or self._socket.closed is not None:
             return
         with trio.move_on_after(GOODBYE_SECONDS, shield=True):
-            await self._send_ack()
+            if await self._send_ack():
+                await self._say_reads()

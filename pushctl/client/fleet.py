@@ -11,7 +11,7 @@ same work for every assertion whoever signed it.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import inf
 from random import random as uniform
@@ -21,10 +21,11 @@ import httpx
 import trio
 
 from pushctl.client.api import Api, LoggedIn
-from pushctl.client.ledger import DeviceLedger, UserLedger
+from pushctl.client.ledger import DeviceLedger, Heard, UserLedger, hear_nothing
 from pushctl.client.login import assertion_by, dev_certificate
 from pushctl.client.member import Member, Surroundings
 from pushctl.client.persistence import AT_ONCE, Persistence, by_several
+from pushctl.client.phase import Phase
 from pushctl.client.report import Report, Tally, report
 from pushctl.client.verdict import judge, lacking, unread_ids
 from pushctl.clock import Clock, system_clock
@@ -63,6 +64,8 @@ class Plan:
     read_share: float = 0.0
     min_urgency: Urgency = "very-low"
     keep: bool = False
+    connects: bool = True
+    """False: they only log in, and nobody is there to receive."""
 
 
 @dataclass(slots=True)
@@ -70,16 +73,6 @@ class User:
     name: str
     ledger: UserLedger = field(default_factory=UserLedger)
     members: list[Member] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Phase:
-    """What is going on, and how far it is. `total` 0: it only takes its time, until `ends_at` (trio.current_time)."""
-
-    name: str
-    total: int
-    done: int = 0
-    ends_at: float = inf
 
 
 def need_open_files(connections: int) -> None:
@@ -103,8 +96,13 @@ class Fleet:
         clock: Clock = system_clock,
         random: Callable[[], float] = uniform,
         ready: Callable[[list[str]], None] = lambda push_urls: None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+        heard: Heard = hear_nothing,
+        moved: Callable[[Member], None] = lambda member: None,
     ) -> None:
-        """`ready` is given the push URLs, one for each user who has one, when all are logged in."""
+        """`ready` is given the push URLs, one for each user who has one, when all are logged in. `meanwhile`: what is
+        done once all set out; None: they stay for as long as the plan says. `heard` is told of each message that comes
+        as it is sent, `moved` of each device that is up to date now, or not any more."""
         self.plan = plan
         self.tally = Tally()
         self.phase = Phase("starting", 0)
@@ -112,14 +110,19 @@ class Fleet:
         """Called when a phase begins."""
         self.users: list[User] = []
         self._api = Api(client, plan.api_url, plan.boxoffice_url)
-        self._around = Surroundings(self._api, trio.CapacityLimiter(AT_ONCE), self.tally, plan.min_urgency)
+        self._around = Surroundings(self._api, trio.CapacityLimiter(AT_ONCE), self.tally, plan.min_urgency, self._moved)
         self._persistence = Persistence(self.tally, random)
         self._clock = clock
         self._random = random
         self._ready = ready
+        self._meanwhile = meanwhile or self._stay
+        self._heard = heard
+        self._on_moved = moved
+        self._somebody_moved = trio.Event()
         self._push_urls: list[str] = []
         self._key: RSAPrivateKey
         self._set_out_at = inf
+        self.login_seconds = 0.0
         self._seconds = 0.0
         self._acting, self._checking, self._clearing = (trio.CancelScope() for _ in range(3))
 
@@ -143,12 +146,13 @@ class Fleet:
             with self._acting:
                 await self._log_in()
                 self._ready(self._push_urls)
-                await self._arrive(nursery)
-                self._begin(Phase("staying", 0, ends_at=trio.current_time() + self.plan.seconds))
-                await trio.sleep(self.plan.seconds)
+                if self.plan.connects:
+                    await self._arrive(nursery)
+                await self._meanwhile()
             self._seconds = max(0.0, trio.current_time() - self._set_out_at)
-            with self._bounded(self._checking):
-                await self._check()
+            if self.plan.connects:
+                with self._bounded(self._checking):
+                    await self._check()
             found = report(self.tally, users=self.plan.users, devices=devices, seconds=self._seconds)
             # While they are connected: so they leave at the pace of deletions, not ten thousand of them at once.
             if not self.plan.keep:
@@ -157,7 +161,12 @@ class Fleet:
             nursery.cancel_scope.cancel()
         return found
 
-    def _begin(self, phase: Phase) -> None:
+    async def _stay(self) -> None:
+        self.begin(Phase("staying", 0, ends_at=trio.current_time() + self.plan.seconds))
+        await trio.sleep(self.plan.seconds)
+
+    def begin(self, phase: Phase) -> None:
+        """Also for who does something meanwhile."""
         self.phase = phase
         self.on_phase(phase)
 
@@ -172,18 +181,22 @@ class Fleet:
         from pushctl.identity.browserid_make import make_key
 
         self._key = await trio.to_thread.run_sync(make_key)
-        self._begin(Phase("logging in", self.plan.users * self.plan.devices))
+        self.begin(Phase("logging in", self.plan.users * self.plan.devices))
+        began = trio.current_time()
         name = f"swarm-{secrets.token_hex(4)}"
         users = iter([User(f"{name}-{number}") for number in range(self.plan.users)])
         # The first alone: if nobody can log in, that is said once.
         await self._log_in_user(next(users))
         await by_several(users, self._log_in_user)
+        self.login_seconds = trio.current_time() - began
 
     async def _log_in_user(self, user: User) -> None:
         certificate = await self._persistence.ask(lambda: dev_certificate(self._api, user.name, self._key))
         for number in range(self.plan.devices):
             opened = await self._persistence.ask(lambda number=number: self._log_in_device(certificate, number))  # type: ignore[misc]  # bound now
-            ledger = DeviceLedger(user.ledger, number, self.tally, clock=self._clock, wants_to_read=self._wants_to_read)
+            ledger = DeviceLedger(
+                user.ledger, number, self.tally, clock=self._clock, wants_to_read=self._wants_to_read, heard=self._heard
+            )
             user.members.append(Member(self._around, Peer(self._random), ledger, opened.token))
             if number == 0:
                 self.users.append(user)
@@ -207,18 +220,33 @@ class Fleet:
     async def _arrive(self, nursery: trio.Nursery) -> None:
         """Open loop: the n-th device sets out n / rate after the first, however those before it fare."""
         members = [member for user in self.users for member in user.members]
-        self._begin(Phase("arriving", len(members)))
+        self.begin(Phase("arriving", len(members)))
         self._set_out_at = trio.current_time()
         for number, member in enumerate(members):
             await trio.sleep_until(self._set_out_at + number / self.plan.arrivals)
             nursery.start_soon(member.run)
             self.phase.done += 1
 
+    def _moved(self, member: Member) -> None:
+        self._somebody_moved.set()
+        self._somebody_moved = trio.Event()
+        self._on_moved(member)
+
+    async def until(self, truth: Callable[[], bool]) -> None:
+        """Returns when it is true; it is asked whenever a device has moved. For who does something meanwhile."""
+        while not truth():
+            await self._somebody_moved.wait()
+
+    async def all_up_to_date(self) -> float:
+        """Returns when all devices are: the seconds since the first set out."""
+        await self.until(lambda: self.tally.connected == self.plan.users * self.plan.devices)
+        return trio.current_time() - self._set_out_at
+
     # --- checking ----------------------------------------------------------------------------------------------------
 
     async def _check(self) -> None:
         """Look at what the service holds unread of each user, and closer at those of whom a device lacks something."""
-        self._begin(Phase("checking", len(self.users)))
+        self.begin(Phase("checking", len(self.users)))
         self.tally.unchecked = len(self.users)
         doubtful: list[tuple[User, set[str]]] = []
 
@@ -252,7 +280,7 @@ class Fleet:
 
     async def _clear_up(self) -> None:
         """What cannot be deleted stays: it is only a matter of tidiness."""
-        self._begin(Phase("clearing up", len(self.users)))
+        self.begin(Phase("clearing up", len(self.users)))
 
         async def delete(user: User) -> None:
             token = user.members[0].token

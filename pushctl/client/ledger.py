@@ -27,6 +27,13 @@ MOST_EPHEMERAL = 64
 """TTL 0 messages remembered per user, to notice one that comes twice. It is due within two seconds."""
 
 
+Heard = Callable[["DeviceLedger", Message], None]
+
+
+def hear_nothing(device: "DeviceLedger", message: Message) -> None:
+    """Nobody wants to know of single messages."""
+
+
 class UserLedger:
     """What the devices of one user share."""
 
@@ -69,16 +76,37 @@ class UserLedger:
 class DeviceLedger:
     """One device's. `number`: which of the user's devices it is, from 0."""
 
-    __slots__ = ("_bit", "_clock", "_holes", "_reads", "_tally", "_user", "_wants_to_read", "cursor", "place", "unsaid")
+    __slots__ = (
+        "_bit",
+        "_clock",
+        "_heard",
+        "_holes",
+        "_reads",
+        "_tally",
+        "_user",
+        "_wants_to_read",
+        "cursor",
+        "place",
+        "unsaid",
+    )
 
     def __init__(
-        self, user: UserLedger, number: int, tally: Tally, *, clock: Clock, wants_to_read: Callable[[], bool]
+        self,
+        user: UserLedger,
+        number: int,
+        tally: Tally,
+        *,
+        clock: Clock,
+        wants_to_read: Callable[[], bool],
+        heard: Heard = hear_nothing,
     ) -> None:
+        """`heard`: is told of each message that comes as it is sent, once."""
         self._user = user
         self._bit = 1 << number
         self._tally = tally
         self._clock = clock
         self._wants_to_read = wants_to_read
+        self._heard = heard
         self._holes: set[int] | None = None
         self._reads: dict[str, int] = {}
         self.cursor: str | None = None
@@ -193,6 +221,7 @@ class DeviceLedger:
     def _received(self, message: Message, *, live: bool) -> None:
         if live:
             self._tally.received_live += 1
+            self._heard(self, message)
         else:
             self._tally.received_later += 1
         if self._wants_to_read():

@@ -7,6 +7,7 @@ nothing.
 Must not know: other members, logins, what is reported.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -15,7 +16,7 @@ import trio
 
 from pushctl.client.api import Api
 from pushctl.client.asking import ask_box_office
-from pushctl.client.connection import GOODBYE_SECONDS
+from pushctl.client.connection import GOODBYE_SECONDS, NO_CODE
 from pushctl.client.dialing import NotConnected
 from pushctl.client.http import NoRoom
 from pushctl.client.ledger import DeviceLedger
@@ -28,26 +29,34 @@ from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all members share. `asking`: how many may ask the Box Office at once."""
+    """What all members share. `asking`: how many may ask the Box Office at once. `moved`: is told of each that is up to
+    date now, or not any more."""
 
     api: Api
     asking: trio.CapacityLimiter
     tally: Tally
     min_urgency: Urgency
+    moved: "Callable[[Member], None]" = lambda member: None
 
 
 class Member:
-    __slots__ = ("_around", "_is_up_to_date", "_peer", "_set_out_at", "has_arrived", "ledger", "token")
+    __slots__ = ("_around", "_peer", "_set_out_at", "_visiting", "has_arrived", "is_up_to_date", "ledger", "token")
 
     def __init__(self, around: Surroundings, peer: Peer, ledger: DeviceLedger, token: str) -> None:
         self._around = around
         self._peer = peer
         self._set_out_at = 0.0
-        self._is_up_to_date = False
+        self._visiting = trio.CancelScope()
+        self.is_up_to_date = False
+        """Connected, and nothing is missed."""
         self.ledger = ledger
         self.token = token
         self.has_arrived = False
         """Whether it ever was connected and up to date."""
+
+    def cut(self) -> None:
+        """End the connection without a word, as a network that goes away does."""
+        self._visiting.cancel()
 
     async def run(self) -> None:
         step = self._peer.start()
@@ -78,11 +87,16 @@ class Member:
         try:
             websocket = await connect(url)
             visit = Visit(websocket, self.ledger, self._around.min_urgency, self._arrived)
+            self._visiting, code = trio.CancelScope(), NO_CODE
             try:
-                code = await visit.run(self.token)
+                with self._visiting:
+                    code = await visit.run(self.token)
             finally:
                 self._left()
-                await _say_goodbye(visit, websocket)
+                if self._visiting.cancel_called:
+                    await websocket.drop()
+                else:
+                    await _say_goodbye(visit, websocket)
         except NotConnected as refused:
             return self._turned_away(refused)
         self._around.tally.disconnected(code)
@@ -103,16 +117,19 @@ class Member:
 
     def _arrived(self) -> None:
         """All that was missed is here. (A later snapshot on the same connection is no new arrival.)"""
-        if not self._is_up_to_date:
+        if not self.is_up_to_date:
             tally = self._around.tally
             tally.connecting.add((trio.current_time() - self._set_out_at) * 1000)
             tally.connected += 1
             tally.ever_connected += not self.has_arrived
-            self._is_up_to_date = self.has_arrived = True
+            self.is_up_to_date = self.has_arrived = True
+            self._around.moved(self)
 
     def _left(self) -> None:
-        self._around.tally.connected -= self._is_up_to_date
-        self._is_up_to_date = False
+        if self.is_up_to_date:
+            self._around.tally.connected -= 1
+            self.is_up_to_date = False
+            self._around.moved(self)
 
 
 async def _say_goodbye(visit: Visit, websocket: WebSocket) -> None:

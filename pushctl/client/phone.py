@@ -6,8 +6,10 @@ only by cancellation or with the error that says what must change.
 Must not know: terminals and how events are shown.
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import random as uniform
 
 import httpx
@@ -29,6 +31,14 @@ from pushctl.protocol.peer import AskBoxOffice, Peer, Step, Stop, TryServer
 from pushctl.webpush.encryption import Subscription
 
 Watchers = trio.MemorySendChannel[events.Event]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOfficeAnswer:
+    """What the Box Office last said. `servers`: how many it named, None if it did not answer with a list."""
+
+    at_ms: int
+    servers: int | None
 
 
 class Phone:
@@ -55,6 +65,10 @@ class Phone:
         self._connection: Connection | None = None
         self._was_connected = False
         self._token_said = ""
+        self._attempt: trio.CancelScope | None = None
+        self._not_before = -math.inf
+        self._connected_to: str | None = None
+        self.box_office: BoxOfficeAnswer | None = None
 
     # --- one request each --------------------------------------------------------------------------------------------
 
@@ -210,16 +224,42 @@ class Phone:
         peer = Peer(self._random)
         step = peer.start()
         while True:
-            match step:
-                case AskBoxOffice(after_seconds):
-                    await trio.sleep(after_seconds)
-                    step = await self._ask(peer, watchers, keep_trying)
-                case TryServer(url):
-                    step = await self._visit(peer, url, watchers, min_urgency, keep_trying)
-                case Stop():
-                    if not self._has_newer_session(step):
-                        raise _final(step)
-                    step = peer.start()
+            with trio.CancelScope() as self._attempt:
+                match step:
+                    case AskBoxOffice(after_seconds):
+                        await trio.sleep(after_seconds)
+                        step = await self._ask(peer, watchers, keep_trying)
+                    case TryServer(url):
+                        step = await self._visit(peer, url, watchers, min_urgency, keep_trying)
+                    case Stop():
+                        if not self._has_newer_session(step):
+                            raise _final(step)
+                        step = peer.start()
+            if self._attempt.cancel_called:
+                step = await self._start_over(peer, watchers)
+
+    def reconnect(self) -> float:
+        """Leaves the connection, or the wait for the next try, and begins anew at the Box Office; nothing if not
+        running. Seconds until then: not before the moment that the service asked to wait for, if it did."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+        return max(self._not_before - trio.current_time(), 0.0)
+
+    def _hold(self, step: Step) -> None:
+        """Before anybody is told of a wait: remember how much of it is not ours to shorten."""
+        if isinstance(step, AskBoxOffice):
+            self._not_before = trio.current_time() + step.asked_seconds
+
+    async def _start_over(self, peer: Peer, watchers: Watchers) -> Step:
+        peer.start()
+        asked = max(self._not_before - trio.current_time(), 0.0)
+        reason, after_ms = "reconnecting as asked here", round(asked * 1000)
+        if self._connected_to is not None:
+            await watchers.send(events.Disconnected(self._connected_to, None, reason, "box_office", after_ms))
+            self._connected_to = None
+        else:
+            await watchers.send(events.Retrying(reason, after_ms))
+        return AskBoxOffice(asked, asked)
 
     def _has_newer_session(self, stop: Stop) -> bool:
         """Somebody logged in anew with this profile (another command, perhaps) since we last said our token."""
@@ -232,6 +272,8 @@ class Phone:
     async def _ask(self, peer: Peer, watchers: Watchers, keep_trying: bool) -> Step:
         """The Box Office, for a list of servers."""
         step, error = await ask_box_office(self._api, self._token(), peer)
+        self._hold(step)
+        self.box_office = BoxOfficeAnswer(self._clock(), len(peer.offer) if error is None else None)
         if error is not None:
             await self._report(watchers, error, step, keep_trying)
         return step
@@ -249,6 +291,7 @@ class Phone:
                 else:
                     peer.welcomed(trio.current_time())
                     self._was_connected = True
+                    self._connected_to = url
                     await watchers.send(events.Connected(url, welcome.server, welcome.user, welcome.device))
                     self._connection = connection
                     ended = await connection.live(max(welcome.ping_ms / 1000, LEAST_PING_SECONDS))
@@ -266,7 +309,9 @@ class Phone:
         if connection.leave_at is not None:
             peer.reconnect_asked(connection.leave_at - now, now)
         step = peer.closed(ended.code, now)
+        self._hold(step)
         await watchers.send(_disconnected(url, ended, step))
+        self._connected_to = None
         return step
 
     async def _report(self, watchers: Watchers, error: PushctlError, step: Step, keep_trying: bool) -> None:

@@ -63,6 +63,11 @@ def profile_path(name: str, environ: Mapping[str, str]) -> Path:
     return directory(environ) / f"{name}.sqlite3"
 
 
+def known_profiles(environ: Mapping[str, str]) -> list[str]:
+    """The names of all profiles there are."""
+    return sorted(file.stem for file in directory(environ).glob("*.sqlite3") if _NAME.fullmatch(file.stem))
+
+
 class Database:
     """An open profile. Whatever SQLite complains about becomes Failed, with one line."""
 

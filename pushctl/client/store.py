@@ -154,6 +154,10 @@ class Store:
             found.append(StoredMessage(message, icon, state != "unread", state != "pending", received_at_ms))
         return found
 
+    def is_unread(self, message_id: str) -> bool:
+        """False also for one that is not here."""
+        return bool(self._database.rows("SELECT 1 FROM messages WHERE id = ? AND state = 'unread'", (message_id,)))
+
     def message_ids(self, prefix: str) -> list[str]:
         """Ids of messages here that begin so."""
         rows = self._database.rows(

@@ -46,7 +46,7 @@ def _check_inbox(config: Config) -> list[str]:
     """The page asks the Box Office itself."""
     if not config.api.inbox or config.boxoffice.public_url:
         return []
-    return [f"boxoffice.public_url: required by api.inbox: where the page asks for servers, such as {_PUBLIC['boxoffice']}"]
+    return [f"boxoffice.public_url: required by api.inbox: where its page asks, such as {_PUBLIC['boxoffice']}"]
 
 
 def _check_keys(config: Config, role: RoleName) -> list[str]:

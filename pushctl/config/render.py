@@ -30,6 +30,12 @@ Every key stands here with its default, commented out: remove the # in front of 
 name order, then variables PUSHCTL_<TABLE>__<KEY> (with _FILE behind it: the value is read from that file), then --set.
 `pushctl config show --sources` says what is in effect and why; `pushctl config check` finds mistakes.
 """
+_ENV = """\
+pushctl: every key as an environment variable, with its default, commented out.
+
+Lists are written a, b or as TOML; with _FILE behind a name, the value is read from the file that it names. A variable
+comes before files, --set before a variable.
+"""
 _ROLE = "pushctl: the role {role}. How this works stands at the top of 10-common.toml."
 
 
@@ -41,6 +47,15 @@ def default_files() -> dict[str, str]:
     for role in roles:
         files[f"20-{role}.toml"] = _default_file(_ROLE.format(role=role), [role])
     return files
+
+
+def default_env() -> str:
+    """The same as environment variables: a file for systemd, Docker or a shell."""
+    lines = [f"# {line}".rstrip() for line in _ENV.strip().splitlines()]
+    for key in keys().values():
+        text = key.default if isinstance(key.default, str) else toml_value(key.default)
+        lines += ["", *_comment(key.doc + _bounds(key)), f"#{key.variable}={text}"]
+    return "\n".join(lines) + "\n"
 
 
 def effective(loaded: Loaded, *, sources: bool) -> str:

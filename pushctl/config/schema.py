@@ -79,7 +79,7 @@ class Key:
         if self.item is not None:
             return self._read_tables(self.item, value)
         if not self._fits(value):
-            raise ValueError(f"{self._expected()}, {self._got(value)}")
+            raise ValueError(f"{self.expected}, {self._got(value)}")
         checked = tuple(value) if isinstance(value, list) else value
         syntax = _SYNTAX.get(re.sub(r"\[[0-9]+\]", "[]", self.path)) or _SYNTAX.get(f"*.{self.name}")
         if syntax is not None and checked not in ("", ()):
@@ -119,7 +119,11 @@ class Key:
             and (self.maximum is None or value <= self.maximum)
         )
 
-    def _expected(self) -> str:
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words that complete "expected ..."."""
+        if self.item is not None:
+            return "a list of tables"
         if self.choices:
             return "one of " + ", ".join(self.choices)
         words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}

@@ -1,17 +1,22 @@
-"""Around every public app: requests counted by route and status, and the headers that all answers carry.
+"""Around every public app: requests counted and timed by route and status, and the headers that all answers carry.
 
-Owns: the route's name in metrics, `Cache-Control: no-store` where an answer says nothing else (answers hold what only
-their client may see), and HEAD wherever there is GET.
+Owns: the route's name in metrics, the code of the problem that was told, `Cache-Control: no-store` where an answer says
+nothing else (answers hold what only their client may see), and HEAD wherever there is GET.
 Must not know: routes; an app names its own with `name_route`, Litestar's are found in the scope.
 """
 
 from collections.abc import Iterable
 
+import trio
+
+from pushctl.errors import Problem
 from pushctl.http.asgi import ASGIApp, Message, Receive, Scope, Send
-from pushctl.metrics import Metrics
+from pushctl.metrics import HttpMetrics
 
 _ROUTE = "path_template"
 """Where Litestar leaves the template of the route it found."""
+
+_PROBLEM = "pushctl.problem"
 
 _NO_STORE = (b"cache-control", b"no-store")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
@@ -22,10 +27,15 @@ def name_route(scope: Scope, template: str) -> None:
     scope[_ROUTE] = template
 
 
+def name_problem(scope: Scope, problem: Problem) -> None:
+    """Say with which problem this request is answered."""
+    scope[_PROBLEM] = problem.code
+
+
 class Observed:
     """An ASGI app around another. `headers`: put on every answer."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._app = app
         self._metrics = metrics
         self._headers = [_NO_SNIFF, *headers]
@@ -45,7 +55,11 @@ class Observed:
 
         # The server knows that the answer to HEAD has no body; the apps need not.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        metrics, began = self._metrics, trio.current_time()
+        metrics.in_flight += 1
         try:
             await self._app(inner, receive, send_observed)
         finally:
-            self._metrics.http_requests.labels(inner.get(_ROUTE, "other"), status).inc()
+            metrics.in_flight -= 1
+            seconds = trio.current_time() - began
+            metrics.answered(inner.get(_ROUTE, "other"), status, seconds, inner.get(_PROBLEM))

@@ -8,7 +8,7 @@ Must not know: any route of a role.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, route
@@ -28,6 +28,8 @@ from pushctl.errors import (
     QueryInvalid,
     Unauthenticated,
 )
+from pushctl.http.asgi import Scope
+from pushctl.http.observe import name_problem
 from pushctl.http.openapi import PlainLitestar, document_routes
 from pushctl.http.problem import problem_response
 from pushctl.protocol import strict
@@ -95,7 +97,8 @@ class _Errors:
         self._challenge = challenge
         self._extra_of = extra_of
 
-    def on_problem(self, _: Request[Any, Any, State], problem: Problem) -> Response[bytes]:
+    def on_problem(self, request: Request[Any, Any, State], problem: Problem) -> Response[bytes]:
+        name_problem(cast(Scope, request.scope), problem)
         status, pairs, body = problem_response(problem, extra=self._extra_of(problem))
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in pairs}
         if status == 401:

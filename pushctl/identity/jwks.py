@@ -68,6 +68,9 @@ class ProviderKeys:
         self._lock = trio.Lock()
         self._keys: tuple[ProviderKey, ...] = ()
         self._fetched = False
+        self._fetched_at = float("-inf")
+        self.fetches = {"ok": 0, "failed": 0}
+        """How many there were, by outcome."""
         self._jwks_uri = provider.jwks_uri
         self._fresh_until = self._tried_at = self._asked_for_kid_at = float("-inf")
 
@@ -83,6 +86,11 @@ class ProviderKeys:
         if found is None:
             raise LoginRefused("unknown_key")
         return found
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Since the keys were last fetched; None: they never were."""
+        return self._now() - self._fetched_at if self._fetched else None
 
     async def warm(self) -> None:
         """Fetches, so that the first login need not wait. It may fail; the next login tries again."""
@@ -118,10 +126,12 @@ class ProviderKeys:
             document = await self._fetcher.get(await self._uri())
             keys = parse_keys(document.body, self._provider.algorithms)
         except (FetchFailed, ValueError) as error:
+            self.fetches["failed"] += 1
             self._jwks_uri = self._provider.jwks_uri  # where it is discovered, it may have moved
             _log.warning("provider_keys_unavailable", provider=self._provider.name, detail=str(error))
             return
-        self._keys, self._fetched = keys, True
+        self.fetches["ok"] += 1
+        self._keys, self._fetched, self._fetched_at = keys, True, self._now()
         age = DEFAULT_SECONDS if document.max_age_seconds is None else float(document.max_age_seconds)
         self._fresh_until = self._now() + min(max(age, LEAST_SECONDS), MOST_SECONDS)
 

@@ -5,6 +5,7 @@ says of itself.
 Promises: nothing but a Problem leaves `verify`. Must not know: sessions, storage, how a token is checked (oidc.py).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import trio
@@ -36,6 +37,15 @@ class OidcLogins:
     @property
     def leeway_ms(self) -> int:
         return self._leeway_ms
+
+    def fetches(self) -> Counter[str]:
+        """Fetches of providers' keys so far, by outcome."""
+        return sum((Counter(entry.keys.fetches) for entry in self._entries.values()), Counter())
+
+    def key_ages(self) -> dict[str, float]:
+        """Seconds since a provider's keys were fetched, of those whose keys ever were."""
+        ages = {name: entry.keys.age_seconds for name, entry in self._entries.items()}
+        return {name: age for name, age in ages.items() if age is not None}
 
     async def warm(self) -> None:
         """Fetches the keys of every provider. Those that cannot be had now are asked again at the first login."""

@@ -68,7 +68,8 @@ class IdentityVerifier:
         self._skew_ms = settings.clock_skew_seconds * 1000
         audiences, self._authorities = _checked(config, config.api.public_url if public_url is None else public_url)
         self._discovery = _discovery(settings, self._authorities) if settings.enabled else None
-        self._oidc = _oidc(config)
+        self.providers = _oidc(config)
+        """The OpenID providers; None without any."""
         if dev_idp is not None:
             self._authorities[DEV_IDP_DOMAIN] = dev_idp.authority
         self.audience = audiences[0]
@@ -95,9 +96,9 @@ class IdentityVerifier:
     async def _login_by(self, authorization: str, provider: str | None) -> Login:
         scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            if self._oidc is None:
+            if self.providers is None:
                 raise Unauthenticated("no OIDC provider is configured here; log in with BrowserID", field=_FIELD)
-            return await self._by_token(self._oidc, credentials.strip(" "), provider)
+            return await self._by_token(self.providers, credentials.strip(" "), provider)
         if scheme.lower() != "browserid":
             raise Unauthenticated("log in with `Authorization: BrowserID <assertion>`", field=_FIELD)
         if provider is not None:
@@ -123,8 +124,8 @@ class IdentityVerifier:
 
     async def warm(self) -> None:
         """Gets ready what a first login would wait for. Nothing of it needs to succeed."""
-        if self._oidc is not None:
-            await self._oidc.warm()
+        if self.providers is not None:
+            await self.providers.warm()
 
     async def _by_token(self, logins: "OidcLogins", token: str, provider: str | None) -> Login:
         now_ms = self._clock()

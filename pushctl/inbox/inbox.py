@@ -37,9 +37,6 @@ from pushctl.registry.records import Change, DroppedEntry, MessageEntry, Message
 from pushctl.stages import Stage
 from pushctl.webpush.request import Push
 
-EPHEMERAL_MS = 2000
-"""A TTL 0 message is delivered within this time of its acceptance, or never."""
-
 INLINE_BYTES = 16_384
 """A larger event does not travel in its job: the socket server reads it from the log."""
 
@@ -156,7 +153,7 @@ class Inbox:
             )
             frame = frames.encode(frames.MessageEvent(None, self.render.message(user, record)))
             if self._may_be_held(announced.change):
-                job = jobs.Ephemeral(user, announced.now_ms + EPHEMERAL_MS, message.rank, frame)
+                job = jobs.Ephemeral(user, announced.now_ms + jobs.EPHEMERAL_MS, message.rank, frame)
                 self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
@@ -285,15 +282,15 @@ class Inbox:
             return
         events = []
         for entry in change.entries:
-            rank = -1
+            rank, accepted_ms = -1, 0
             if isinstance(entry, MessageEntry):
-                rank = entry.message.rank
+                rank, accepted_ms = entry.message.rank, entry.message.sent_at_ms
                 # The script hands back the header only: the body is here already.
                 entry = MessageEntry(entry.position, replace(entry.message, body=body))
             frame = frames.encode(self.render.event(user, change.epoch, entry))
             if len(frame) > INLINE_BYTES:
                 frame = b""
-            events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame))
+            events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame, accepted_ms))
         job = jobs.Appended(user, change.epoch, change.previous.seq, change.previous.tag, events)
         self._registry.jobs.put(user, jobs.encode(job))
         await passed(Point.JOB_WRITTEN)

@@ -31,6 +31,8 @@ NextSync = Literal["nothing", "delta", "snapshot", "unread"]
 class Judged:
     holder: Holder
     state: LeaseState
+    server_seen_ms_ago: int | None = None
+    """None: its server has no row."""
 
     @property
     def connected(self) -> bool:
@@ -39,11 +41,13 @@ class Judged:
 
 def judge(holder: Holder, servers: Sequence[ServerRow]) -> Judged:
     row = next((row for row in servers if row.id == holder.server), None)
-    if row is None or holder.generation > row.generation:
+    if row is None:
         return Judged(holder, "unheard")
+    if holder.generation > row.generation:
+        return Judged(holder, "unheard", row.seen_ms_ago)
     if holder.generation < row.generation:
-        return Judged(holder, "replaced")
-    return Judged(holder, "live" if row.alive else "dead")
+        return Judged(holder, "replaced", row.seen_ms_ago)
+    return Judged(holder, "live" if row.alive else "dead", row.seen_ms_ago)
 
 
 @dataclass(frozen=True, slots=True)

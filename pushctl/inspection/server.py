@@ -12,7 +12,7 @@ from pushctl.config.model import Config
 from pushctl.errors import Failed
 from pushctl.ids import ServerId
 from pushctl.inspection.words import ago, many, span
-from pushctl.overview import DrainStats, drain_stats
+from pushctl.overview.servers import DrainStats, LoadStats, drain_stats, load_stats
 from pushctl.registry import Registry
 from pushctl.registry.facts import ServerFacts
 from pushctl.registry.servers import JUDGE_GAP_MS, QUIET_MS, Row, ServerRow
@@ -43,6 +43,8 @@ class ServerReport(msgspec.Struct, frozen=True):
     version: str
     started_at: str
     rss_bytes: int
+    load: LoadStats | None
+    clock_ahead_ms: int | None
     drain: DrainStats | None
     box_office: str
     place: int | None
@@ -84,6 +86,8 @@ async def inspect_server(registry: Registry, config: Config, server: ServerId) -
         version=row.version,
         started_at=row.started_at,
         rss_bytes=row.rss_bytes,
+        load=load_stats(row.load),
+        clock_ahead_ms=row.clock_ms - facts.seen_ms if row.clock_ms else None,
         drain=drain_stats(row.drain),
         box_office="names it" if place is not None and place <= config.boxoffice.max_servers else "leaves it out",
         place=place,

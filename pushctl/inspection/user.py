@@ -58,6 +58,7 @@ class LeaseReport(msgspec.Struct, frozen=True):
     server: str
     generation: int
     state: str
+    server_seen_ms_ago: int | None
 
 
 class GcReport(msgspec.Struct, frozen=True):
@@ -158,8 +159,11 @@ def _unread(facts: UserFacts, unread: list[MessageRecord], config: Config) -> Un
 
 def _push_urls(facts: UserFacts, unread: list[MessageRecord]) -> list[PushUrlRow]:
     rows = []
+    by_push_url: dict[str, list[int]] = {}
+    for message in unread:
+        by_push_url.setdefault(message.push_url, []).append(message.size)
     for record in facts.push_urls:
-        sizes = [message.size for message in unread if message.push_url == record.id]
+        sizes = by_push_url.get(record.id, [])
         bound = record.vapid_key is not None
         created_at = rfc3339(record.created_at_ms)
         rows.append(
@@ -170,7 +174,14 @@ def _push_urls(facts: UserFacts, unread: list[MessageRecord]) -> list[PushUrlRow
 
 def _lease(lease: Judged) -> LeaseReport:
     holder = lease.holder
-    return LeaseReport(holder.connection, holder.device, holder.server, holder.generation, lease.state)
+    return LeaseReport(
+        connection=holder.connection,
+        device=holder.device,
+        server=holder.server,
+        generation=holder.generation,
+        state=lease.state,
+        server_seen_ms_ago=lease.server_seen_ms_ago,
+    )
 
 
 def _why(

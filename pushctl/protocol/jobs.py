@@ -15,18 +15,23 @@ from msgspec import Meta, Struct
 
 from pushctl.errors import Failed
 
+EPHEMERAL_MS = 2000
+"""A TTL 0 message is delivered within this time of its acceptance, or never."""
+
 
 class HintedEvent(Struct, frozen=True, array_like=True):
     """One event at its place in the user's log, already encoded for devices.
 
     `seq`, `tag`: its position; `rank`: of its urgency for a message (protocol/frames.py), -1 for what no filter stops;
-    `frame`: the text every device is sent.
+    `frame`: the text every device is sent; `accepted_ms`: when a message was accepted (registry time), for measuring
+    only, 0 where it is not known.
     """
 
     seq: int
     tag: int
     rank: int
     frame: bytes
+    accepted_ms: int = 0
 
 
 class Appended(Struct, frozen=True, array_like=True, tag="a"):
@@ -40,7 +45,8 @@ class Appended(Struct, frozen=True, array_like=True, tag="a"):
 
 
 class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
-    """A message with TTL 0: for whoever is connected now. Useless after `until_ms` (registry time)."""
+    """A message with TTL 0: for whoever is connected now. Useless after `until_ms` (registry time), which is
+    EPHEMERAL_MS after it was accepted."""
 
     user: str
     until_ms: int

@@ -36,9 +36,13 @@ _WORTH_REPEATING: Final = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class AskBoxOffice:
-    """Wait, then ask for a list of servers. Connect to nothing until then."""
+    """Wait, then ask for a list of servers. Connect to nothing until then.
+
+    `asked_seconds`: how much of the wait the service asked for; the rest is our own backoff.
+    """
 
     after_seconds: float
+    asked_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,17 @@ class Peer:
         self._replaced_at: float | None = None
 
     def start(self) -> Step:
-        """The first step, and the first after a new login."""
+        """The first step, the first after a new login, and after somebody who does not want to wait. What servers
+        asked for in their Retry-After is kept."""
         self._failures = 0
         self._forget_offer()
         self._welcomed_at = self._return_at = self._replaced_at = None
         return AskBoxOffice(0.0)
+
+    @property
+    def offer(self) -> tuple[str, ...]:
+        """The servers that the Box Office named, while they are being tried."""
+        return self._offer
 
     def offered(self, servers: Sequence[str], expires_in_seconds: float, now: float) -> Step:
         """The Box Office named these servers, in this order, good for so long."""
@@ -125,7 +135,8 @@ class Peer:
             return Stop(status, "the session is not valid any more", login_needed=True)
         if 300 <= status < 500 and status not in _WORTH_REPEATING:
             return Stop(status, f"the Box Office answered {status}: is its URL right?")
-        return AskBoxOffice(self._obeyed(retry_after_seconds) + self._backoff())
+        asked = self._obeyed(retry_after_seconds)
+        return AskBoxOffice(asked + self._backoff(), asked)
 
     def box_office_unreachable(self) -> Step:
         """No connection to the Box Office, no answer in time, or one that made no sense."""
@@ -165,7 +176,8 @@ class Peer:
             return self._next_server(now) if welcomed_at is None else AskBoxOffice(self._backoff())
         # The server chose the moment, spread over its devices, so a good connection needs no jitter of our own; one
         # that had hardly begun does, or a server that sends everybody away at once would keep us in a tight circle.
-        return AskBoxOffice(max(0.0, return_at - now) + (0.0 if lasted else self._backoff()))
+        asked = max(0.0, return_at - now)
+        return AskBoxOffice(asked + (0.0 if lasted else self._backoff()), asked)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

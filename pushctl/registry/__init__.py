@@ -29,6 +29,7 @@ from pushctl.registry.link import Link
 from pushctl.registry.messages import Messages
 from pushctl.registry.offices import Offices
 from pushctl.registry.presence import Presence
+from pushctl.registry.processes import Processes
 from pushctl.registry.push_urls import PushUrls
 from pushctl.registry.rates import Rates
 from pushctl.registry.receipts import Receipts
@@ -37,6 +38,7 @@ from pushctl.registry.sessions import Sessions
 from pushctl.registry.store import Store
 from pushctl.registry.users import Users
 from pushctl.registry.wishes import Wishes
+from pushctl.tally import LinkTally
 
 
 class Registry:
@@ -51,6 +53,7 @@ class Registry:
         self.messages = Messages(store)
         self.presence = Presence(store)
         self.servers = Servers(store)
+        self.processes = Processes(store)
         self.offices = Offices(store)
         self.wishes = Wishes(store)
         self.key_holders = KeyHolders(store)
@@ -127,16 +130,22 @@ class Registry:
 
 @asynccontextmanager
 async def open_registry(
-    config: Config, *, name: str, installation: str | None = None, shift_ms: Callable[[], int] = lambda: 0
+    config: Config,
+    *,
+    name: str,
+    installation: str | None = None,
+    tally: LinkTally | None = None,
+    shift_ms: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 
     `installation`: of the keys file; a Redis that does not hold its marker is not used. None (tools): any.
     Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`, or is not this installation's.
-    `name` is shown in CLIENT LIST.
+    `name` is shown in CLIENT LIST; `tally`: counts what the link to Redis does.
     """
     keys = Keys(config.redis.prefix)
-    link = Link(config.redis, name=name, installation=Installation(installation, keys) if installation else None)
+    marker = Installation(installation, keys) if installation else None
+    link = Link(config.redis, name=name, installation=marker, tally=tally)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         yield Registry(link, keys, config, shift_ms)

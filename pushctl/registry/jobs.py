@@ -171,13 +171,14 @@ class Jobs:
 
     async def backlogs(self) -> list[tuple[Backlog, list[Consumer]]]:
         """Of each partition: what is to do, and who does it."""
-        result = []
-        for partition in range(self.partitions):
-            length, size, lag_ms, *flat = await self._store.run_on(BACKLOG, self._keys(partition), group=GROUP)
-            triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-            consumers = [Consumer(name.decode(errors="replace"), pending, idle) for name, pending, idle in triples]
-            result.append((Backlog(partition, length, size, lag_ms), consumers))
-        return result
+        return [await self.backlog(partition) for partition in range(self.partitions)]
+
+    async def backlog(self, partition: int) -> tuple[Backlog, list[Consumer]]:
+        """What is to do in a partition, and who does it."""
+        length, size, lag_ms, *flat = await self._store.run_on(BACKLOG, self._keys(partition), group=GROUP)
+        triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        consumers = [Consumer(name.decode(errors="replace"), pending, idle) for name, pending, idle in triples]
+        return Backlog(partition, length, size, lag_ms), consumers
 
 
 class JobReader:

@@ -38,6 +38,7 @@ touches one slot of a Cluster.
   P:{servers}:wishes         hash    pushctl drain    until the server goes        as seen
   P:{servers}:judges         hash    whoever judges   for good                     roles that judged in the last hour
   P:{servers}:broadcasts     hash    operators        for good                     MAX_BROADCASTS, the count of changes
+  P:{servers}:processes      hash    other roles      until gc forgets it          roles of the last quarter of an hour
   P:{servers}:seats          hash    boxoffice        a minute after a look        Box Offices of the last seconds
   P:{servers}:key_holders    hash    who seals        for good                     roles that reported in the last 15 s
   P:{servers}:key_uses       hash    who seals        for good                     keys ever used, by name

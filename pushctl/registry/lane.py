@@ -14,7 +14,6 @@ Must not know: what the commands mean; which other Redis there are.
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
 
 import outcome
 import trio
@@ -23,6 +22,7 @@ from pushctl.config.model import Redis
 from pushctl.errors import StoreUnavailable
 from pushctl.log import get_logger
 from pushctl.registry.connection import Address, Connection, ErrorReply, Reply, pack
+from pushctl.tally import LaneTally
 
 MAX_IN_FLIGHT = 4096
 """Commands sent and not yet answered. The rest waits here, where a caller that gives up can still take it back."""
@@ -39,19 +39,6 @@ class NotAdmitted(StoreUnavailable):
 
 class NotConfirmed(StoreUnavailable):
     """The write happened, but too few replicas have it: a failover could still take it back."""
-
-
-@dataclass
-class Statistics:
-    commands: int = 0
-    batches: int = 0
-    refused: int = 0
-    abandoned: int = 0
-    hints_dropped: int = 0
-    reconnects: int = 0
-
-    def __add__(self, other: "Statistics") -> "Statistics":
-        return Statistics(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
 class Call:
@@ -113,10 +100,12 @@ class Lane:
         admit: Callable[[Connection], Awaitable[None]],
         on_error: Callable[[str], None],
         on_change: Callable[[], None],
+        tally: LaneTally,
         replicas: int = 0,
     ) -> None:
         """`locate`: where Redis is right now; `admit`: raises NotAdmitted; `on_error`: told of every error reply;
-        `on_change`: called when it has become `connected`, or is so no more."""
+        `on_change`: called when it has become `connected`, or is so no more; `tally`: counts what it does, and what
+        others of its kind do."""
         self._settings = settings
         self._name = f"pushctl-{name}"
         self._locate = locate
@@ -132,7 +121,7 @@ class Lane:
         self._room = trio.Event()
         self._conversation = trio.CancelScope()
         self.connected = False
-        self.statistics = Statistics()
+        self._tally = tally
         self.problem: str = "Redis is not connected"
         """Why it is not connected, while it is not."""
         self.refused = False
@@ -141,6 +130,11 @@ class Lane:
     def is_full(self, size: int) -> bool:
         settings = self._settings
         return len(self._queue) >= settings.queue_commands or self._queued_bytes + size > settings.queue_bytes
+
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """Commands that wait, their bytes, commands that were sent and are not answered."""
+        return len(self._queue), self._queued_bytes, len(self._in_flight)
 
     def put(self, waiting: Waiting) -> None:
         self._queue.append(waiting)
@@ -176,7 +170,7 @@ class Lane:
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
             self._log.warning("redis_lost", detail=self.problem)
-            self.statistics.reconnects += 1
+            self._tally.reconnects += 1
             # The whole fleet has lost it at this moment. And a Redis that hangs up at once must not be knocked down.
             await trio.sleep(random.uniform(0, RECONNECT_SECONDS[0]))  # noqa: S311 - jitter is no secret
 
@@ -235,10 +229,12 @@ class Lane:
                 await self._room.wait()
             batch = self._take_batch()
             if batch:
-                self.statistics.commands += len(batch)
-                self.statistics.batches += 1
+                self._tally.commands += len(batch)
+                self._tally.batches += 1
                 if self._replicas:
-                    batch.append(Waiting(pack(("WAIT", self._replicas, self._wait_ms())), None, confirms=batch[:]))
+                    wait = Waiting(pack(("WAIT", self._replicas, self._wait_ms())), None, confirms=batch[:])
+                    wait.sent_at = batch[-1].sent_at
+                    batch.append(wait)
                 self._in_flight += batch
                 await connection.send(b"".join(waiting.packed for waiting in batch))
                 for waiting in batch:
@@ -268,10 +264,13 @@ class Lane:
         """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost; one that
         nobody asks is asked whether it is there, so that it is found out before somebody needs it."""
         while True:
+            now = trio.current_time()
             while (reply := connection.parsed()) is not False:
                 if not self._in_flight:
                     raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
-                self._answered(self._in_flight.popleft(), reply)
+                waiting = self._in_flight.popleft()
+                (self._tally.confirm_seconds if waiting.confirms else self._tally.seconds).add(now - waiting.sent_at)
+                self._answered(waiting, reply)
             self._room.set()
             with trio.move_on_after(2 * self._settings.timeout_seconds) as silence:
                 await connection.more()

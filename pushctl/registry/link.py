@@ -13,8 +13,6 @@ Must not know: what the commands mean.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
 
 import trio
 
@@ -23,11 +21,13 @@ from pushctl.errors import Overloaded, StoreUnavailable
 from pushctl.log import get_logger
 from pushctl.registry.connection import Argument, Connection, ErrorReply, Reply, pack
 from pushctl.registry.installation import Installation
-from pushctl.registry.lane import Call, Lane, NotAdmitted, Statistics, Waiting
+from pushctl.registry.lane import Call, Lane, NotAdmitted, NotConfirmed, Waiting
 from pushctl.registry.masters import Masters
 from pushctl.registry.node import Node
+from pushctl.registry.question import Question, key_of
 from pushctl.registry.script import Lane as LaneName
 from pushctl.registry.script import Script
+from pushctl.tally import LinkTally
 
 MARKER_SECONDS = 5.0
 """Between two looks at the installation marker."""
@@ -40,41 +40,21 @@ MAX_HASTE = 3
 
 _ONLY_LATER = ("TRYAGAIN", "LOADING", "CLUSTERDOWN")
 
-_KEY_IS_AT = {b"EVAL": 3, b"EVALSHA": 3, b"XINFO": 2, b"XGROUP": 2, b"OBJECT": 2, b"MEMORY": 2}
-
-
-def key_of(command: Sequence[Argument]) -> str | bytes | None:
-    """The key that decides which master a command is for; None: any."""
-    name = command[0].encode() if isinstance(command[0], str) else command[0]
-    assert isinstance(name, bytes)
-    at = _KEY_IS_AT.get(name.upper(), 1)
-    key = command[at] if len(command) > at else None
-    return key if isinstance(key, str | bytes) else None
-
-
-@dataclass(slots=True)
-class _Question:
-    command: Sequence[Argument]
-    key: str | bytes | None
-    lane: LaneName = "quick"
-    script: Script | None = None
-    node: Node | None = None
-    """Where it goes, if not where the map says."""
-    asking: bool = False
-    """The node takes it only behind ASKING: the slot is on its way there."""
-
 
 class Link:
     """Run `run` in a nursery; then `ask`, `run_script` and `post`."""
 
-    def __init__(self, settings: Redis, *, name: str, installation: Installation | None = None) -> None:
+    def __init__(
+        self, settings: Redis, *, name: str, installation: Installation | None = None, tally: LinkTally | None = None
+    ) -> None:
+        """`tally`: where it counts what it does; it has one of its own without."""
         self._settings = settings
-        self._masters = Masters(settings, name=name, admit=self._admit)
+        self.tally = tally or LinkTally()
+        self._masters = Masters(settings, name=name, admit=self._admit, tally=self.tally)
         self._installation = installation
         self._settled = False
         """The marker was looked at: from now on no master without it is admitted."""
         self._log = get_logger(part="link", name=name)
-        self._own = Statistics()
 
     # --- who is there ------------------------------------------------------------------------------------------------
 
@@ -115,10 +95,6 @@ class Link:
             return refused
         return list(dict.fromkeys(node.problem for node in nodes))
 
-    def statistics(self) -> Statistics:
-        lanes = [lane.statistics for node in self._masters.nodes for lane in node.lanes]
-        return reduce(Statistics.__add__, lanes, self._own)
-
     # --- asking ------------------------------------------------------------------------------------------------------
 
     async def ask(self, *command: Argument, lane: LaneName = "quick", near: str | None = None) -> Reply:
@@ -127,7 +103,7 @@ class Link:
         Raises StoreUnavailable after `redis.timeout_seconds`, or at once without Redis, and for every error reply: none
         of ours is the peer's fault.
         """
-        (reply,) = await self._answer([_Question(command, near or key_of(command), lane)])
+        (reply,) = await self._answer([Question(command, near or key_of(command), lane)])
         return self._checked(command[0], reply)
 
     async def ask_all(
@@ -137,7 +113,7 @@ class Link:
         as `ask`."""
         if not commands:
             return []
-        replies = await self._answer([_Question(command, near or key_of(command), lane) for command in commands])
+        replies = await self._answer([Question(command, near or key_of(command), lane) for command in commands])
         return [self._checked(command[0], reply) for command, reply in zip(commands, replies, strict=True)]
 
     async def run_script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
@@ -150,7 +126,7 @@ class Link:
         if not calls:
             return []
         questions = [
-            _Question(("EVALSHA", script.sha1, len(keys), *keys, *arguments), keys[0], script.lane, script)
+            Question(("EVALSHA", script.sha1, len(keys), *keys, *arguments), keys[0], script.lane, script)
             for script, keys, arguments in calls
         ]
         replies = await self._answer(questions)
@@ -159,7 +135,7 @@ class Link:
     async def ask_masters(self, *command: Argument) -> dict[str, Reply]:
         """A command without a key (INFO, TIME, SCAN, CONFIG GET) to every master: replies by address. As `ask`."""
         nodes = self._masters.nodes
-        replies = await self._answer([_Question(command, None, node=node) for node in nodes])
+        replies = await self._answer([Question(command, None, node=node) for node in nodes])
         return {str(node): self._checked(command[0], reply) for node, reply in zip(nodes, replies, strict=True)}
 
     async def ask_master(self, address: str, *command: Argument) -> Reply:
@@ -167,7 +143,7 @@ class Link:
         node = next((node for node in self._masters.nodes if str(node) == address), None)
         if node is None:
             raise StoreUnavailable(f"{address} is no master any more")
-        (reply,) = await self._answer([_Question(command, None, node=node)])
+        (reply,) = await self._answer([Question(command, None, node=node)])
         return self._checked(command[0], reply)
 
     def post(self, *command: Argument) -> bool:
@@ -175,7 +151,7 @@ class Link:
         packed = pack(command)
         lane = self._masters.of_key(key_of(command)).lane("quick")
         if not lane.connected or lane.is_full(len(packed)):
-            self._own.hints_dropped += 1
+            self.tally.hints_dropped += 1
             return False
         lane.put(Waiting(packed, None))
         return True
@@ -224,7 +200,7 @@ class Link:
 
     # --- one question ------------------------------------------------------------------------------------------------
 
-    async def _answer(self, questions: list[_Question]) -> list[Reply]:
+    async def _answer(self, questions: list[Question]) -> list[Reply]:
         """Their replies, in order; redirections followed, within one deadline."""
         rounds = 0
         with self._deadline():
@@ -252,9 +228,10 @@ class Link:
             with trio.fail_after(seconds):
                 yield
         except trio.TooSlowError:
+            self.tally.failures["timeout"] += 1
             raise StoreUnavailable(f"Redis did not answer within {seconds:g} s") from None
 
-    def _prepare_again(self, question: _Question, error: str) -> str | None:
+    def _prepare_again(self, question: Question, error: str) -> str | None:
         """What to do about an error reply that proves that nothing ran: now, later; None: it is no such reply."""
         word, _, rest = error.partition(" ")
         if word == "NOSCRIPT" and question.script is not None:
@@ -271,18 +248,19 @@ class Link:
             return "later"
         return None
 
-    async def _send(self, questions: Sequence[_Question]) -> list[Reply]:
+    async def _send(self, questions: Sequence[Question]) -> list[Reply]:
         """Send commands together, wait until all have come, and say what each was answered."""
         ways: list[tuple[Lane, bytes]] = []
         sizes: dict[Lane, int] = {}
         for question in questions:
             lane = self._node_of(question).lane(question.lane)
             if not lane.connected:
+                self.tally.failures["away"] += 1
                 raise StoreUnavailable(lane.problem)
             packed = pack(question.command)
             sizes[lane] = sizes.get(lane, 0) + len(packed)
             if lane.is_full(sizes[lane]):
-                self._own.refused += 1
+                self.tally.failures["overloaded"] += 1
                 raise Overloaded("too many requests wait for Redis")
             ways.append((lane, packed))
         call = Call(trio.lowlevel.current_task(), len(ways))
@@ -294,21 +272,23 @@ class Link:
         def give_up(_: object) -> trio.lowlevel.Abort:
             # Not sent yet: the writer will skip it. Sent: its reply is still matched, and thrown away.
             call.task = None
-            self._own.abandoned += len(together)
+            self.tally.abandoned += len(together)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(give_up)
         if call.failure is not None:
+            self.tally.failures["not_confirmed" if isinstance(call.failure, NotConfirmed) else "lost"] += 1
             raise call.failure
         return [waiting.reply for waiting in together]
 
-    def _node_of(self, question: _Question) -> Node:
+    def _node_of(self, question: Question) -> Node:
         if question.node is not None and question.node.stopped and question.key is not None:
             question.node = None
         return question.node or self._masters.of_key(question.key)
 
     def _checked(self, what: Argument, reply: Reply) -> Reply:
         if isinstance(reply, ErrorReply):
+            self.tally.failures["refused"] += 1
             self._log.error("redis_refused", what=what, error=str(reply))
             raise StoreUnavailable("Redis refused")
         return reply

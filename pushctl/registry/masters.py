@@ -20,6 +20,7 @@ from pushctl.registry.keys import SLOTS, slot_of
 from pushctl.registry.lane import NotAdmitted
 from pushctl.registry.node import Node
 from pushctl.registry.topology import Map, Target
+from pushctl.tally import LaneState, LinkTally
 
 MAP_SECONDS = 15.0
 """A Cluster's map is read again this often, and at once when a node says that something has moved."""
@@ -31,12 +32,16 @@ WORRIED_SECONDS = 1.0
 class Masters:
     """Run `begin`, then `keep_map`, in the same nursery."""
 
-    def __init__(self, settings: Redis, *, name: str, admit: Callable[[Node, Connection], Awaitable[None]]) -> None:
-        """`admit` raises NotAdmitted for a master that must not be used."""
+    def __init__(
+        self, settings: Redis, *, name: str, admit: Callable[[Node, Connection], Awaitable[None]], tally: LinkTally
+    ) -> None:
+        """`admit` raises NotAdmitted for a master that must not be used. `tally`: counts what is asked of them."""
         self._settings = settings
         self._target = Target.parse(settings.url)
         self._name = name
         self._admit_ours = admit
+        self._tally = tally
+        tally.state = self._state
         self._log = get_logger(part="masters", name=name)
         self._nodes: list[Node] = []
         self._slots: list[Node] | None = None
@@ -51,6 +56,9 @@ class Masters:
     @property
     def nodes(self) -> list[Node]:
         return list(self._nodes)
+
+    def _state(self) -> list[LaneState]:
+        return [state for node in self._nodes for state in node.state()]
 
     @property
     def is_cluster(self) -> bool:
@@ -99,6 +107,7 @@ class Masters:
             admit=self._admit,
             on_error=self.heard_error,
             on_change=self._node_changed,
+            tally=self._tally,
         )
         self._nodes.append(node)
         self._nursery.start_soon(node.run)
@@ -123,6 +132,7 @@ class Masters:
 
     def heard_error(self, error: str) -> None:
         """What an error reply says about the masters."""
+        self._tally.error_reply(error)
         word = error.partition(" ")[0]
         if word in ("MOVED", "CLUSTERDOWN"):
             self._stale.set()

@@ -14,6 +14,7 @@ from pushctl.config.model import Redis
 from pushctl.registry.connection import Address, Connection
 from pushctl.registry.lane import Lane
 from pushctl.registry.script import Lane as LaneName
+from pushctl.tally import LaneState, LinkTally
 
 
 class Node:
@@ -27,6 +28,7 @@ class Node:
         admit: Callable[["Node", Connection], Awaitable[None]],
         on_error: Callable[[str], None],
         on_change: Callable[["Node"], None],
+        tally: LinkTally,
     ) -> None:
         """As of a Lane; `on_change`: told when it has become `connected`, or is so no more."""
         self.address = address
@@ -36,20 +38,21 @@ class Node:
         """On Trio's clock: until then it stays, whatever the map says."""
         self._guests: WeakSet[Connection] = WeakSet()
 
-        def lane(name: str, replicas: int = 0) -> Lane:
+        def lane(kind: LaneName, replicas: int = 0) -> Lane:
             return Lane(
                 settings,
-                name=name,
+                name=name if kind == "quick" else f"{name}-{kind}",
                 locate=lambda: locate(self),
                 admit=lambda connection: admit(self, connection),
                 on_error=on_error,
                 on_change=self._lane_changed,
+                tally=tally.lane(kind),
                 replicas=replicas,
             )
 
-        quick = lane(name)
-        sure = lane(f"{name}-sure", settings.wait_replicas) if settings.wait_replicas else quick
-        self._lanes: dict[LaneName, Lane] = {"quick": quick, "sure": sure, "bulk": lane(f"{name}-bulk")}
+        quick = lane("quick")
+        sure = lane("sure", settings.wait_replicas) if settings.wait_replicas else quick
+        self._lanes: dict[LaneName, Lane] = {"quick": quick, "sure": sure, "bulk": lane("bulk")}
         self._running = trio.CancelScope()
 
     def __str__(self) -> str:
@@ -61,6 +64,11 @@ class Node:
     @property
     def lanes(self) -> list[Lane]:
         return list(dict.fromkeys(self._lanes.values()))
+
+    def state(self) -> list[LaneState]:
+        """How its lanes stand, each named by what it is."""
+        kinds = {lane: kind for kind, lane in reversed(self._lanes.items())}
+        return [LaneState(kind, str(self), lane.connected, *lane.load) for lane, kind in kinds.items()]
 
     @property
     def connected(self) -> bool:

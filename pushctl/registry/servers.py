@@ -10,7 +10,9 @@ from typing import Literal
 import msgspec
 
 from pushctl.ids import ServerId
+from pushctl.load import Load
 from pushctl.registry.connection import Argument, Reply
+from pushctl.registry.processes import FORGOTTEN_MS
 from pushctl.registry.script import Script
 from pushctl.registry.store import DAY_MS, Store
 from pushctl.registry.wishes import Wish, decode_wish
@@ -43,7 +45,8 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What a socket server says of itself with every heartbeat."""
+    """What a socket server says of itself with every heartbeat. Older and newer versions read it, too, while they are
+    replaced: what is unknown is skipped, what is missing defaulted."""
 
     state: ServerState
     url: str
@@ -62,6 +65,10 @@ class Row(msgspec.Struct, frozen=True):
     """Where it takes hints from routers; empty: by its channels only."""
     zone: str = ""
     """Where it stands, in the operator's words; Box Offices of the same zone prefer it."""
+    load: Load | None = None
+    """None: a version that does not say."""
+    clock_ms: int = 0
+    """Its host's clock as it beat; 0: a version that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class ServerRow:
     row: Row
     alive: bool
     seen_ms_ago: int
+    clock_ahead_ms: int | None = None
+    """Of its host's clock before Redis', by its last heartbeat; None where it does not say."""
 
     def may_hold(self, generation: int) -> bool:
         """Whether a lease of this generation may be one still: False only on evidence, that the server is silent or was
@@ -122,14 +131,19 @@ def judging(store: Store, judge: str) -> tuple[Script, list[str], dict[str, Argu
 
 def rows_in(reply: Reply) -> list[ServerRow]:
     """All servers that a judge's reply shows, by id."""
-    flat = iter(reply[1:])
+    now_ms, flat = int(reply[0]), iter(reply[1:])
     return sorted(
         (
-            ServerRow(ServerId(id_.decode()), msgspec.msgpack.decode(row, type=Row), alive == 1, int(age))
+            _server(id_, msgspec.msgpack.decode(row, type=Row), alive == 1, int(age), now_ms)
             for id_, row, age, alive in zip(flat, flat, flat, flat, strict=True)
         ),
         key=lambda server: server.id,
     )
+
+
+def _server(id_: bytes, row: Row, alive: bool, age_ms: int, now_ms: int) -> ServerRow:
+    ahead_ms = row.clock_ms - (now_ms - age_ms) if row.clock_ms else None
+    return ServerRow(ServerId(id_.decode()), row, alive, age_ms, ahead_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +192,8 @@ class Servers:
         return rows_in(reply)
 
     async def bury(self) -> int:
-        """Forget servers silent for a day. Returns how many."""
-        return int(await self._store.run_on(BURY_SERVERS, self._keys(*BURY_SERVERS.keys), silent_ms=DAY_MS))
+        """Forget servers silent for a day, and other processes that nobody asks for any more. Returns how many servers
+        went."""
+        keys = self._keys(*BURY_SERVERS.keys)
+        reply = await self._store.run_on(BURY_SERVERS, keys, silent_ms=DAY_MS, forgotten_ms=FORGOTTEN_MS)
+        return int(reply)

@@ -11,6 +11,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import ConfigError
 from pushctl.identity.peers import PeerKeys
+from pushctl.metrics import RpcMetrics
 from pushctl.registry import Registry
 from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.routing.channel import ChannelStrategy
@@ -22,10 +23,11 @@ from pushctl.routing.strategy import Strategy
 
 @asynccontextmanager
 async def open_strategy(
-    config: Config, registry: Registry, judge: str, peers: PeerKeys | None
+    config: Config, registry: Registry, judge: str, peers: PeerKeys | None, metrics: RpcMetrics | None = None
 ) -> AsyncIterator[Strategy]:
     """The strategy that `routing.strategy` names, with all it needs, for as long as the block lasts. `judge`: the name
     under which it judges who lives. `peers`: what rpc signs its calls with; without it there is no rpc (ConfigError).
+    `metrics`: of the calls.
     """
     if config.routing.strategy == "broadcast":
         yield BroadcastStrategy(registry)
@@ -38,6 +40,6 @@ async def open_strategy(
         elif peers is None:
             raise ConfigError(["identity.keys_file: required by routing.strategy = rpc"])
         else:
-            async with open_rpc(registry, lookup, peers) as strategy:
+            async with open_rpc(registry, lookup, peers, metrics) as strategy:
                 yield strategy
         nursery.cancel_scope.cancel()

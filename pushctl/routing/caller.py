@@ -12,8 +12,8 @@ import trio
 from pushctl.errors import PushctlError
 from pushctl.identity.peers import PeerKeys
 from pushctl.ids import ServerId
+from pushctl.keepalive import Answer, KeepAlive, Unanswered
 from pushctl.protocol.jobs import JobInvalid, decode_heard
-from pushctl.routing.keepalive import Answer, KeepAlive, Unanswered
 
 __all__ = ["MOMENT_HEADER", "Caller", "Replaced", "Unanswered", "purpose_of"]
 

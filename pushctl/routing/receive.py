@@ -49,6 +49,20 @@ class Receiver:
         self._problems: dict[int, str] = {}
         """Why it does not hear of a partition, by partition."""
         self._something = trio.Event()
+        self._heard_at: dict[int, float] = {}
+        """When each partition's channel was last heard: a hint, a probe, or the confirmation that it is listened to."""
+        self.losses = 0
+        """Channels that were lost so far."""
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the channel that was silent for longest was not heard."""
+        return max((trio.current_time() - at for at in self._heard_at.values()), default=0.0)
+
+    @property
+    def deaf(self) -> int:
+        """Partitions that it does not hear of."""
+        return len(self._problems)
 
     @property
     def problem(self) -> str | None:
@@ -67,6 +81,7 @@ class Receiver:
         """Listen until cancelled. Started once it hears of every partition that can be heard."""
         partitions = range(self._registry.channels.partitions)
         for partition in partitions:
+            self._heard_at[partition] = trio.current_time()
             self._note(partition, "it does not listen to its channel yet")
         async with trio.open_nursery() as nursery:
             for partition in partitions:
@@ -90,11 +105,13 @@ class Receiver:
             try:
                 async with self._registry.channels.listen(self._server, partition) as listener:
                     self._note(partition, None)
+                    self._heard_at[partition] = trio.current_time()
                     if not first:
                         self._on_loss()  # only now: what is published from here on is heard
                     first = False
                     await self._listen(listener, partition)
             except StoreUnavailable as error:
+                self.losses += 1
                 self._note(partition, f"its channel is lost: {error.detail}")
                 self._log.warning("channel_lost", partition=partition, detail=error.detail)
             await trio.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - jitter is no secret
@@ -103,16 +120,17 @@ class Receiver:
         """Hear until the channel is lost, or silent in spite of a probe (StoreUnavailable)."""
         while True:
             with trio.move_on_after(self._probe_seconds) as silence:
-                self._heard(await listener.hear())
+                self._heard(await listener.hear(), partition)
             if not silence.cancelled_caught:
                 continue
             await self._registry.channels.publish(partition, [(self._server, encode(Probe(new_id())))])
             with trio.move_on_after(self._answer_seconds) as deaf:
-                self._heard(await listener.hear())
+                self._heard(await listener.hear(), partition)
             if deaf.cancelled_caught:
                 raise StoreUnavailable("Redis took a probe for its channel, and the channel stayed silent")
 
-    def _heard(self, payload: bytes) -> None:
+    def _heard(self, payload: bytes, partition: int) -> None:
+        self._heard_at[partition] = trio.current_time()
         try:
             hint = decode_hint(payload)
         except BatchInPart as error:

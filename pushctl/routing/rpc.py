@@ -18,6 +18,8 @@ import trio
 from pushctl.identity.peers import PeerKeys
 from pushctl.ids import ServerId, UserId
 from pushctl.log import get_logger
+from pushctl.metrics import RpcMetrics
+from pushctl.metrics.shared import ANSWERED, REPLACED, UNANSWERED
 from pushctl.protocol.jobs import Batch, Ephemeral, Job, encode
 from pushctl.registry import Registry
 from pushctl.registry.servers import ServerRow
@@ -47,12 +49,22 @@ class _Line:
 class RpcStrategy:
     """Made by `open_rpc`."""
 
-    def __init__(self, registry: Registry, lookup: Lookup, keys: PeerKeys, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        lookup: Lookup,
+        keys: PeerKeys,
+        nursery: trio.Nursery,
+        metrics: RpcMetrics | None = None,
+    ) -> None:
         self._registry = registry
         self._lookup = lookup
         self._keys = keys
         self._nursery = nursery
         self._lines: dict[ServerId, _Line] = {}
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.suspected.look = lambda: [((), sum(line.suspected for line in self._lines.values()))]
         self._log = get_logger(part="rpc")
 
     async def deliver(self, jobs: Sequence[Job]) -> Delivered:
@@ -86,7 +98,7 @@ class RpcStrategy:
             try:
                 for batch in batches(theirs):
                     hints += 1
-                    pruned += self._prune(found, server, line, await line.caller.tell(batch))
+                    pruned += self._prune(found, server, line, await self._tell(line, batch))
             except Replaced:
                 unheard += 1
             except Unanswered as problem:
@@ -100,6 +112,20 @@ class RpcStrategy:
             for server, line in calls.items():
                 nursery.start_soon(call, server, line)
         return Delivered(hints=hints, nobody=found.nobody, pruned=pruned, unheard=unheard)
+
+    async def _tell(self, line: _Line, batch: bytes) -> list[str]:
+        """Caller.tell, counted."""
+        began, outcome = trio.current_time(), UNANSWERED
+        try:
+            missing = await line.caller.tell(batch)
+            outcome = ANSWERED
+        except Replaced:
+            outcome = REPLACED
+            raise
+        finally:
+            if self._metrics is not None:
+                self._metrics.called(outcome, trio.current_time() - began)
+        return missing
 
     def _prune(self, found: Found, server: ServerId, line: _Line, missing: Sequence[str]) -> int:
         """Leases of users that the server does not hold, as they stood before it was asked."""
@@ -152,7 +178,7 @@ class RpcStrategy:
             if row is None or not row.alive or not _is_for(line, row):
                 return  # whoever is called there next gets a line of its own
             try:
-                await line.caller.tell(_QUESTION)
+                await self._tell(line, _QUESTION)
             except (Unanswered, Replaced):
                 continue
             line.suspected = False
@@ -165,10 +191,12 @@ def _is_for(line: _Line, row: ServerRow) -> bool:
 
 
 @asynccontextmanager
-async def open_rpc(registry: Registry, lookup: Lookup, keys: PeerKeys) -> AsyncIterator[RpcStrategy]:
+async def open_rpc(
+    registry: Registry, lookup: Lookup, keys: PeerKeys, metrics: RpcMetrics | None = None
+) -> AsyncIterator[RpcStrategy]:
     """The strategy, with its connections, for as long as the block lasts."""
     async with trio.open_nursery() as nursery:
-        strategy = RpcStrategy(registry, lookup, keys, nursery)
+        strategy = RpcStrategy(registry, lookup, keys, nursery, metrics)
         try:
             yield strategy
         finally:

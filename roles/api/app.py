@@ -119,4 +119,4 @@ def build_app(
         headers.append(ON_EVERY_ANSWER)
     push = PushRoutes(publisher, services.inbox, receipts, services.limits)
     app = ApiApp(cast(ASGIApp, rest), push, inbox_page)
-    return Observed(CorsLayer(app, policy_of), services.metrics, headers)
+    return Observed(CorsLayer(app, policy_of), services.metrics.http, headers)

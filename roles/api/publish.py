@@ -13,7 +13,7 @@ import trio
 from pushctl import log
 from pushctl.errors import RateLimited
 from pushctl.inbox import Inbox, Published
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.stages import Stage
 from pushctl.webpush import request
 from pushctl.webpush.request import Headers, Push, Rules
@@ -26,7 +26,7 @@ _log = log.get_logger(role="api")
 class Publisher:
     inbox: Inbox
     rules: Rules
-    metrics: Metrics
+    metrics: ApiMetrics
     limits: Limits
 
     async def publish(self, token: str, headers: Headers, body: bytes, host: str) -> Published:
@@ -41,7 +41,7 @@ class Publisher:
         if published.seq:
             self.metrics.stage(Stage.STORED)
         seconds = trio.current_time() - began
-        self.metrics.accept_seconds.observe(seconds)
+        self.metrics.accept_seconds.add(seconds)
         _log.info(
             (Stage.STORED if published.seq else Stage.RECEIVED).value,
             user=published.user,

@@ -16,7 +16,7 @@ import msgspec
 
 from pushctl.errors import BodyTooLarge, MethodNotAllowed, NotFound, Problem
 from pushctl.http.asgi import Receive, Scope, Send, host_of, read_body, respond, while_connected
-from pushctl.http.observe import name_route
+from pushctl.http.observe import name_problem, name_route
 from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
 from pushctl.webpush.request import preferences
@@ -60,6 +60,7 @@ class PushRoutes:
             else:
                 await self._message(scope, send)
         except Problem as problem:
+            name_problem(scope, problem)
             await send_problem(send, problem, errno=True)
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:

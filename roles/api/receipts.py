@@ -23,7 +23,7 @@ from pushctl.errors import NotFound, Overloaded, RateLimited, StoreUnavailable
 from pushctl.ids import PushUrlId, UserId
 from pushctl.inbox import Inbox, MessageState
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.registry import Registry
 
 LOOK_SECONDS: Final = 10.0
@@ -48,7 +48,7 @@ class _Wait:
 
 
 class Receipts:
-    def __init__(self, registry: Registry, inbox: Inbox, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, registry: Registry, inbox: Inbox, limits: Limits, metrics: ApiMetrics) -> None:
         self._registry = registry
         self._inbox = inbox
         self._limits = limits

@@ -12,6 +12,7 @@ import trio
 from trio import TaskStatus
 
 from pushctl import log
+from pushctl.attendance import Attendance
 from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Browserid, Config
@@ -21,7 +22,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
@@ -65,7 +66,10 @@ class ApiRole:
         self._server: HttpServer | None = None
         self._receipts: Receipts | None = None
         self._drained = trio.Event()
-        self.metrics = Metrics("api")
+        self.metrics = ApiMetrics()
+        self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self.metrics.tls.watch(self._tls)
+        self._attendance = Attendance("api", "api", counts=self.metrics.counts, not_ready=self.not_ready)
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
@@ -90,14 +94,19 @@ class ApiRole:
         config = self._config
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
         async with (
-            open_registry(config, name="api", installation=self._ring.keys.installation) as registry,
+            open_registry(
+                config, name="api", installation=self._ring.keys.installation, tally=self.metrics.redis
+            ) as registry,
             self._ring.shown(registry),
+            self._attendance.kept(registry),
         ):
             self._registry = registry
             listeners = await open_listeners(config.api.listen)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)
+            if verifier.providers is not None:
+                self.metrics.providers.watch(verifier.providers.fetches, verifier.providers.key_ages)
             inbox = Inbox(
                 registry,
                 self._ring.sealer,
@@ -108,6 +117,7 @@ class ApiRole:
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
                 await nursery.start(self._server.serve, listeners)
@@ -169,6 +179,7 @@ class ApiRole:
             self._tls.reload()
 
     async def drain(self) -> None:
+        self._attendance.drains()
         if self._server is not None and self._registry is not None and self._limits is not None:
             if self._receipts is not None:
                 self._receipts.end()
@@ -177,6 +188,7 @@ class ApiRole:
             # Jobs are written without waiting. A question behind them is answered when they are written.
             await self._registry.check()
             await self._ring.leave(self._registry)
+            await self._attendance.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:

@@ -17,7 +17,7 @@ from pushctl.http.rest import JsonRequest, authorization
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox, Session
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import ApiMetrics
 from pushctl.registry import Registry
 from roles.api.limits import Limits
 
@@ -32,7 +32,7 @@ class Services:
     accounts: Accounts
     ring: KeyRing
     verifier: IdentityVerifier
-    metrics: Metrics
+    metrics: ApiMetrics
     clock: Clock
     limits: Limits
     dev_idp: "DevIdp | None" = None

@@ -20,7 +20,7 @@ from pushctl.http.cors import Cors, CorsLayer
 from pushctl.http.observe import Observed
 from pushctl.http.openapi import SESSION
 from pushctl.http.rest import JsonRequest, authorization, may_answer, rest_app
-from pushctl.metrics import Metrics
+from pushctl.metrics import BoxOfficeMetrics
 from roles.boxoffice.desk import Desk
 from roles.boxoffice.doorman import Doorman
 
@@ -41,7 +41,7 @@ _ANY_ORIGIN: Final = Cors(origins=None, methods="GET", headers="Authorization")
 class Services:
     desk: Desk
     doorman: Doorman
-    metrics: Metrics
+    metrics: BoxOfficeMetrics
 
 
 class ServersOut(Struct, frozen=True):
@@ -96,4 +96,4 @@ def build_app(services: Services) -> ASGIApp:
     def policy_of(path: str) -> Cors | None:
         return _ANY_ORIGIN if path.startswith("/v1/") else None
 
-    return Observed(CorsLayer(cast(ASGIApp, rest), policy_of), services.metrics)
+    return Observed(CorsLayer(cast(ASGIApp, rest), policy_of), services.metrics.http)

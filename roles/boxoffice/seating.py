@@ -141,6 +141,10 @@ class Seating:
         """The servers of the latest picture that take clients, full or not."""
         return frozenset(self._rows)
 
+    def age_seconds(self, now: float) -> float | None:
+        """Of the picture; None: there is none yet."""
+        return None if self._looked_at is None else now - self._looked_at
+
     def stale(self, now: float) -> bool:
         """True when there is no picture that may still be used."""
         return self._looked_at is None or now - self._looked_at > self._rules.stale_seconds

@@ -7,12 +7,13 @@ Must not know: how servers are chosen.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import trio
 from trio import TaskStatus
 
 from pushctl import log
+from pushctl.attendance import Attendance
 from pushctl.config.check import check_role
 from pushctl.config.model import Boxoffice, Config
 from pushctl.errors import ConfigError, StoreUnavailable
@@ -21,7 +22,7 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
-from pushctl.metrics import Metrics
+from pushctl.metrics import BoxOfficeMetrics
 from pushctl.rates import rate_of
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
@@ -63,7 +64,10 @@ class BoxOfficeRole:
         self._refresh_seconds = REFRESH_SECONDS
         self._hurry = trio.Event()
         self._drained = trio.Event()
-        self.metrics = Metrics("boxoffice")
+        self.metrics = BoxOfficeMetrics()
+        self.metrics.tls.watch(self._tls)
+        self.metrics.picture_age_seconds.look = self._picture_age
+        self._attendance = Attendance("boxoffice", self._name, counts=self.metrics.counts, not_ready=self.not_ready)
 
     @property
     def admin_listen(self) -> str:
@@ -75,13 +79,18 @@ class BoxOfficeRole:
 
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
-        async with open_registry(config, name="boxoffice", installation=installation_of(config.identity)) as registry:
+        installation = installation_of(config.identity)
+        async with (
+            open_registry(config, name="boxoffice", installation=installation, tally=self.metrics.redis) as registry,
+            self._attendance.kept(registry),
+        ):
             self._registry = registry
             listeners = await open_listeners(config.boxoffice.listen)
             address = address_of(listeners)
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._desk(), doorman, self.metrics))
             self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
+            self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
                 await self._looked.wait()
@@ -124,6 +133,10 @@ class BoxOfficeRole:
                 await self._hurry.wait()
             self._hurry = trio.Event()
 
+    def _picture_age(self) -> list[tuple[Sequence[str], float]]:
+        age = self._seating.age_seconds(trio.current_time())
+        return [] if age is None else [((), age)]
+
     async def wait_for_servers(self, ids: Iterable[str]) -> None:
         """Returns once all of these take clients in the eyes of GET /v1/servers."""
         wanted = frozenset(ids)
@@ -141,8 +154,11 @@ class BoxOfficeRole:
             self._tls.reload()
 
     async def drain(self) -> None:
+        self._attendance.drains()
         if self._server is not None:
             await self._server.drain()
+        if self._registry is not None:
+            await self._attendance.leave(self._registry)
         self._drained.set()
 
     async def not_ready(self) -> list[str]:

@@ -11,13 +11,14 @@ from contextlib import suppress
 
 import trio
 
+from pushctl.attendance import Attendance
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox.accounts import Accounts
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import GcMetrics
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.stages import Stage
@@ -35,9 +36,10 @@ class GcRole:
         self._config = config
         self.admin_listen = config.gc.admin_listen
         self.drain_seconds = config.gc.drain_seconds
-        self.metrics = Metrics("gc")
+        self.metrics = GcMetrics()
         self._log = get_logger(role="gc")
         self._daemon = new_id()
+        self._attendance = Attendance("gc", self._daemon, counts=self.metrics.counts, not_ready=self.not_ready)
         self._registry: Registry | None = None
         self._repair_fence: int | None = None
         self._last: dict[int, Swept] = {}
@@ -47,7 +49,10 @@ class GcRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         installation = installation_of(self._config.identity)
-        async with open_registry(self._config, name="gc", installation=installation) as registry:
+        async with (
+            open_registry(self._config, name="gc", installation=installation, tally=self.metrics.redis) as registry,
+            self._attendance.kept(registry),
+        ):
             async with trio.open_nursery() as nursery:
                 self._registry = registry
                 task_status.started(Ready("gc", self.label, None, None))
@@ -61,11 +66,13 @@ class GcRole:
             if self._repair_fence is not None:
                 with suppress(StoreUnavailable):
                     await registry.index.give_back_repair(self._repair_fence)
+            await self._attendance.leave(registry)
         self._done.set()
 
     async def drain(self) -> None:
         """Finish the visit at hand and leave."""
         self._draining.set()
+        self._attendance.drains()
         await self._done.wait()
 
     async def not_ready(self) -> list[str]:
@@ -78,6 +85,7 @@ class GcRole:
             try:
                 more = await work()
             except StoreUnavailable as error:
+                self.metrics.missed_ticks.inc()
                 self._log.warning("tick_missed", detail=error.detail)
             pause = 0.0 if more else self._config.gc.tick_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - only jitter
             with trio.move_on_after(pause):
@@ -87,10 +95,10 @@ class GcRole:
         found = await sweeps.sweep(registry, self._daemon, limit=self._config.gc.batch, enough=self._draining.is_set)
         self._last |= {shard: swept for shard, swept in found.items() if swept is not None}
         swept, known = sweeps.total(found.values()), sweeps.total(self._last.values())
-        self.metrics.gc_backlog.set(known.backlog)
-        self.metrics.gc_oldest_due_seconds.set(known.oldest_ms / 1000)
+        self.metrics.backlog.set(known.backlog)
+        self.metrics.oldest_due_seconds.set(known.oldest_ms / 1000)
         self.metrics.stage(Stage.EXPIRED, swept.messages)
-        self.metrics.gc_removed.labels("message").inc(swept.messages)
+        self.metrics.removed.labels("message").inc(swept.messages)
         if swept.users:
             self._log.info("swept", users=swept.users, messages=swept.messages, backlog=swept.backlog)
         return swept.backlog > 0
@@ -98,7 +106,7 @@ class GcRole:
     async def _count(self, registry: Registry) -> bool:
         gc = self._config.gc
         if await registry.index.take_turn("census", int(gc.census_seconds * 1000)):
-            self.metrics.gc_removed.labels("server").inc(await registry.servers.bury())
+            self.metrics.removed.labels("server").inc(await registry.servers.bury())
             accounts = Accounts(registry, self._config)
             _, done = await take_census(registry, accounts, Idle.configured(gc))
             self._note(done, Repaired())
@@ -127,7 +135,7 @@ class GcRole:
             "identity": repaired.identities,
             "orphan": repaired.faded,
         }
-        for counter, counts in ((self.metrics.gc_removed, removed), (self.metrics.gc_repaired, put_right)):
+        for counter, counts in ((self.metrics.removed, removed), (self.metrics.repaired, put_right)):
             for what, count in counts.items():
                 counter.labels(what).inc(count)
         if any((*removed.values(), *put_right.values())):

@@ -15,7 +15,7 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import RouterMetrics
 from pushctl.points import Point, passed
 from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
 from pushctl.registry.jobs import Backlog, Jobs, Taken
@@ -33,7 +33,7 @@ class Partition:
     """Join it, then `run` it until `draining` is set and what was taken is handed over."""
 
     def __init__(
-        self, number: int, jobs: Jobs, *, consumer: str, config: Config, metrics: Metrics, draining: trio.Event
+        self, number: int, jobs: Jobs, *, consumer: str, config: Config, metrics: RouterMetrics, draining: trio.Event
     ) -> None:
         self._number = number
         self._jobs = jobs
@@ -119,7 +119,7 @@ class Partition:
             try:
                 found = await self._jobs.take_over(self._consumer, self._number, self._batch)
                 more = len(found.jobs) + found.given_up >= self._batch
-                self._metrics.jobs.labels("given_up").inc(found.given_up)
+                self._metrics.jobs("given_up", found.given_up)
                 self._note(found.backlog)
                 if found.jobs:
                     self._log.info("taken_over", jobs=len(found.jobs))
@@ -129,12 +129,22 @@ class Partition:
                 self._log.warning("take_over_failed", detail=error.detail)
 
     def _note(self, backlog: Backlog) -> None:
-        self._metrics.job_backlog.labels(self._number).set(backlog.length)
-        self._metrics.job_lag_seconds.labels(self._number).set(backlog.lag_ms / 1000)
+        metrics = self._metrics
+        metrics.backlog.labels(self._number).set(backlog.length)
+        metrics.backlog_bytes.labels(self._number).set(backlog.bytes)
+        metrics.lag_seconds.labels(self._number).set(backlog.lag_ms / 1000)
 
     # --- delivering --------------------------------------------------------------------------------------------------
 
     async def _deliver(self, strategy: Strategy, taken: Sequence[Taken]) -> None:
+        self._metrics.batches.inc()
+        self._metrics.in_hand.inc(len(taken))
+        try:
+            await self._deliver_and_hand_over(strategy, taken)
+        finally:
+            self._metrics.in_hand.dec(len(taken))
+
+    async def _deliver_and_hand_over(self, strategy: Strategy, taken: Sequence[Taken]) -> None:
         clock = await self._ask_time()
         jobs = {item.id: job for item in taken if (job := self._decoded(item)) is not None}
         once = [item for item in taken if isinstance(jobs.get(item.id), Ephemeral)]
@@ -150,7 +160,7 @@ class Partition:
             if job is None or (isinstance(job, Ephemeral) and item.id not in ours):
                 continue
             if self._too_late(item, job, now_ms):
-                self._metrics.jobs.labels("too_late").inc()
+                self._metrics.jobs("too_late")
             else:
                 due.append(job)
         if due:
@@ -169,7 +179,7 @@ class Partition:
         try:
             return decode_job(item.payload)
         except JobInvalid as error:
-            self._metrics.jobs.labels("invalid").inc()
+            self._metrics.jobs("invalid")
             self._log.error("job_invalid", error=str(error))
             return None
 
@@ -181,10 +191,11 @@ class Partition:
     async def _bring(self, strategy: Strategy, jobs: Sequence[Job]) -> None:
         delivered = await strategy.deliver(jobs)
         self._metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
-        self._metrics.jobs.labels("nobody").inc(delivered.nobody)
-        self._metrics.jobs.labels("pruned").inc(delivered.pruned)
-        self._metrics.jobs.labels("unheard").inc(delivered.unheard)
-        self._metrics.jobs.labels("detoured").inc(delivered.detoured)
+        self._metrics.hints.inc(delivered.hints)
+        self._metrics.jobs("nobody", delivered.nobody)
+        self._metrics.jobs("pruned", delivered.pruned)
+        self._metrics.jobs("unheard", delivered.unheard)
+        self._metrics.jobs("detoured", delivered.detoured)
         self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
 
     async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:
@@ -192,6 +203,6 @@ class Partition:
         ours = await self._jobs.hand_over(done)
         now_ms = clock()
         for item in ours:
-            self._metrics.job_seconds.observe(max(0.0, now_ms - item.written_ms) / 1000)
-        self._metrics.jobs.labels("handed_over").inc(len(ours))
+            self._metrics.job_seconds.add((now_ms - item.written_ms) / 1000)
+        self._metrics.jobs("handed_over", len(ours))
         return ours

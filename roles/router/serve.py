@@ -9,11 +9,12 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 import trio
 
+from pushctl.attendance import Attendance
 from pushctl.config.model import Config
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.keyring import KeyRing
-from pushctl.metrics import Metrics
+from pushctl.metrics import RouterMetrics
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
 from pushctl.runtime import Ready
@@ -28,24 +29,36 @@ class RouterRole:
         self._config = config
         self.admin_listen = config.router.admin_listen
         self.drain_seconds = config.router.drain_seconds
-        self.metrics = Metrics("router")
+        self.metrics = RouterMetrics(config.routing.strategy)
+        self.metrics.backlog_limit.set(config.routing.max_jobs)
+        self.metrics.backlog_bytes_limit.set(config.routing.max_job_bytes)
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
         rpc = config.routing.strategy == "rpc"
         self._ring = KeyRing(config.identity, "router", self._consumer) if rpc else None
+        if self._ring is not None and self.metrics.keys is not None:
+            self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self._attendance = Attendance("router", self._consumer, counts=self.metrics.counts, not_ready=self.not_ready)
         self._registry: Registry | None = None
         self._draining = trio.Event()
         self._idle = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         async with (
-            open_registry(self._config, name="router", installation=installation_of(self._config.identity)) as registry,
+            open_registry(
+                self._config,
+                name="router",
+                installation=installation_of(self._config.identity),
+                tally=self.metrics.redis,
+            ) as registry,
             self._keys_shown(registry),
+            self._attendance.kept(registry),
             open_strategy(
                 self._config,
                 registry,
                 judge=f"router-{self._consumer}",
                 peers=self._ring.peers if self._ring else None,
+                metrics=self.metrics.rpc,
             ) as strategy,
         ):
             self._registry = registry
@@ -81,9 +94,13 @@ class RouterRole:
     async def drain(self) -> None:
         """Finish the batch at hand and take no more; what is in the streams is other routers' work."""
         self._draining.set()
+        self._attendance.drains()
         await self._idle.wait()
-        if self._ring is not None and self._registry is not None:
+        if self._registry is None:
+            return
+        if self._ring is not None:
             await self._ring.leave(self._registry)
+        await self._attendance.leave(self._registry)
 
     async def not_ready(self) -> list[str]:
         if self._registry is None:

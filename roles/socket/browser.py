@@ -63,8 +63,11 @@ class BrowserConnection(Held):
         self._window = Window(MAX_OUTSTANDING, stall_seconds=role.config.socket.stall_seconds)
         self._replies: deque[bytes] = deque()
         self._room = trio.Semaphore(MAX_REPLIES, max_value=MAX_REPLIES)
-        self._ephemeral: deque[tuple[bytes, float]] = deque()
+        self._ephemeral: deque[tuple[bytes, float, int]] = deque()
+        """(frame, when it is too late, when it was accepted)"""
         self._behind = False
+        self._caught_up = False
+        """It was sent once all that had waited for it."""
         self._at: Cursor | None = None
         """Where the log ended at the last look at what is unread, and the number up to which that was sent."""
         self._after = 0
@@ -92,6 +95,10 @@ class BrowserConnection(Held):
 
     # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        return self._behind
+
     def is_at(self, last: Cursor) -> bool:
         return self._behind or self._at == last
 
@@ -111,7 +118,8 @@ class BrowserConnection(Held):
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         if len(self._ephemeral) < MAX_EPHEMERAL:
             frame = mozilla.encode(notification_of_event(job.frame))
-            self._ephemeral.append((frame, trio.current_time() + seconds_left))
+            until = trio.current_time() + seconds_left
+            self._ephemeral.append((frame, until, job.until_ms - jobs.EPHEMERAL_MS))
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -147,9 +155,10 @@ class BrowserConnection(Held):
             self._room.release()
             await self._send(self._replies.popleft())
         while self._ephemeral:
-            frame, until = self._ephemeral.popleft()
+            frame, until, accepted_ms = self._ephemeral.popleft()
             if trio.current_time() < until:
                 await self._send(frame)
+                self._note_delivered("hint", [accepted_ms])
                 self._note(Stage.WRITTEN, 1, None)
 
     async def _deliver(self) -> None:
@@ -163,10 +172,12 @@ class BrowserConnection(Held):
             # Before it is sent: an acknowledgement may come back faster than the send returns.
             self._window.sent(message.ref, trio.current_time())
             await self._send(mozilla.encode(self._role.inbox.render.notification(self.user, message)))
+            self._note_delivered("log" if self._caught_up else "sync", [message.sent_at_ms])
             sent += 1
             await self._write_rest()
         self._at, self._after = page.end, page.after
         self._behind = page.more or (self._hints != hints and not _covers(self._at, self._heard))
+        self._caught_up = self._caught_up or not page.more
         self._note(Stage.WRITTEN, sent, self._at)
         await passed(Point.LIVE)
 
@@ -242,7 +253,9 @@ class BrowserConnection(Held):
         finally:
             if not written:
                 settling.abandon(self.user)
-        self._window.done(refs, trio.current_time())
+        now = trio.current_time()
+        for sent_at in self._window.done(refs, now):
+            self._role.metrics.acknowledge_seconds.add(now - sent_at)
         self._note(Stage.ACKNOWLEDGED, gone, None)
         self.wake()
 

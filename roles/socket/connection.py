@@ -16,9 +16,10 @@ from pushctl.inbox.inbox import parse_cursor
 from pushctl.points import Point, passed
 from pushctl.protocol import frames, jobs
 from pushctl.registry.messages import Delta, Snapshot, SnapshotPlace
-from pushctl.registry.records import MessageEntry
+from pushctl.registry.records import MessageEntry, MessageRecord
 from pushctl.stages import Stage
 from roles.socket.ending import OF_DEVICES, reconnect
+from roles.socket.flight import Flight
 from roles.socket.frames_in import decode
 from roles.socket.held import Held
 from roles.socket.tail import Prepared, Tail
@@ -47,8 +48,7 @@ class Connection(Held):
         self.min_rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=self.min_rank, cursor=cursor)
         self._pongs = 0
-        self._unacknowledged = 0
-        """Messages written since the device last said that all it was sent is safe."""
+        self._flight = Flight()
         self._session_deadline = trio.current_time() + role.seconds_left(signed_in.expires_at_ms)
 
     @property
@@ -73,6 +73,14 @@ class Connection(Held):
 
     # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        return self.tail.behind
+
+    @property
+    def outbox_bytes(self) -> int:
+        return self.tail.outbox_bytes
+
     def is_at(self, last: Cursor) -> bool:
         return self.tail.is_at(last)
 
@@ -86,7 +94,7 @@ class Connection(Held):
 
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
-        if self.tail.offer_ephemeral(job.rank, job.frame, until):
+        if self.tail.offer_ephemeral(job.rank, job.frame, until, job.until_ms - jobs.EPHEMERAL_MS):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -126,10 +134,15 @@ class Connection(Held):
     async def _write_prepared(self, prepared: Prepared) -> None:
         if prepared.until < trio.current_time():
             return
+        if not prepared.is_message:
+            await self._send(prepared.frame)
+            return
+        # Before it is sent: an acknowledgement may come back faster than the send returns.
+        if prepared.cursor is not None:
+            self._flight.written(prepared.cursor.position.seq, 1, trio.current_time())
         await self._send(prepared.frame)
-        if prepared.is_message:
-            self._note(Stage.WRITTEN, 1, prepared.cursor)
-            self._unacknowledged += prepared.cursor is not None
+        self._note_delivered("hint", [prepared.accepted_ms])
+        self._note(Stage.WRITTEN, 1, prepared.cursor)
 
     async def _write_rest(self) -> None:
         """Of a connection that is sent away: what is in no log would be lost."""
@@ -141,29 +154,38 @@ class Connection(Held):
         heard = self.tail.begin_read()
         page = await self._patience.ask(lambda: self._page(self.tail.cursor), meanwhile=self._ping_meanwhile)
         while isinstance(page, Snapshot) and not page.done:
-            await self._send(self._frame(page))
+            await self._write_page(page)
             place = page.next
             page = await self._patience.ask(
                 lambda place=place: self._page(place),  # type: ignore[misc]  # bound now
                 meanwhile=self._ping_meanwhile,
             )
         if isinstance(page, Delta) and self.tail.live:
-            for entry in page.entries:
-                # Before it is sent: an acknowledgement may come back faster than the send returns.
-                self.tail.sent = Cursor(page.cursor.epoch, entry.position)
-                await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
+            await self._write_events(page)
         else:
-            await self._send(self._frame(page))
-        messages = (
-            sum(isinstance(entry, MessageEntry) for entry in page.entries)
-            if isinstance(page, Delta)
-            else len(page.messages)
-        )
-        cursor = page.cursor if isinstance(page, Delta) else page.next.pin
-        self._note(Stage.WRITTEN, messages, cursor)
-        self._unacknowledged += messages
-        self.tail.end_read(cursor, done=page.done, heard_before=heard)
+            await self._write_page(page)
+        self.tail.end_read(_place_after(page), done=page.done, heard_before=heard)
         await passed(Point.LIVE)
+
+    async def _write_page(self, page: Delta | Snapshot) -> None:
+        """In one frame."""
+        messages, cursor = _messages_of(page), _place_after(page)
+        self._flight.written(cursor.position.seq, len(messages), trio.current_time())
+        await self._send(frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank)))
+        self._note_delivered("sync", [message.sent_at_ms for message in messages])
+        self._note(Stage.WRITTEN, len(messages), cursor)
+
+    async def _write_events(self, page: Delta) -> None:
+        """Each in a frame of its own, as if it had just happened."""
+        for entry in page.entries:
+            # Before it is sent: an acknowledgement may come back faster than the send returns.
+            self.tail.sent = Cursor(page.cursor.epoch, entry.position)
+            if isinstance(entry, MessageEntry):
+                self._flight.written(entry.position.seq, 1, trio.current_time())
+            await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
+            if isinstance(entry, MessageEntry):
+                self._note_delivered("log", [entry.message.sent_at_ms])
+        self._note(Stage.WRITTEN, len(_messages_of(page)), page.cursor)
 
     async def _page(self, place: Cursor | SnapshotPlace | None) -> Delta | Snapshot:
         messages = self._role.registry.messages
@@ -172,9 +194,6 @@ class Connection(Held):
         )
         await passed(Point.READ)
         return page
-
-    def _frame(self, page: Delta | Snapshot) -> bytes:
-        return frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -203,9 +222,7 @@ class Connection(Held):
             if cursor.position.seq > sent.position.seq:
                 raise frames.FrameInvalid("acknowledges what this connection was not sent", field="$.cursor")
             self._role.acknowledge(self, cursor)
-            if cursor.position == sent.position:
-                self._note(Stage.ACKNOWLEDGED, self._unacknowledged, cursor)
-                self._unacknowledged = 0
+            self._note_acknowledged(self._flight.acknowledged(cursor.position.seq), cursor)
 
     async def _renew(self, token: str) -> None:
         session = await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
@@ -216,3 +233,14 @@ class Connection(Held):
         # If it ended since it was looked up, nobody told this connection, which did not use it yet.
         await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
+
+
+def _place_after(page: Delta | Snapshot) -> Cursor:
+    """To which a page brings the device; of a snapshot's pages only the last does."""
+    return page.cursor if isinstance(page, Delta) else page.next.pin
+
+
+def _messages_of(page: Delta | Snapshot) -> list[MessageRecord]:
+    if isinstance(page, Snapshot):
+        return page.messages
+    return [entry.message for entry in page.entries if isinstance(entry, MessageEntry)]

@@ -11,6 +11,7 @@ a browser's (browser.py).
 import math
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -90,6 +91,16 @@ class Held(Voice, ABC):
     @abstractmethod
     def _word_to_leave(self) -> bytes | None:
         """The frame that says when to come back: once, when it has not been told yet."""
+
+    @property
+    @abstractmethod
+    def is_behind(self) -> bool:
+        """Its log, or what is unread, has to be read."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Of frames that are prepared for it."""
+        return 0
 
     @abstractmethod
     def is_at(self, last: Cursor) -> bool:
@@ -254,6 +265,28 @@ class Held(Voice, ABC):
                 self.end(problem)
             except Disconnected as gone:
                 self._end(self._endings.of_peer(gone))
+
+    @property
+    def is_held_back(self) -> bool:
+        """It sends too fast, and is read later."""
+        return self._wire.held_back
+
+    # --- measuring ---------------------------------------------------------------------------------------------------
+
+    def _note_delivered(self, way: str, accepted_ms: Sequence[int]) -> None:
+        """Messages that were accepted then (0: nobody knows when) have just been written; `way`: see metrics."""
+        now_ms = self._role.heart.registry_about_ms()
+        tally = self._role.metrics.delivery_seconds[way]
+        for each in accepted_ms:
+            if each:
+                tally.add((now_ms - each) / 1000)
+
+    def _note_acknowledged(self, done: Sequence[tuple[int, float]], cursor: Cursor | None) -> None:
+        """`done`: how many messages, written when."""
+        now = trio.current_time()
+        for messages, written_at in done:
+            self._role.metrics.acknowledge_seconds.add(now - written_at, messages)
+        self._note(Stage.ACKNOWLEDGED, sum(messages for messages, _ in done), cursor)
 
     def _note(self, stage: Stage, messages: int, cursor: Cursor | None) -> None:
         """Count and log a stage that messages reached on this device; `seq`: up to where in the user's log."""

@@ -25,6 +25,10 @@ class Hub:
             yield from list(connections.values())
 
     @property
+    def user_count(self) -> int:
+        return len(self._users)
+
+    @property
     def users(self) -> list[UserId]:
         return list(self._users)
 

@@ -156,6 +156,11 @@ class Leases:
 
     # --- acknowledgements --------------------------------------------------------------------------------------------
 
+    @property
+    def unwritten(self) -> int:
+        """Acknowledgements that wait."""
+        return len(self._acknowledged)
+
     def acknowledge(self, connection: "Held", cursor: Cursor) -> None:
         """Remember how far a device has come; the newest per device, written in batches."""
         self._acknowledged[connection.user, connection.device] = cursor

@@ -41,6 +41,11 @@ class Reception:
         self.streams = 0
         """Of those who were let in. A drain waits for these, not for who has not even shaken hands."""
 
+    @property
+    def inside(self) -> int:
+        """Streams that were let in, whether or not they have said hello."""
+        return self._admission.inside
+
     async def serve(self, stream: trio.SocketStream) -> None:
         """One accepted stream, until it is over."""
         try:

@@ -6,7 +6,6 @@ Must not know: how they come in (reception.py), frames (connection.py, browser.p
 """
 
 import math
-import resource
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,8 +19,9 @@ from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
 from pushctl.keyring import KeyRing
+from pushctl.load import LoadMeter
 from pushctl.log import get_logger
-from pushctl.metrics import Metrics
+from pushctl.metrics import SocketMetrics
 from pushctl.protocol import jobs
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
@@ -32,6 +32,7 @@ from pushctl.tls import Tls
 from roles.socket.admission import Admission, Reason
 from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
+from roles.socket.gauges import watch
 from roles.socket.heart import Fenced, Heart
 from roles.socket.held import Held
 from roles.socket.hub import Hub
@@ -57,11 +58,14 @@ class SocketRole:
         self.label = config.socket.id
         self.admin_listen = config.socket.admin_listen
         self.drain_seconds = config.socket.drain_seconds
-        self.metrics = Metrics("socket")
+        self.metrics = SocketMetrics()
         self.log = get_logger(role="socket", server=self.id)
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
         self._ring = KeyRing(config.identity, "socket", self.label)
+        self.metrics.keys.look(self._ring.states, self._ring.lacking)
+        self.metrics.tls.watch(self._tls)
+        self._meter = LoadMeter(self._counts)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry
@@ -90,7 +94,10 @@ class SocketRole:
         self.reception = Reception(self, admission, self._tls)
         async with (
             open_registry(
-                self.config, name=f"socket-{self.id}", installation=self._ring.keys.installation
+                self.config,
+                name=f"socket-{self.id}",
+                installation=self._ring.keys.installation,
+                tally=self.metrics.redis,
             ) as self.registry,
             self._ring.shown(self.registry),
         ):
@@ -116,12 +123,13 @@ class SocketRole:
         self._receiver = Receiver(
             self.registry,
             self.id,
-            on_batch=self._hear,
+            on_batch=self._hear_published,
             on_news=lambda: self.broadcasts.hear(None),
             on_loss=self._leases.hurry,
             probe_seconds=self.probe_seconds,
             answer_seconds=self.answer_seconds,
         )
+        watch(self.metrics, self, self._receiver)
         self.registry.link.when_back.append(self._link_is_back)
         await nursery.start(self._receiver.run)
         if self.config.socket.rpc_listen:
@@ -135,6 +143,7 @@ class SocketRole:
         await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
         for loop in (
+            self._meter.run,
             self.heart.beat,
             self._leases.reconcile,
             self._leases.look_when_told,
@@ -156,8 +165,14 @@ class SocketRole:
         limits = replace(self.config.http, max_body_bytes=MAX_BODY_BYTES)
         await nursery.start(HttpServer(app, limits).serve, listeners)
 
+    def _hear_published(self, batch: jobs.Batch) -> None:
+        """A batch that came by a channel."""
+        self.metrics.hints_by_channel.inc()
+        self._hear(batch)
+
     def _hear_called(self, batch: jobs.Batch) -> list[str]:
         """A batch that a router brought itself: it wants to know who is not here."""
+        self.metrics.hints_by_rpc.inc()
         missing = list(self.hub.missing(batch))
         self._hear(batch)
         return missing
@@ -210,6 +225,7 @@ class SocketRole:
         """What this server says of itself, to the Box Office, routers and operators."""
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
         deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
+        load = self._meter.load()
         return Row(
             state="draining" if self.draining else "not_ready" if deaf else self.state,
             url=self.url,
@@ -218,13 +234,19 @@ class SocketRole:
             generation=self.generation,
             version=__version__,
             started_at=self._started_at,
-            rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            rss_bytes=load.rss_bytes,
             users=len(self.hub.users),
             drain=self.drainer.now,
             written=self.frames_written,
             rpc_url=self._rpc_url,
             zone=self.config.socket.zone,
+            load=load,
+            clock_ms=system_clock(),
         )
+
+    def _counts(self) -> dict[str, int]:
+        """What it has done since its start, by the words of Load."""
+        return self.metrics.counts() | {"frames": self.frames_written}
 
     def count_refusal(self, reason: Reason) -> None:
         self.metrics.refusals.labels(reason).inc()
@@ -242,6 +264,11 @@ class SocketRole:
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""
         await self.heart.present()
+
+    @property
+    def unwritten_acknowledgements(self) -> int:
+        """That Redis has not confirmed."""
+        return self._leases.unwritten + self.settling.unwritten
 
     def release(self, connection: Held) -> None:
         self._returns.release(connection)

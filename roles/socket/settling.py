@@ -31,6 +31,11 @@ class Settling:
         self._abandoned: set[UserId] = set()
         self._owing = Owing(role.present, self.flush, lambda: bool(self._abandoned))
 
+    @property
+    def unwritten(self) -> int:
+        """Messages that browsers are done with and Redis still has."""
+        return self._count
+
     def note(self, user: UserId, refs: Sequence[MessageRef]) -> None:
         """To be followed by `write`, or by `abandon`."""
         noted = self._noted.setdefault(user, {})

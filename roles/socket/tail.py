@@ -41,6 +41,8 @@ class Prepared:
     cursor: Cursor | None
     is_message: bool
     until: float = math.inf
+    accepted_ms: int = 0
+    """When a message was accepted, by the registry's time; 0: not known, or no message."""
 
 
 class Tail:
@@ -105,17 +107,19 @@ class Tail:
             return False
         cursor = Cursor(epoch, Position(event.seq, event.tag))
         wanted = not 0 <= event.rank < self.min_rank
-        if wanted and not self._put(Prepared(event.frame, cursor, event.rank >= 0)):
-            return False
+        if wanted:
+            prepared = Prepared(event.frame, cursor, event.rank >= 0, accepted_ms=event.accepted_ms)
+            if not self._put(prepared):
+                return False
         self.cursor = cursor
         return True
 
-    def offer_ephemeral(self, rank: int, frame: bytes, until: float) -> bool:
+    def offer_ephemeral(self, rank: int, frame: bytes, until: float, accepted_ms: int = 0) -> bool:
         """A message in no log: before `until` or never. False when there is no room for it, or it comes before the
         first sync."""
         if not self.live or 0 <= rank < self.min_rank:
             return False
-        return self._put(Prepared(frame, None, is_message=True, until=until))
+        return self._put(Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms))
 
     def fall_behind(self) -> None:
         """Only the log is believed until it was read to its end."""
@@ -125,6 +129,11 @@ class Tail:
     def is_at(self, last: Cursor) -> bool:
         """Whether nothing is missing if the log ends at `last`."""
         return self.behind or self.cursor == last
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Of frames that are prepared."""
+        return self._outbox_bytes
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ class Window:
     def __init__(self, limit: int, *, stall_seconds: float) -> None:
         self._limit = limit
         self._stall_seconds = stall_seconds
-        self._outstanding: set[tuple[int, int]] = set()
+        self._outstanding: dict[tuple[int, int], float] = {}
+        """Since when."""
         self._full_since = 0.0
 
     @property
@@ -24,13 +25,15 @@ class Window:
         return (ref.seq, ref.tag) in self._outstanding
 
     def sent(self, ref: MessageRef, now: float) -> None:
-        self._outstanding.add((ref.seq, ref.tag))
+        self._outstanding[ref.seq, ref.tag] = now
         self._full_since = now
 
-    def done(self, refs: Iterable[MessageRef], now: float) -> None:
-        """Acknowledged, with whatever code; what this connection was not sent, too."""
-        self._outstanding.difference_update((ref.seq, ref.tag) for ref in refs)
+    def done(self, refs: Iterable[MessageRef], now: float) -> list[float]:
+        """Acknowledged, with whatever code; what this connection was not sent, too. When those were sent that it was
+        sent."""
         self._full_since = now
+        sent = (self._outstanding.pop((ref.seq, ref.tag), None) for ref in refs)
+        return [at for at in sent if at is not None]
 
     def wait_for(self, now: float) -> None:
         """It is no fault of the browser's that nothing happens."""

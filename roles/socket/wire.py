@@ -73,6 +73,8 @@ class Wire:
         self._writing = trio.Lock()
         self._half_written = False
         self._pong: bytes | None = None
+        self.held_back = False
+        """The peer sends too fast, and is read a little later."""
         self.on_pong_owed: Callable[[], None] = _nothing
         """And somebody is writing: when that is done, it is to call `pong`."""
         self.on_pong: Callable[[], None] = _nothing
@@ -99,7 +101,9 @@ class Wire:
             raise Flooded from None
         self._frames = 0
         if seconds:
+            self.held_back = True
             await trio.sleep(seconds)
+            self.held_back = False
 
     def _next_message(self) -> str | bytes | None:
         """Of what has been read."""

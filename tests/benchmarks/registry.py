@@ -1,8 +1,8 @@
 """How fast the registry is, how much memory it takes, and what grows with the size of an inbox.
 
-    python -m tests.benchmarks.registry [operations] [scripts] [replicas] [memory] [--quick]
+    python -m tests.benchmarks.registry [operations] [scripts] [replicas] [memory] [looks] [--quick]
 
-All four parts, or those named; docs/benchmarks.md quotes what it prints. `--quick` takes seconds and measures nothing
+All five parts, or those named; docs/benchmarks.md quotes what it prints. `--quick` takes seconds and measures nothing
 worth quoting: it shows that the benchmarks still work. Asserts nothing about time.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import trio
 
-from tests.benchmarks import registry_memory, registry_operations, registry_replicas, registry_scripts
+from tests.benchmarks import registry_looks, registry_memory, registry_operations, registry_replicas, registry_scripts
 from tests.benchmarks.rig import machine
 
 Part = Callable[[], Awaitable[None]]
@@ -29,12 +29,13 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
         "memory": lambda: registry_memory.run(
             registry_memory.QUICK if quick else replace(registry_memory.Size(), users=options.users)
         ),
+        "looks": lambda: registry_looks.run(registry_looks.QUICK if quick else registry_looks.Size()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="operations, scripts, replicas, memory; default: all")
+    parser.add_argument("parts", nargs="*", metavar="part", help="which; default: all")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="of the memory part")
     options = parser.parse_args()

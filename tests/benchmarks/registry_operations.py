@@ -17,8 +17,9 @@ from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, SessionHash,
 from pushctl.registry import Registry
 from pushctl.registry.connection import Connection, Reply
 from pushctl.registry.keys import Keys
-from pushctl.registry.link import Link, _Question
+from pushctl.registry.link import Link
 from pushctl.registry.messages import Snapshot, Stored
+from pushctl.registry.question import Question
 from tests.benchmarks.rig import (
     DAY_MS,
     UNLIMITED,
@@ -163,7 +164,7 @@ class ConnectionPerCaller(Link):
 
     idle: list[Connection]
 
-    async def _answer(self, questions: list[_Question]) -> list[Reply]:
+    async def _answer(self, questions: list[Question]) -> list[Reply]:
         with self._deadline():
             key = questions[0].key
             connection = self.idle.pop() if self.idle else await self.open_connection(str(key), name="benchmark")

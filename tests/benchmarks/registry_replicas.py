@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from pushctl.registry.lane import Statistics
 from tests.benchmarks.rig import (
     Figures,
     Installation,
@@ -56,13 +55,10 @@ def appends(installation: Installation, everybody: Sequence[Person]) -> Operatio
 
 
 async def one_round(installation: Installation, operation: Operation, callers: int, seconds: float) -> Round:
-    def so_far() -> Statistics:
-        return installation.registry.link.statistics()
-
-    before = so_far()
+    tally = installation.registry.link.tally
+    batches, commands = tally.batches, tally.commands
     figures = await measure(operation, installation, callers=callers, seconds=seconds)
-    after = so_far()
-    return Round(figures, after.batches - before.batches, after.commands - before.commands)
+    return Round(figures, tally.batches - batches, tally.commands - commands)
 
 
 async def run(size: Size) -> None:

@@ -19,7 +19,7 @@ from tests.house.markdown import Document
 BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SIZE = registry_scripts.Size(rounds=7)
 LINES_OF_OPERATIONS = ("append", "read", "sync, 10 behind", "sync, 1,000 behind", "presence: claim, release")
-PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory")
+PARTS = ("Operations", "The link", "µs in Redis", "All read at once", "Append with `wait_replicas`", "Memory", "Looks")
 
 pytestmark = pytest.mark.slow
 

@@ -20,6 +20,7 @@ from pushctl.testing.service import running
 from roles.router.serve import RouterRole
 from roles.socket.serve import SocketRole
 from tests.conftest import RedisProcess
+from tests.metrics import values
 from tests.scenario.people import Person, Socket, Town, eventually
 from tests.scenario.test_socket import body_of
 
@@ -75,7 +76,7 @@ class Watched:
     def pruned(self) -> float:
         router = self.town.service.roles["router"]
         assert isinstance(router, RouterRole)
-        return float(router.metrics.jobs.labels("pruned")._value.get())
+        return values(router.metrics)["pushctl_jobs_total", ("pruned", "rpc")]
 
     async def both_hear(self) -> None:
         """Of a message each, at once: reconcile is far away."""

@@ -17,10 +17,12 @@ _INLINE = re.compile(r"`([^`\n]+)`")
 STANDS_FOR = {
     "DURATION": "5s",
     "ID": "AvkzYm9vLW0",
+    "KEY": "redis.url",
     "KIND": "sealing",
     "N": "2",
     "ROLE": "api",
     "SECTION": "servers",
+    "SHELL": "bash",
     "SITE": "news.example",
     "URL": "https://news.example",
 }
@@ -79,7 +81,7 @@ class Document:
         for block in self.blocks("sh"):
             for line in block.replace("\\\n", " ").splitlines():
                 if program in line:
-                    yield from _calls(_words(line), program)
+                    yield from calls_in(line, program)
         for code in _INLINE.findall(self.prose):
             if code.startswith(f"{program} "):
                 bare = re.sub(r"[\[\]…]", "", code)
@@ -112,11 +114,17 @@ def _calls(words: list[str], program: str) -> Iterator[list[str]]:
             if call and call[-1].isdigit():
                 call.pop()
             skip = True
-        elif set(word) <= set("();|&"):
-            while call and (call[0] == "{" or re.match(r"\w+=", call[0])):
-                call.pop(0)
+        elif set(word) <= set("();|&<>"):
+            while call and (call[0] in ("{", "sudo") or re.match(r"\w+=", call[0])):
+                as_user = call[:2] == ["sudo", "-u"]
+                del call[: 3 if as_user else 1]
             if call and call[0].rpartition("/")[2] == program:
                 yield call[1:]
             call = []
         else:
             call.append(word)
+
+
+def calls_in(line: str, program: str) -> Iterator[list[str]]:
+    """The arguments of every call of `program` in a line of shell; comments are none."""
+    yield from _calls(_words(line), program)

@@ -11,11 +11,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 
 import pushctl
 import roles
-from pushctl import cli
 from pushctl.checkup import CHECKS
+from pushctl.cli.bench_run import BenchResult
+from pushctl.cli.send_load import LoadResult
 from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys
@@ -23,9 +25,11 @@ from pushctl.errors import Problem
 from pushctl.http.problem import TYPE_URL
 from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.metrics import Metrics
 from pushctl.overview import Overview
+from pushctl.overview.prometheus import FAMILIES, PREFIX
+from tests.house.commands import every_command, groups, parse
 from tests.house.markdown import Document, Link, code_in
+from tests.metrics import helps, of_all_roles
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -36,7 +40,9 @@ OPERATIONS = DOCUMENTS["docs/operations.md"]
 PROBLEMS = DOCUMENTS["docs/problems.md"]
 
 LINKS = [(name, link) for name, document in DOCUMENTS.items() for link in document.links()]
-COMMANDS = sorted({tuple(call) for document in DOCUMENTS.values() for call in document.commands("pushctl")})
+WRITTEN = [document for name, document in DOCUMENTS.items() if name != "docs/reference.md"]
+"""By people: what the reference shows are the examples of help texts, which have tests of their own."""
+COMMANDS = sorted({tuple(call) for document in WRITTEN for call in document.commands("pushctl")})
 
 
 def sources(*rooms: str) -> Iterator[Path]:
@@ -106,15 +112,6 @@ def test_the_protocol_has_the_sections_that_comments_count_on() -> None:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
-def parse(arguments: list[str]) -> None:
-    """Have the real command line read these, down to the last subcommand; nothing is run. Raises its usage error."""
-    context: Any = typer.main.get_command(cli.app).make_context("pushctl", list(arguments))
-    while hasattr(context.command, "commands"):
-        # (Click has no public name for what a group has put aside for its subcommand.)
-        name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
-        context = command.make_context(name, rest, parent=context)
-
-
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_in_a_document_is_one(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,16 +129,9 @@ def test_a_command_that_is_none_would_be_noticed(wrong: str) -> None:
     assert type(refused.value).__name__ in ("BadParameter", "NoSuchOption", "UsageError")
 
 
-GROUPS = ("client", "config", "inspect", "keys")
-
-
 def test_the_documents_show_every_command() -> None:
-    shown = {command[:2] if command[0] in GROUPS else command[:1] for command in COMMANDS}
-    there: set[tuple[str, ...]] = set()
-    for name in cli.COMMANDS:
-        inner = getattr(cli.load_command(name), "commands", None)
-        there |= {(name, each) for each in inner} if inner else {(name,)}
-    assert there <= shown
+    shown = {" ".join(command[:2] if command[0] in groups() else command[:1]) for command in COMMANDS}
+    assert every_command().keys() <= shown
 
 
 def test_the_verbs_of_make_that_documents_name_are_there() -> None:
@@ -209,17 +199,37 @@ def attributes(*, but: str) -> set[str]:
     return used
 
 
-def test_every_metric_is_listed_with_its_help_and_every_listed_one_exists() -> None:
-    helps = dict(re.findall(r"^# HELP (pushctl_\w+) (.*)$", Metrics("api").render().decode(), re.MULTILINE))
-    there = {name: text for name, text in helps.items() if not name.endswith("_created")}
-    assert {name.strip("`"): text for name, _, _, text in OPERATIONS.rows("Metrics")} == there
+def test_every_metric_is_listed_with_its_roles_and_help_and_every_listed_one_exists() -> None:
+    there: dict[str, tuple[set[str], str]] = {}
+    for metrics in of_all_roles():
+        for name, text in helps(metrics).items():
+            roles, said = there.setdefault(name, (set(), text))
+            roles.add(metrics.role)
+            assert said == text, f"{name} has two help texts"
+    everybody = {metrics.role for metrics in of_all_roles()}
+    listed = {
+        row[0].strip("`"): (everybody if row[2] == "all" else everybody & set(re.findall(r"\w+", row[2])), row[3])
+        for row in OPERATIONS.rows("Metrics")
+    }
+    assert listed == there
 
 
-def test_metrics_that_nobody_counts_yet_are_marked() -> None:
-    used = attributes(but="pushctl/metrics.py")
-    rows = {row[0].strip("`"): row[2] for row in OPERATIONS.rows("Metrics")}
-    names = {name: name.removeprefix("pushctl_").removesuffix("_total") for name in rows}
-    assert {name for name, by in rows.items() if by == "nobody yet"} == {n for n in rows if names[n] not in used}
+def test_the_labels_of_a_metric_are_those_that_are_listed() -> None:
+    there = {}
+    for metrics in of_all_roles():
+        for family in text_string_to_metric_families(metrics.render().decode()):
+            for sample in family.samples:
+                there[family.name] = sample.labels.keys() - {"le"}
+    listed = {row[0].strip("`").removesuffix("_total"): row[1] for row in OPERATIONS.rows("Metrics")}
+    ours = {name: labels for name, labels in there.items() if name in listed}
+    wrong = {name: labels for name, labels in ours.items() if not labels <= set(code_in(listed[name]))}
+    assert not wrong
+
+
+def test_every_metric_that_a_role_has_is_used_by_it() -> None:
+    used = attributes(but="pushctl/metrics")
+    had = {name for metrics in of_all_roles() for name in vars(metrics) if not name.startswith("_")}
+    assert had <= used
 
 
 def names_of(shape: Any, prefix: str = "") -> Iterator[str]:
@@ -237,6 +247,14 @@ def test_every_name_of_stats_is_documented_and_every_documented_one_exists() -> 
     assert sorted(listed) == sorted(names_of(Overview))
 
 
+def test_every_metric_of_stats_is_listed_with_its_labels_and_help_and_every_listed_one_exists() -> None:
+    listed = [tuple(row) for row in OPERATIONS.rows("`pushctl stats --prom`")]
+    assert listed == [
+        (f"`{PREFIX}{each.name}`", ", ".join(f"`{label}`" for label in each.labels), each.section or "all", each.help)
+        for each in FAMILIES
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "report"),
     [("user", UserReport), ("push-url", PushUrlReport), ("message", MessageReport), ("server", ServerReport)],
@@ -251,6 +269,21 @@ def test_every_name_of_a_swarms_report_is_documented_and_every_documented_one_ex
     assert sorted(listed) == sorted(names_of(Report))
 
 
+@pytest.mark.parametrize(
+    ("heading", "report", "elsewhere"),
+    [
+        ("Load: many messages", LoadResult, ()),
+        ("Measuring: a swarm and a sender", BenchResult, ("run.", "bench.load.", "bench.swarm.", "wrong")),
+    ],
+    ids=["load", "bench"],
+)
+def test_every_name_of_a_measurement_is_documented_and_every_documented_one_exists(
+    heading: str, report: Any, elsewhere: tuple[str, ...]
+) -> None:
+    listed = [name for row in OPERATIONS.rows(heading) for name in code_in(row[0])]
+    assert sorted(listed) == sorted(name for name in names_of(report) if not name.startswith(elsewhere))
+
+
 def test_every_key_is_listed_with_its_default_and_meaning() -> None:
     listed = {tuple(row) for row in OPERATIONS.rows("Configuration keys")}
     there = [each for key in keys().values() for each in (key, *key.item_keys().values())]
@@ -262,6 +295,20 @@ def test_keys_without_effect_are_said_to_have_none() -> None:
     said = " ".join(re.findall(r"^No effect yet: (.*?)\.$", OPERATIONS.prose, re.MULTILINE | re.DOTALL))
     used = attributes(but="pushctl/config/model.py")
     assert set(code_in(said)) == {key.path for key in keys().values() if key.name not in used}
+
+
+@pytest.mark.parametrize("name", ["docs/runbook.md", "docs/deployment.md"])
+def test_what_operators_are_told_to_look_for_is_there(name: str) -> None:
+    """Metrics, events of the log, reasons, keys: whatever has an underscore in it, in the code or in the tables of
+    docs/operations.md, which are held to it."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sources("pushctl", "roles"))
+    text += OPERATIONS.text
+    words = {word for code in code_in(DOCUMENTS[name].prose) for word in re.findall(r"[a-z]+(?:_[a-z]+)+", code)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} - OF_OTHERS == set()
+
+
+OF_OTHERS = {"net_core_somaxconn", "ip_unprivileged_port_start"}
+"""Words of the kernel."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -219,14 +219,17 @@ async def test_what_a_site_writes_stays_text_and_reaches_nobody(one: Tab, servic
     await post(url, {"title": "icon", "icon": "http://icons.example/i.png", "url": "http://icons.example/"})
     await one.do("await page.getByRole('heading', { name: 'icon', exact: true }).waitFor()")
     assert await one.do("return pages.asked.filter((each) => each.includes('icons.example'))") == []
-    assert await one.do(
-        """const asked = context.waitForEvent('request', (each) => each.url().includes('icons.example'));
+    assert (
+        await one.do(
+            """const asked = context.waitForEvent('request', (each) => each.url().includes('icons.example'));
         await context.route('http://icons.example/**', (route) => route.fulfill({ status: 404 }));
         await page.getByRole('button', { name: 'Account' }).click();
         await page.getByLabel('Load icons from').check();
         await page.getByRole('button', { name: 'Messages' }).click();
         return (await (await asked).allHeaders()).referer ?? null;"""
-    ) is None
+        )
+        is None
+    )
     links = await one.do("return page.locator('.message a:not([hidden])').evaluateAll((all) => all.map((a) => a.rel))")
     assert links == ["noopener noreferrer"]
 
@@ -237,9 +240,7 @@ async def test_what_a_site_writes_stays_text_and_reaches_nobody(one: Tab, servic
     await one.do("said.length = 0; delete pages.asked")
 
 
-async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_once(
-    one: Tab, service: Service
-) -> None:
+async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_once(one: Tab, service: Service) -> None:
     await page.log_in(one, service, "alice-busy")
     urls = [await page.allow(one, f"site-{number}.example") for number in range(5)]
     await one.do("await page.goto('about:blank')")
@@ -306,7 +307,9 @@ async def test_a_person_logs_in_by_the_page_of_an_openid_provider(one: Tab, serv
     assert (await one.do("return page.locator('#who').textContent()")).endswith(" carol")
     # A redirect that nobody in this tab began is no log-in.
     await page.click(one, "Log out")
-    await one.do("await page.getByRole('heading', { name: 'Log in' }).waitFor(); said.length = 0")  # the provider's pages
+    await one.do(
+        "await page.getByRole('heading', { name: 'Log in' }).waitFor(); said.length = 0"
+    )  # the provider's pages
     await one.do("await page.goto(values.inbox + '?code=stolen&state=x')", inbox=service.inbox)
     await one.do("await page.getByText('does not belong to a log-in that was begun in this tab').waitFor()")
 

@@ -76,7 +76,7 @@ async def test_a_redis_as_it_should_be_has_nothing_bad_and_nothing_unknown(own_r
         ("lone_master", "min-replicas-to-write", "1", "bad", "NOREPLICAS"),
         ("idle_timeout", "timeout", "30", "warn", "503"),
         ("idle_timeout", "timeout", "300", "ok", ""),
-        ("memory", "maxmemory", "1mb", "warn", "503"),
+        ("memory", "maxmemory", "500kb", "bad", "503"),
         ("memory", "maxmemory", "1gb", "ok", ""),
     ],
 )
@@ -92,6 +92,13 @@ async def test_a_bad_setting_is_found_and_what_is_said_puts_it_right(
         _, _, command = line.partition(" CONFIG SET ")
         client.config_set(*command.split())
         assert (await found(own_redis))[check].verdict == "ok"
+
+
+async def test_a_redis_that_is_nearly_full_is_worth_a_word(own_redis: RedisProcess, client: redis.Redis) -> None:
+    for number in range(40):
+        client.set(f"large{number}", b"x" * 500_000)
+    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.9))
+    assert (await found(own_redis))["memory"].verdict == "warn"
 
 
 async def test_files_of_the_moment_alone_say_how_much_would_be_lost_now(

@@ -15,9 +15,9 @@ from pushctl.registry.keys import SHARDS, shard_of
 from roles.gc import once, pace, sweeps
 from roles.gc.serve import GcRole
 from roles.gc.sweeps import Swept
+from tests.metrics import values
 from tests.registry.conftest import Shift
 from tests.registry.test_messages import ADA, Inbox
-from tests.unit.test_metrics import values
 
 SHARD = shard_of(ADA)
 

@@ -19,10 +19,10 @@ from roles.gc import repair, run_once
 from roles.gc.census import Done, Idle, take_census
 from roles.gc.repair import Repaired, Rounds, Walk, repair_all
 from roles.gc.serve import GcRole
+from tests.metrics import values
 from tests.registry.conftest import Shift
 from tests.registry.test_gc import sweep
 from tests.registry.test_messages import ADA, Inbox
-from tests.unit.test_metrics import values
 
 
 @pytest.fixture

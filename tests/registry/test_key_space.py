@@ -22,6 +22,7 @@ from pushctl.registry.key_holders import About, Report
 from pushctl.registry.keys import MAX_STUBS, shard_of
 from pushctl.registry.offices import Seats
 from pushctl.registry.presence import LEASE_MS
+from pushctl.registry.processes import ProcessRow
 from pushctl.registry.servers import Row as ServerRow
 from pushctl.registry.store import DAY_MS, LOG_MARGIN_MS, TOMBSTONE_MS
 from pushctl.registry.wishes import Wish
@@ -159,6 +160,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await registry.servers.heartbeat(SERVER, ServerRow("ready", "ws://s1/", 1, 10, generation, "0", "now"))
     report = Report(known=["AAAA", "index:"], seals=["AAAA"], opens=[], claims=["index:"])
     await registry.key_holders.report("api-1", report, About("api", "api", "host", 1, "0"))
+    await registry.processes.report("api-1", ProcessRow("api", "api", "host", 1, "0", "now"))
     await registry.offices.look("office", [Seats(SERVER, 0, 1)])
     await registry.broadcasts.set("news", "1")
     await registry.wishes.wish(SERVER, generation, Wish(drain=True, by="ops", at_ms=0, over_ms=1000))

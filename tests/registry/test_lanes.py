@@ -49,8 +49,8 @@ async def test_callers_that_give_up_at_any_moment_never_shift_an_answer(own_repl
     async with open_registry(config, name="test") as registry:
         answers = await stress(registry, seed=1)
         assert min(answers.count(lane) for lane in LANES) > 100
-        assert registry.link.statistics().abandoned > 100
-        assert registry.link.statistics().reconnects == 0
+        assert registry.link.tally.abandoned > 100
+        assert registry.link.tally.reconnects == 0
 
 
 async def test_nor_while_connections_are_lost(own_redis: RedisProcess) -> None:
@@ -140,7 +140,7 @@ async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_r
 
 async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: RedisProcess) -> None:
     async with open_registry(impatient(own_redis.url), name="test") as registry:
-        before = registry.link.statistics().reconnects
+        before = registry.link.tally.reconnects
 
         async def hang_up() -> None:
             while True:
@@ -148,7 +148,7 @@ async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: Redi
 
         with trio.move_on_after(1):
             await hang_up()
-        connections = registry.link.statistics().reconnects - before
+        connections = registry.link.tally.reconnects - before
         # Two lanes; each pauses 25 ms on average before it tries again.
         assert connections < 200
 

@@ -36,9 +36,8 @@ async def test_what_waits_together_travels_together(config: Config) -> None:
             for n in range(200):
                 nursery.start_soon(registry.link.ask, "SET", f"{config.redis.prefix}:{n}", n)
         assert await registry.link.ask("GET", f"{config.redis.prefix}:199") == b"199"
-        statistics = registry.link.statistics()
-        assert statistics.commands >= 200
-        assert statistics.batches < 20
+        assert registry.link.tally.commands >= 200
+        assert registry.link.tally.batches < 20
 
 
 async def test_an_append_is_never_stored_twice_because_redis_was_slow(own_redis: RedisProcess) -> None:

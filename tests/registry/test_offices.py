@@ -56,7 +56,7 @@ async def test_a_clock_that_steps_back_makes_no_office_eternal(registry: Registr
 
 async def test_a_look_is_one_round_trip(registry: Registry) -> None:
     await sisters(registry, "a")  # the scripts are known
-    before = registry.link.statistics()
+    tally = registry.link.tally
+    before = tally.commands, tally.batches
     assert [sister.name for sister in await sisters(registry, "b")] == ["a"]
-    after = registry.link.statistics()
-    assert (after.commands - before.commands, after.batches - before.batches) == (2, 1)
+    assert (tally.commands - before[0], tally.batches - before[1]) == (2, 1)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pushctl.config.model import Config
 from pushctl.config.model import Redis as Settings
 from pushctl.ids import ServerId, UserId
-from pushctl.metrics import Metrics
+from pushctl.metrics import Metrics, RouterMetrics
 from pushctl.points import Point, watcher
 from pushctl.protocol.jobs import Appended, Batch, Ephemeral, HintedEvent, Job, decode_hint, encode
 from pushctl.registry import Registry, open_registry
@@ -92,7 +92,7 @@ class Work(Partition):
 
     def __init__(self, registry: Registry, config: Config) -> None:
         number = registry.jobs.partition_of(ADA)
-        self.metrics = Metrics("router")
+        self.metrics = RouterMetrics("broadcast")
         self.strategy = BroadcastStrategy(registry)
         self.registry = registry
         super().__init__(

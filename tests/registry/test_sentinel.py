@@ -69,7 +69,7 @@ async def test_a_master_that_has_become_a_replica_is_left_at_the_first_refused_w
     old, replica = own_sentinels.watched.master, own_sentinels.watched.replica
     async with open_registry(impatient(old.url), name="test") as registry:
         ada = await Person.register(registry)
-        before = registry.link.statistics().reconnects
+        before = registry.link.tally.reconnects
         for sentinel in own_sentinels.sentinels:
             sentinel.kill()
         replica.ask("REPLICAOF", "NO", "ONE")
@@ -81,4 +81,4 @@ async def test_a_master_that_has_become_a_replica_is_left_at_the_first_refused_w
         # And comes back to it when it is a master again.
         old.ask("REPLICAOF", "NO", "ONE")
         await patiently(ada.bodies)
-        assert registry.link.statistics().reconnects > before
+        assert registry.link.tally.reconnects > before

@@ -20,6 +20,7 @@ from pushctl.registry.servers import HEARTBEAT_SECONDS, Row
 from pushctl.runtime import Ready, run_role
 from roles.boxoffice import build
 from roles.boxoffice.serve import BoxOfficeRole
+from tests.metrics import values
 from tests.scenario.bad_input import complaint
 from tests.scenario.people import eventually
 
@@ -77,8 +78,8 @@ class Offices:
 
     async def refusals(self, office: int = 0) -> dict[str, float]:
         text = (await self._http.get(f"{self.admin[office]}/metrics")).text
-        lines = [line for line in text.splitlines() if line.startswith("pushctl_refusals_total{")]
-        return {line.partition('"')[2].partition('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
+        found = values(text).items()
+        return {labels[0]: count for (name, labels), count in found if name == "pushctl_refusals_total" and count}
 
     async def arrivals(self, office: int = 0) -> float:
         text = (await self._http.get(f"{self.admin[office]}/metrics")).text

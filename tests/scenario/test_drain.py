@@ -28,7 +28,7 @@ async def run(town: Town, *arguments: str) -> Ran:
         done = await trio.run_process(
             [PUSHCTL, *arguments, *sets], capture_stdout=True, capture_stderr=True, check=False
         )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), arguments)
 
 
 def registry_of(town: Town) -> Registry:

@@ -10,8 +10,11 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from pushctl.cli.inspect_view import message_view, push_url_view, server_view, user_view
-from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
-from pushctl.overview import DrainStats
+from pushctl.ids import ServerId
+from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport, inspect_server
+from pushctl.load import Load
+from pushctl.registry import open_registry
+from pushctl.registry.servers import Drain, Row
 from tests.scenario.people import Town, eventually
 from tests.unit.cli.commands import Ran, pushctl
 
@@ -146,36 +149,45 @@ LONG = "a-very-long-name-" * 8
 HOSTILE = "\x1b[2J\u202eevil\n"
 
 
-def on_screen(shown: RenderableType) -> str:
+def on_screen(shown: RenderableType, width: int = 80) -> str:
     screen = io.StringIO()
-    Console(width=80, file=screen, highlight=False).print(shown)
+    Console(width=width, file=screen, highlight=False).print(shown)
     return screen.getvalue()
 
 
-async def test_reports_fit_80_columns_whatever_others_wrote(office: Town) -> None:
+async def test_reports_fit_80_and_120_columns_whatever_others_wrote(office: Town) -> None:
     ada = await office.login("ada")
     push_url = await office_url(office, ada)
     sent = await office.push(push_url, {"body": "hi"}, Topic="t" * 32, Urgency="very-low")
     user = msgspec.convert(await report(office, "user", ada.user), UserReport)
     url = msgspec.convert(await report(office, "push-url", push_url), PushUrlReport)
     message = msgspec.convert(await report(office, "message", sent.headers["location"]), MessageReport)
-    server = ServerReport(
-        "2026-01-01T00:00:00.000Z", LONG, "ready", True, 10, f"wss://{LONG}/", f"http://{LONG}/", LONG, 1, 10, 1, 1, 1,
-        2,
-        "0", "then", 1, DrainStats(LONG, "then", 300, 1), "names it", 1, 1, [], [LONG],
-    )  # fmt: skip
+    heard_of = await inspect_sample(office)
+    server = msgspec.structs.replace(heard_of, id=LONG, url=f"wss://{LONG}/", rpc_url=f"http://{LONG}/", zone=LONG)
     views: list[tuple[Callable[[Any], RenderableType], Any]] = [
         (user_view, user), (push_url_view, url), (message_view, message), (server_view, server),
     ]  # fmt: skip
     for view, plain in views:
         for name in (LONG, HOSTILE):
-            text = on_screen(view(renamed(plain, name)))
-            assert max(len(line) for line in text.splitlines()) <= 80
-            assert "\x1b" not in text
-            assert "\u202e" not in text
-            if plain is user or plain is message:
-                assert ada.device in text  # names give way, ids do not
+            for width in (80, 120):
+                text = on_screen(view(renamed(plain, name)), width)
+                assert max(len(line) for line in text.splitlines()) <= width
+                assert "\x1b" not in text
+                assert "\u202e" not in text
+                if plain is user or plain is message:
+                    assert ada.device in text  # names give way, ids do not
     assert ada.user in on_screen(user_view(user))
+
+
+async def inspect_sample(town: Town) -> ServerReport:
+    """Of a server that says all it can."""
+    config = town.service.config
+    async with open_registry(config, name="test") as registry:
+        load = Load(1.0, 1, 12_345, {"slow_closes": 1_000_000}, {"written": 123_456.7, "arrivals": 12_345.6})
+        drain = Drain(LONG, 1, 300_000, 1)
+        row = Row("draining", "", 1, 10, 1, "0", "then", 1, 1, drain=drain, load=load, clock_ms=1)
+        await registry.servers.heartbeat(ServerId("s9"), row)
+        return await inspect_server(registry, config, ServerId("s9"))
 
 
 def renamed(report: Any, name: str) -> Any:

@@ -1,6 +1,5 @@
 """Keys while a service runs: read again at SIGHUP, shown to other roles, lacking, and the commands that change them."""
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pushctl.rotation import without
 from pushctl.runtime import Reloads
 from pushctl.testing.service import running
 from tests.faults.processes import PUSHCTL
+from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town, eventually
 from tests.scenario.test_strategies import by
 
@@ -96,7 +96,7 @@ async def test_a_key_is_rotated_and_what_the_old_one_sealed_goes_on(town: Town) 
         second["url"],
     }
     code, out, _ = await keys(town, "status", "--json", "--count")
-    rows = {row["id"]: row for row in map(json.loads, out.splitlines())}
+    rows = {row["id"]: row for row in valid_json_lines("keys status", out)}
     assert [(rows[key]["state"], rows[key]["push_urls"]) for key in (old, new)] == [("opens", 1), ("seals", 1)]
     assert len(rows[new]["sealing_roles"]) == 3  # api, router and s1
     shown = (await keys(town, "status"))[1]

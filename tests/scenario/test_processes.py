@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import redis_binary
+from tests.json_lines import command_of, valid_json_lines
 from tests.processes import free_port
 
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
@@ -152,7 +153,7 @@ def test_messages_survive_a_kill_of_everything(tmp_path: Path) -> None:
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert running.stdout is not None
         assert running.stdout.readline().startswith(b"ready role=all")
-        where = json.loads(running.stdout.readline())
+        (where,) = valid_json_lines("serve all", running.stdout.readline().decode())
         names = {"PUSHCTL_CLIENT_API": where["api"], "PUSHCTL_CLIENT_BOXOFFICE": where["boxoffice"]}
         return running, environment | names
 
@@ -160,7 +161,7 @@ def test_messages_survive_a_kill_of_everything(tmp_path: Path) -> None:
         done = subprocess.run(
             [PUSHCTL, *arguments, "--json"], capture_output=True, text=True, timeout=60, check=True, env=names
         )
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return valid_json_lines(command_of(arguments), done.stdout)
 
     running, names = start()
     client(names, "client", "login", "alice")

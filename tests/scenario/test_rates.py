@@ -55,7 +55,7 @@ async def refusals(town: Town) -> Counter[str]:
     """By reason, as /metrics has them."""
     text = (await town.http.get(f"{town.service.admin['api']}/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("pushctl_refusals_total{")]
-    return Counter({line.split('"')[1]: int(float(line.split()[-1])) for line in lines})
+    return +Counter({line.split('"')[1]: int(float(line.split()[-1])) for line in lines})
 
 
 async def statuses(town: Town, url: str, times: int, **headers: str) -> list[int]:

@@ -1,7 +1,6 @@
 """`pushctl stats` against a running service: numbers that agree, a layout that fits, exit codes that can be trusted."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -12,12 +11,15 @@ import msgspec
 import trio
 from rich.console import Console
 
-from pushctl.cli.stats_view import render, routing_warnings, warnings
+from pushctl.cli.stats_table import Look
+from pushctl.cli.stats_view import render
 from pushctl.config.model import Config
 from pushctl.ids import UserId
-from pushctl.overview import SECTIONS, Overview, gather
+from pushctl.overview import SECTIONS, Overview, gather, part_of
 from pushctl.registry import open_registry
+from pushctl.testing.service import running
 from roles.gc import run_once
+from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town
 
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
@@ -59,15 +61,16 @@ async def test_the_numbers_are_the_services_own(town: Town) -> None:
         assert overview.routing.partitions[0].routers == 1
         done = await stats(town.service.config, "--json")
         assert done.returncode == 0, done.stderr
-        line = json.loads(done.stdout)
+        (line,) = valid_json_lines("stats", done.stdout.decode())
         assert line["users"]["users"] == 2
         assert line["connections"] == 2
-        for section in SECTIONS:
-            done = await stats(town.service.config, section, "--json")
-            assert set(json.loads(done.stdout)) == {"at", section}
+        done = await stats(town.service.config, "servers", "--json")
+        (line,) = valid_json_lines("stats", done.stdout.decode())
+        assert set(line) == {"at", "connections", "servers", "roles", "warnings", "unknown"}
+    assert set(part_of(overview, None)) == set().union(*(part_of(overview, section) for section in SECTIONS))
 
 
-async def test_every_section_fits_80_columns_and_no_url_is_cut(town: Town) -> None:
+async def test_every_section_fits_its_columns_and_no_url_is_cut(town: Town) -> None:
     overview = await overview_of(town)
     url = "wss://" + "very-long-name." * 10 + "example/"
     crowded = [msgspec.structs.replace(server, url=url, connections=9_500) for server in overview.servers]
@@ -81,13 +84,20 @@ async def test_every_section_fits_80_columns_and_no_url_is_cut(town: Town) -> No
     ]
     routing = msgspec.structs.replace(overview.routing, partitions=busy, routers=held)
     for shown in (overview, msgspec.structs.replace(overview, servers=crowded, routing=routing)):
-        screen = io.StringIO()
-        Console(width=80, file=screen).print(render(shown))
-        text = screen.getvalue()
-        assert max(len(line) for line in text.splitlines()) <= 80
-        assert all(server.url in "".join(text.split()) for server in shown.servers)
-        for word in ("s1", "ready", "total", "Routing", "Routers", "Redis"):
-            assert word in text
+        for width in (80, 100, 120):
+            text = printed(shown, Look(width=width))
+            for word in ("s1", "ready", "total", "Routing", "Routers", "Redis"):
+                assert word in text
+            text = "".join(printed(shown, Look("servers", width)).split())
+            assert all(server.url in text for server in shown.servers)
+
+
+def printed(overview: Overview, look: Look) -> str:
+    screen = io.StringIO()
+    Console(width=look.width, file=screen).print(render(overview, look))
+    text = screen.getvalue()
+    assert max(map(len, text.splitlines())) <= look.width
+    return text
 
 
 async def test_every_router_says_what_it_runs_and_what_it_holds(town: Town) -> None:
@@ -96,7 +106,9 @@ async def test_every_router_says_what_it_runs_and_what_it_holds(town: Town) -> N
         (router,) = routing.routers
         assert (router.strategy, router.partitions, router.pending) == ("channel", 1, 0)
         assert router.name.startswith("channel-")
-        assert routing_warnings(await gather(registry, town.service.config)) == []
+        assert not [
+            notice for notice in (await gather(registry, town.service.config)).warnings if "outing" in notice.section
+        ]
         # Whoever else reads along is shown, too.
         ada = UserId("ada")
         for name in ("somebody", "rpc-like-a-router"):
@@ -110,37 +122,45 @@ async def test_every_router_says_what_it_runs_and_what_it_holds(town: Town) -> N
     assert routing.partitions[0].routers == 3
 
 
-async def test_what_is_wrong_with_routing_is_said_in_words(town: Town) -> None:
-    overview = await overview_of(town)
-
-    def said(**changes: object) -> list[str]:
-        """Of the only partition, or the only router, with these changes."""
-        part, router = overview.routing.partitions[0], overview.routing.routers[0]
-        names = {each: changes[each] for each in changes if hasattr(part, each)}
-        others = {each: changes[each] for each in changes if each not in names}
-        routing = msgspec.structs.replace(
-            overview.routing,
-            partitions=[msgspec.structs.replace(part, **names)],
-            routers=[msgspec.structs.replace(router, name="r", **others)],
-        )
-        return routing_warnings(msgspec.structs.replace(overview, routing=routing))
-
-    assert said() == []
-    assert said(routers=0) == ["no router reads partition 0; start one with `pushctl serve router`"]
-    assert said(length=1, lag_ms=5000) == ["jobs of partition 0 wait for 5s"]
-    assert said(idle_ms=20_000) == ["r was not seen at work for 20s"]
-    assert said(strategy="broadcast") == ["r runs broadcast, the configuration here says otherwise"]
+def told(overview: Overview) -> bool:
+    """What passes by is known."""
+    return overview.messages.stored_per_second > 0 < overview.messages.written_per_second
 
 
-async def test_what_is_wrong_is_said_in_words(town: Town) -> None:
-    overview = await overview_of(town)
-    server = overview.servers[0]
-    late = msgspec.structs.replace(server, seen_ms_ago=5000)
-    full = msgspec.structs.replace(server, connections=server.capacity)
-    assert warnings([late]) == ["s1 has not been seen for 5s"]
-    assert warnings([full]) == ["s1 is almost full"]
-    assert warnings([server]) == []
-    assert "no socket server" in warnings([])[0]
+def ready(overview: Overview) -> bool:
+    return all(role.state == "ready" for role in overview.roles)
+
+
+async def test_every_process_is_there_with_its_age_and_what_it_is_busy_with(town: Town) -> None:
+    ada = await town.login("ada")
+    push_url = await ada.allow()
+    async with ada.connected("s1") as on_ada:
+        await on_ada.synced()
+        with trio.fail_after(15):
+            overview = await overview_of(town)
+            while not (told(overview) and ready(overview)):
+                await town.push(push_url["url"], {"body": "one"})
+                await trio.sleep(0.3)
+                overview = await overview_of(town)
+    assert [role.role for role in overview.roles] == ["api", "boxoffice", "gc", "router"]
+    assert all(role.seen_ms_ago <= 12_000 for role in overview.roles)
+    (api, *_) = overview.roles
+    assert api.per_second["stored"] > 0
+    assert api.rss_bytes > 10_000_000
+    served, idle = (server.load for server in overview.servers)
+    assert served is not None
+    assert idle is not None
+    assert served.written_per_second > idle.written_per_second == 0
+    assert all(abs(server.clock_ahead_ms) < 3000 for server in overview.servers if server.clock_ahead_ms is not None)
+
+
+async def test_a_role_that_stops_is_gone_at_once_and_a_drained_service_has_nobody(config: Config) -> None:
+    async with running(config, sockets=1) as service:
+        pass
+    async with open_registry(service.config, name="test") as registry:
+        overview = await gather(registry, service.config)
+    assert (overview.servers, overview.roles) == ([], [])
+    assert overview.warnings[0].text.startswith("no socket server has been seen")
 
 
 async def test_expect_is_a_check_for_scripts(town: Town) -> None:
@@ -149,6 +169,7 @@ async def test_expect_is_a_check_for_scripts(town: Town) -> None:
     assert missing.returncode == 3
     assert b"2 socket servers live, 3 were expected" in missing.stderr
     assert (await stats(town.service.config, "unheard-of")).returncode == 2
+    assert (await stats(town.service.config, "--prom", "--json")).returncode == 2
     nowhere = replace(town.service.config, redis=replace(town.service.config.redis, url="unix:///nowhere.sock"))
     away = await stats(nowhere, "--set", "redis.connect_seconds=0.2")
     assert away.returncode == 5

@@ -33,7 +33,7 @@ async def town(config: Config, request: pytest.FixtureRequest) -> AsyncIterator[
 async def jobs_that(town: Town, outcome: str, role: str = "router") -> int:
     """The router's count of jobs with this outcome."""
     metrics = (await town.http.get(f"{town.service.admin[role]}/metrics")).text
-    found = re.search(rf'^pushctl_jobs_total{{outcome="{outcome}"}} (\S+)$', metrics, re.MULTILINE)
+    found = re.search(rf'^pushctl_jobs_total{{outcome="{outcome}",.*}} (\S+)$', metrics, re.MULTILINE)
     return int(float(found[1])) if found else 0
 
 

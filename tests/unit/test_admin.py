@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 import pushctl
 from pushctl.admin import READY_SECONDS, AdminApp
+from pushctl.build import Build
 from pushctl.errors import StoreUnavailable
 from pushctl.metrics import Metrics
 
@@ -90,6 +91,7 @@ async def test_version_names_the_program_and_the_role() -> None:
     status, _, body = await ask(AdminApp("s1", Metrics("socket"), ready), "/version")
     assert status == 200
     assert (body["version"], body["role"]) == (pushctl.__version__, "s1")
+    assert set(body) == {"role", *Build.__struct_fields__}
 
 
 @pytest.mark.parametrize(("method", "path", "code"), [("GET", "/push/x", 404), ("POST", "/healthz", 405)])

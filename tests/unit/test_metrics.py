@@ -1,27 +1,29 @@
 """What Prometheus is given."""
 
-from prometheus_client.parser import text_string_to_metric_families
+import gc
+import time
 
-from pushctl.metrics import Metrics
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from pushctl.metrics import ApiMetrics, Metrics, SocketMetrics
+from pushctl.metrics.process import SAMPLE_SECONDS, sample_lag
 from pushctl.stages import Stage
-
-
-def values(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    return {
-        (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
-        for sample in family.samples
-    }
+from pushctl.tally import ERROR_WORDS, Tally
+from tests.metrics import of_all_roles, values
 
 
 def test_every_stage_is_there_before_the_first_message() -> None:
-    found = values(Metrics("api"))
-    assert {("pushctl_messages_total", (stage.value,)) for stage in Stage} <= set(found)
-    assert found["pushctl_role", ("api",)] == 1
+    shown = [sample for metrics in of_all_roles() for sample in values(metrics)]
+    reached = {labels for name, labels in shown if name == "pushctl_messages_total"}
+    assert reached == {(stage.value,) for stage in Stage}
+    assert values(ApiMetrics())["pushctl_role", ("api",)] == 1
 
 
 def test_a_stage_counts_under_its_own_word() -> None:
-    metrics = Metrics("socket")
+    metrics = SocketMetrics()
     metrics.stage(Stage.WRITTEN)
     metrics.stage(Stage.WRITTEN, 4)
     assert values(metrics)["pushctl_messages_total", ("written",)] == 5
@@ -29,11 +31,56 @@ def test_a_stage_counts_under_its_own_word() -> None:
 
 
 def test_two_roles_of_one_process_never_share_a_number() -> None:
-    api, gc = Metrics("api"), Metrics("gc")
-    api.connections.inc()
-    assert values(api)["pushctl_connections", ()] == 1
-    assert values(gc)["pushctl_connections", ()] == 0
+    one, other = SocketMetrics(), SocketMetrics()
+    one.connections.inc()
+    assert values(one)["pushctl_connections", ()] == 1
+    assert values(other)["pushctl_connections", ()] == 0
 
 
 def test_the_process_says_how_many_files_it_has_open() -> None:
-    assert values(Metrics("api"))["process_open_fds", ()] > 0
+    assert values(ApiMetrics())["process_open_fds", ()] > 0
+
+
+def test_a_histogram_says_how_many_were_quicker_and_their_sum() -> None:
+    metrics = Metrics("api")
+    tally = metrics.tallies("nap_seconds", "how long", ["how"], bounds=(0.1, 1.0)).of("well")
+    for seconds in (0.05, 0.1, 0.5, 7.0):
+        tally.add(seconds)
+    tally.add(0.5, times=2)
+    tally.add(-0.5)  # a clock was set back
+    found = values(metrics)
+    buckets = {labels[-1]: value for (name, labels), value in found.items() if name == "pushctl_nap_seconds_bucket"}
+    assert buckets == {"0.1": 3, "1.0": 6, "+Inf": 7}
+    assert found["pushctl_nap_seconds_count", ("well",)] == tally.count == 7
+    assert found["pushctl_nap_seconds_sum", ("well",)] == pytest.approx(8.65)
+
+
+def test_no_word_that_redis_says_makes_a_label_of_its_own() -> None:
+    metrics = Metrics("api")
+    for text in ("MOVED 1 127.0.0.1:7000", "ERR no such key", "SESAME open", "", "ERR again"):
+        metrics.redis.error_reply(text)
+    found = values(metrics).items()
+    replies = {labels[0]: count for (name, labels), count in found if name == "pushctl_redis_error_replies_total"}
+    assert {word: count for word, count in replies.items() if count} == {"MOVED": 1, "ERR": 2, "other": 2}
+    assert replies.keys() == {*ERROR_WORDS, "other"}
+
+
+def test_a_pause_of_pythons_collector_is_seen_by_every_role() -> None:
+    api, socket = ApiMetrics(), SocketMetrics()
+    before = values(socket)["pushctl_collector_seconds_count", ("2",)]
+    gc.collect()
+    assert values(socket)["pushctl_collector_seconds_count", ("2",)] == before + 1
+    assert values(api)["pushctl_collector_seconds_count", ("2",)] == before + 1
+
+
+async def test_an_event_loop_that_is_held_up_says_so() -> None:
+    lag = Tally()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sample_lag, lag)
+        await trio.testing.wait_all_tasks_blocked()
+        time.sleep(SAMPLE_SECONDS * 1.2 + 0.2)  # noqa: ASYNC251 - longer than a sample takes to come
+        with trio.fail_after(5):
+            while not lag.count:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert lag.sum >= 0.2

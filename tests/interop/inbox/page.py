@@ -8,9 +8,7 @@ from typing import Any, Final
 from tests.interop.chromium import Tab
 from tests.interop.inbox.service import Service
 
-PNG: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPj/HwADBwIAMCbHYQAAAABJRU5ErkJggg=="
-)
+PNG: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPj/HwADBwIAMCbHYQAAAABJRU5ErkJggg=="
 
 # --- in and out ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +161,10 @@ const store = await (await import('/inbox/store.js')).openStore(`pushctl-inbox-$
 async def token_of(tab: Tab) -> str:
     """The tab's session. Only the browser's own database has it."""
     token: str = await tab.do(
-        f"return page.evaluate(async () => {{ {_OPEN} const it = await store.session(); store.close(); return it.token }})"
+        f"""return page.evaluate(async () => {{ {_OPEN}
+          const {{ token }} = await store.session();
+          store.close();
+          return token }})"""
     )
     return token
 

@@ -127,9 +127,11 @@ async def test_it_is_told_where_to_log_in_and_nothing_else() -> None:
         "audience": "https://push.example",
         "dev_idp": False,
         "providers": [
-            common | {"name": "accounts", "kind": "id_token", "issuer": ACCOUNTS.issuer, "scope": "openid"}
+            common
+            | {"name": "accounts", "kind": "id_token", "issuer": ACCOUNTS.issuer, "scope": "openid"}
             | {"resource": None},
-            common | {"name": "api", "kind": "access_token", "issuer": API_TOKENS.issuer, "scope": "openid push"}
+            common
+            | {"name": "api", "kind": "access_token", "issuer": API_TOKENS.issuer, "scope": "openid push"}
             | {"resource": "https://push.example"},
         ],
     }
@@ -149,7 +151,10 @@ def test_a_box_office_that_no_browser_can_be_told_of_is_a_mistake() -> None:
         (replace(ACCOUNTS, inbox_client_id="stranger"), "inbox_client_id: must be one of audiences"),
         (replace(API_TOKENS, client_ids=("other",)), "inbox_client_id: must be one of client_ids"),
         (replace(ACCOUNTS, inbox_client_id=""), "inbox_token_origin: means nothing without"),
-        (replace(ACCOUNTS, inbox_token_origin="https://a.example/token"), "inbox_token_origin: expected an https origin"),
+        (
+            replace(ACCOUNTS, inbox_token_origin="https://a.example/token"),
+            "inbox_token_origin: expected an https origin",
+        ),
         (replace(ACCOUNTS, inbox_token_origin="http://a.example"), "inbox_token_origin: expected an https origin"),
     ],
 )
@@ -171,7 +176,9 @@ def test_the_files_load_nothing_from_elsewhere_and_have_no_script_in_the_page() 
         text = (FOLDER / name).read_text()
         imported = re.findall(r"""(?:from|import\(?)\s*['"]([^'"]+)['"]""", text)
         assert all(each.startswith(("./", "/dev/browserid/")) for each in imported)
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|localStorage", text), name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|localStorage", text), (
+            name
+        )
     page = (FOLDER / "index.html").read_text()
     assert re.findall(r"<script[^>]*>", page) == ['<script type="module" src="app.js">']
     assert not re.search(r"\son\w+=|\sstyle=|https?://", page)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
 import trio
 
 from pushctl.cli import main
+from tests.json_lines import command_of, valid_json_lines
 
 PATIENCE_SECONDS = 20
 
@@ -20,11 +20,12 @@ class Ran:
     code: int
     out: str
     err: str
+    args: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[Any]:
-        """What stdout says, if it is JSON lines."""
-        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+        """What stdout says, if it is JSON lines; AssertionError if they are not as they are documented."""
+        return valid_json_lines(command_of(self.args), self.out)
 
 
 def run(*args: str, stdin: bytes = b"") -> Ran:
@@ -38,7 +39,7 @@ def run(*args: str, stdin: bytes = b"") -> Ran:
         except SystemExit as end:
             code = end.code
     assert isinstance(code, int)
-    return Ran(code, out.getvalue(), err.getvalue())
+    return Ran(code, out.getvalue(), err.getvalue(), args)
 
 
 async def pushctl(*args: str, stdin: bytes = b"") -> Ran:

@@ -1,11 +1,19 @@
 """`pushctl client`: what each command prints, and with which code it ends."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
+import trio_websocket
 
 from pushctl.client.store import Store
 from pushctl.protocol import frames
@@ -181,15 +189,30 @@ async def test_read_takes_the_beginning_of_an_id_and_all(service: FakeService) -
     with_messages(service, "abc1", "abd2", "xyz3")
     await pushctl("client", "sync")
     service.answers["POST /v1/messages/read"] = (200, {"read": 1}, {})
-    assert (await pushctl("client", "read", "abc", "elsewhere", "--json")).lines == [{"read": 1}]
+    assert (await pushctl("client", "read", "abc", "--json")).lines == [{"read": 1}]
     ambiguous = await pushctl("client", "read", "ab")
     assert (ambiguous.code, "2 messages begin with 'ab'" in ambiguous.err) == (2, True)
     service.answers["GET /v1/sync"] = synced(frames.DeltaFrame([], cursor(6), True))
     await pushctl("client", "read", "--all")
-    assert service.bodies("POST /v1/messages/read") == [{"ids": ["abc1", "elsewhere"]}, {"ids": ["abd2", "xyz3"]}]
+    assert service.bodies("POST /v1/messages/read") == [{"ids": ["abc1"]}, {"ids": ["abd2", "xyz3"]}]
     assert (await pushctl("client", "messages", "--offline")).out == ""
     shown = (await pushctl("client", "messages", "--offline", "--all", "--json")).lines
     assert [line["read"] for line in shown] == [True] * 3
+
+
+async def test_read_of_an_id_that_no_message_has_is_an_error_and_reads_nothing(service: FakeService) -> None:
+    with_messages(service, "abc1")
+    ran = await pushctl("client", "read", "abc", "nosuch")
+    assert (ran.code, ran.out) == (1, "")
+    assert "no message here has the id 'nosuch'" in ran.err
+    assert service.bodies("POST /v1/messages/read") == []
+    assert "● abc1" in (await pushctl("client", "messages", "--offline")).out
+
+
+async def test_a_message_that_this_device_has_not_heard_of_yet_is_read_by_its_id(service: FakeService) -> None:
+    with_messages(service, "new1")
+    service.answers["POST /v1/messages/read"] = (200, {"read": 1}, {})
+    assert (await pushctl("client", "read", "new", "--json")).lines == [{"read": 1}]
 
 
 async def test_sync_prints_what_is_new_and_how_it_came(service: FakeService) -> None:
@@ -287,6 +310,79 @@ async def test_never_connected_is_a_5_at_once_or_at_the_end(service: FakeService
     assert trio.current_time() - began < 10
     ran = await pushctl("client", "listen", "--for", "300ms", "--keep-trying", "--count", "1")
     assert (ran.code, "not connected within 0.3 s" in ran.err) == (5, True)
+
+
+# --- listen --exec (a process of its own: it takes signals) -----------------------------------------------------------
+
+
+async def two_messages(socket: FakeSocket) -> None:
+    said: list[frames.ClientFrame] = []
+    missed: list[frames.Event] = [
+        frames.MessageEvent(cursor(seq), message(f"m{seq}", expires_at=SOON)) for seq in (1, 2)
+    ]
+    await socket.greet(frames.DeltaFrame(missed, cursor(2), True))
+    with suppress(trio_websocket.ConnectionClosed):
+        while True:
+            said.append(frames.decode_client_frame(await socket.websocket.get_message()))
+    reads.append([each.ids for each in said if isinstance(each, frames.Read)])
+
+
+reads: list[list[Any]] = []
+
+
+def listening(*args: str) -> list[str]:
+    return [sys.executable, "-m", "pushctl", "client", "listen", *args]
+
+
+async def executed(*args: str) -> subprocess.CompletedProcess[bytes]:
+    with trio.fail_after(20):
+        return await trio.run_process(listening(*args), check=False, capture_stdout=True, capture_stderr=True)
+
+
+async def test_a_command_per_message_marks_read_what_it_did_and_the_rest_comes_again(
+    service: FakeService, folder: Path
+) -> None:
+    reads.clear()
+    service.scripts = [two_messages, two_messages]
+    asked = ("--count", "2", "--read", "--exec", 'echo did "$PUSHCTL_ID"; test "$PUSHCTL_ID" = m1')
+    ran = await executed(*asked)
+    assert (ran.returncode, ran.stdout) == (3, b"did m1\ndid m2\n")
+    assert b"--exec ended with 1 for message m2" in ran.stderr
+    assert ran.stderr.endswith(b"pushctl: --exec failed for 1 of 2 messages\n")
+    again = await executed("--for", "1s", "--read", "--json", "--exec", 'echo did "$PUSHCTL_ID"')
+    assert (again.returncode, b"did m2\n" in again.stderr, b"did m1" in again.stderr) == (0, True, False)
+    assert all(msgspec.json.decode(line)["event"] for line in again.stdout.splitlines())
+    with Store(folder / "default.sqlite3") as store:
+        assert store.messages() == []
+    assert reads[0] == [["m1"]], "told before it left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], ids=str)
+async def test_a_signal_ends_the_command_too(
+    number: signal.Signals, code: int, service: FakeService, tmp_path: Path
+) -> None:
+    service.scripts = [two_messages]
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    listening("--exec", f"exec 3> {fifo}; echo started >&3; sleep 1000"),
+                    check=False,
+                    capture_stderr=True,
+                    # Tests that run in the background ignore SIGINT, and children take that over.
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                )
+            )
+            pipe = await trio.open_file(fifo)
+            assert await pipe.readline() == "started\n"
+            process.send_signal(number)
+        async with pipe:
+            assert await pipe.read() == "", "the command does not hold it open any more"
+    assert process.returncode == code
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------

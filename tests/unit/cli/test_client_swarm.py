@@ -1,6 +1,5 @@
 """`pushctl client swarm`: what it prints, where push URLs go, and with which code it ends."""
 
-import json
 import os
 import signal
 import stat
@@ -21,6 +20,7 @@ from pushctl.client.report import Tally, report
 from pushctl.errors import Failed, NotGood, Unreachable
 from pushctl.protocol import frames
 from tests.fake_service import FakeService, FakeSocket, open_fake_service, until_closed
+from tests.json_lines import valid_json_lines
 from tests.unit.cli.commands import run
 from tests.unit.client.builders import cursor, message
 
@@ -83,8 +83,8 @@ async def test_a_good_run_ends_with_0_and_one_json_object(service: FakeService, 
     async with swarm(service, "--duration", "200ms", "--json", "--targets", str(targets)) as process:
         code, out, err = await ended(process)
     assert code == 0, err
-    (line,) = out.splitlines()
-    assert {"connected": 2, "devices": 2, "lost": 0}.items() <= json.loads(line).items()
+    (line,) = valid_json_lines("client swarm", out)
+    assert {"connected": 2, "devices": 2, "lost": 0}.items() <= line.items()
     assert targets.read_text() == "http://x/push/secret\n"
     assert "secret" not in out + err
     assert "logging in: 2\n" in err
@@ -116,7 +116,7 @@ async def test_an_interrupt_gives_the_report_and_130(service: FakeService) -> No
         process.send_signal(signal.SIGINT)
         code, out, err = await ended(process)
     assert code == 130, err
-    assert json.loads(out)["ever_connected"] == 2
+    assert valid_json_lines("client swarm", out)[0]["ever_connected"] == 2
 
 
 def test_without_a_service_it_ends_with_5_and_one_line() -> None:

@@ -1,14 +1,17 @@
-"""`pushctl config`: show, check, init."""
+"""`pushctl config`: show, check, init, doc."""
 
-import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from pushctl.cli import main
+from pushctl.config.load import load
+from pushctl.config.model import Config
 from pushctl.config.render import default_files
 from pushctl.config.schema import keys
+from tests.json_lines import valid_json_lines
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -35,7 +38,7 @@ def test_show_prints_what_is_in_effect_and_where_it_comes_from(
 
 def test_show_json_is_one_line_for_every_key_and_hides_the_password(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "show", "--json", "--set", "redis.url=redis://:hunter2@h/0")
-    rows = [json.loads(line) for line in out.splitlines()]
+    rows = valid_json_lines("config show", out)
     assert [row["key"] for row in rows] == list(keys())
     assert rows[0] == {"key": "redis.url", "value": "redis://(hidden)@h/0", "source": "--set"}
 
@@ -87,3 +90,50 @@ def test_init_where_it_may_not_write_is_one_line(capsys: pytest.CaptureFixture[s
     code, _, err = run(capsys, "init", str(tmp_path / "file" / "conf.d"))
     assert code == 1
     assert len(err.splitlines()) == 1
+
+
+def test_doc_of_one_key_says_all_that_is_known_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "doc", "socket.ping_seconds")
+    assert (code, err) == (0, "")
+    head, _, *facts = out.splitlines()
+    assert head.startswith("[socket] ")
+    assert facts == [
+        "socket.ping_seconds",
+        "    between WebSocket pings; also told to clients as ping_ms",
+        "    takes     a number, at least 0.1 (seconds)",
+        "    default   30",
+        "    variable  PUSHCTL_SOCKET__PING_SECONDS",
+        "    read by   socket",
+    ]
+    assert run(capsys, "doc", "ping_seconds")[1] == out
+
+
+def test_doc_documents_every_key_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = valid_json_lines("config doc", run(capsys, "doc", "--json")[1])
+    there = [row["key"] for row in rows]
+    assert [name for name in there if "[]" not in name] == list(keys())
+    assert "identity.oidc.providers[].issuer" in there
+    text, markdown = run(capsys, "doc")[1], run(capsys, "doc", "--markdown")[1]
+    assert [line for line in text.splitlines() if line in there] == there
+    assert re.findall(r"^\| `(.*?)` \|", markdown, re.MULTILINE) == there
+    assert max(map(len, text.splitlines())) <= 80
+    assert [row["key"] for row in valid_json_lines("config doc", run(capsys, "doc", "identity.oidc", "--json")[1])] == [
+        name for name in there if name.startswith("identity.oidc.")
+    ]
+
+
+def test_doc_of_a_name_that_is_none_is_wrong_usage_and_says_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "doc", "redis.ulr")
+    assert (code, out) == (2, "")
+    assert "did you mean redis.url?" in err
+
+
+def test_init_env_says_every_key_as_a_variable_with_its_default(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "init", "--env")
+    assert (code, list(tmp_path.iterdir())) == (0, [])
+    said = dict(re.findall(r"^#(PUSHCTL_\w+)=(.*)$", out, re.MULTILINE))
+    assert list(said) == [key.variable for key in keys().values()]
+    assert load([], [], said).config == Config()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pushctl.checkup import CHECKS, Finding
 from pushctl.checkup.finding import bad, ok
-from pushctl.cli.doctor import Report
+from pushctl.cli.doctor_view import Report
 from pushctl.identity.keys import Keys
 from tests.conftest import RedisProcess
 from tests.unit.cli.commands import Ran, run

@@ -14,7 +14,6 @@ import pytest
 import trio
 import trio_websocket
 
-from pushctl.cli.terminal import keys_in
 from pushctl.client.store import Store
 from pushctl.protocol import frames
 from tests.fake_service import FakeSocket, open_fake_service
@@ -144,19 +143,3 @@ async def test_an_error_is_said_on_the_normal_screen(tmp_path: Path) -> None:
         assert terminal.process.stderr.read() == (
             b"pushctl: the session ended or is not known (4504): run `pushctl client login NAME`\n"
         )
-
-
-@pytest.mark.parametrize(
-    ("data", "keys"),
-    [
-        (b"jk", ["down", "up"]),
-        (b"\x1b[A\x1b[B\x1bOA\x1bOB", ["up", "down", "up", "down"]),
-        (b"gG\x1b[H\x1b[F\x1b[1~\x1b[4~", ["top", "bottom"] * 3),
-        (b"rAq", ["read", "read_all", "quit"]),
-        (b"\x1b", []),
-        (b"xyz\x1b[5~\x1b[1;5C\xff", []),
-        (b"\x1b[200~q", ["quit"]),
-    ],
-)
-def test_keys(data: bytes, keys: list[str]) -> None:
-    assert keys_in(data) == keys

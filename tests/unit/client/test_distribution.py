@@ -32,6 +32,16 @@ def test_a_percentile_is_never_too_low_and_at_most_one_percent_or_a_millisecond_
     assert exact <= told <= max(exact + 1, exact * 1.01 + 1)
 
 
+def test_buckets_make_the_same_distribution_again() -> None:
+    found = Distribution()
+    for each in (1, 2, 2, 5000.5, 123_456):
+        found.add(each)
+    again = Distribution(found.buckets())
+    assert again.latencies() == found.latencies()
+    assert found.buckets() == [(1, 1), (2, 2), (5010, 1), (124_000, 1)]
+    assert (found.latencies().min, found.latencies().mean) == (1, 25_803)
+
+
 def test_a_million_cost_no_more_than_thousands() -> None:
     found, drawn = Distribution(), random.Random(1)
     for _ in range(20_000):

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
+import trio_websocket
 
 from pushctl.client import events
 from pushctl.client.http import LoginNeeded
@@ -356,3 +358,85 @@ async def test_a_box_office_that_talks_nonsense_is_asked_again_later(phone: Phon
         retrying = await told.receive()
     assert isinstance(retrying, events.Retrying)
     assert "does not answer like this service" in retrying.reason
+
+
+async def test_what_is_read_just_before_leaving_is_still_said(phone: Phone, service: FakeService) -> None:
+    said: list[frames.ClientFrame] = []
+    left = trio.Event()
+
+    async def script(socket: FakeSocket) -> None:
+        await socket.greet(frames.DeltaFrame([frames.MessageEvent(cursor(2), message("m1"))], cursor(2), True))
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                said.append(frames.decode_client_frame(await socket.websocket.get_message()))
+        left.set()
+
+    service.scripts = [script]
+    async with running(phone) as told:
+        await until(told, events.SyncEvent)
+        phone.mark_read(["m1"])
+    await left.wait()
+    assert said[-1] == frames.Read(ids=["m1"])
+
+
+# --- reconnecting because somebody asks -----------------------------------------------------------------------------
+
+
+async def test_asked_to_reconnect_it_says_goodbye_and_begins_at_the_box_office(
+    phone: Phone, service: FakeService
+) -> None:
+    said: list[frames.ClientFrame] = []
+
+    async def left(socket: FakeSocket) -> None:
+        await socket.greet(UP_TO_DATE)
+        said.append(await socket.receive())
+        await until_closed(socket)
+
+    async def again(socket: FakeSocket) -> None:
+        await socket.greet(UP_TO_DATE)
+        await until_closed(socket)
+
+    service.scripts = [left, again]
+    async with running(phone) as told:
+        await until(told, events.SyncEvent)
+        assert phone.reconnect() == 0
+        ended = await until(told, events.Disconnected)
+        assert (ended.code, ended.next, ended.after_ms) == (None, "box_office", 0)
+        await until(told, events.Connected)
+    assert said == [frames.Ack(cursor(1))]
+    assert [route for route, _, _ in service.requests].count("GET /v1/servers") == 2
+    assert phone.box_office is not None
+    assert phone.box_office.servers == 1
+
+
+async def test_asked_to_reconnect_it_does_not_wait_for_its_own_backoff(store: Store, service: FakeService) -> None:
+    async def welcome(socket: FakeSocket) -> None:
+        await socket.greet(UP_TO_DATE)
+        await until_closed(socket)
+
+    store.begin_session(session())
+    service.answers["GET /v1/servers"] = (500, {"detail": "broken"}, {})
+    where = service.api_url
+    async with (
+        open_phone(store, api_url=where, boxoffice_url=where, random=lambda: 100.0) as impatient,
+        running(impatient) as told,
+    ):
+        assert (await until(told, events.Retrying)).after_ms == 100_000
+        del service.answers["GET /v1/servers"]
+        service.scripts = [welcome]
+        assert impatient.reconnect() == 0
+        assert (await until(told, events.Retrying)).after_ms == 0
+        await until(told, events.Connected)
+
+
+async def test_asked_to_reconnect_it_still_waits_as_long_as_the_service_asked(
+    phone: Phone, service: FakeService
+) -> None:
+    service.answers["GET /v1/servers"] = (503, {"code": "no_capacity", "detail": "full"}, {"Retry-After": "40"})
+    async with running(phone) as told:
+        await until(told, events.Retrying)
+        asked = len(service.requests)
+        assert 39 < phone.reconnect() <= 40
+        assert 39_000 < (await until(told, events.Retrying)).after_ms <= 40_000
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(service.requests) == asked

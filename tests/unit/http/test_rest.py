@@ -17,7 +17,7 @@ from pushctl.http.cors import Cors, CorsLayer
 from pushctl.http.observe import Observed
 from pushctl.http.openapi import CONTENT_SECURITY_POLICY
 from pushctl.http.rest import QUERY, JsonRequest, authorization, may_answer, rest_app
-from pushctl.metrics import Metrics
+from pushctl.metrics import HttpMetrics, Metrics
 
 
 class Tea(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +62,7 @@ async def bug() -> None:
     raise ZeroDivisionError
 
 
-METRICS = Metrics("toy")
+METRICS = HttpMetrics(Metrics("toy"))
 
 
 TOY = rest_app(
@@ -208,9 +208,8 @@ async def test_every_answer_carries_the_common_headers() -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def counted(route: str, status: str) -> float:
-    value = METRICS.http_requests.labels(route, status)._value.get()
-    return float(value)
+def counted(route: str, status: str) -> int:
+    return METRICS.requests[route, status]
 
 
 async def test_requests_are_counted_by_template_never_by_what_a_peer_chose() -> None:

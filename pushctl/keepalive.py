@@ -1,29 +1,40 @@
-"""POST over kept-alive HTTP/1.1 connections to one address: as much HTTP as a router's calls to socket servers need.
+"""POST over kept-alive HTTP/1.1 connections to one address, with or without TLS: as much HTTP as a router's calls to
+socket servers and the load of a sender need.
 
 Owns: the connections, and reading an answer. Promises: a request is sent once, whatever happens to its connection; one
 that failed, was cancelled or broke the protocol takes its connection with it; a connection that the server has closed
-meanwhile is not used; an answer has a bound.
+meanwhile is not used; an answer has a bound. No error text holds the path, which may be a push URL's.
 Must not know: what is posted, deadlines (they are the caller's).
 
 Why not httpx: with it a router that calls for each message took twice the CPU of one that publishes, with this 1.2
-times (tests/benchmarks/routing.py). Here it is the road of every message.
+times (tests/benchmarks/routing.py), and a sender would measure itself (tests/benchmarks/posting.py). Here it is the
+road of every message.
 """
 
 import select
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import httptools
 import trio
 
+from pushctl.causes import cause_of
 from pushctl.errors import PushctlError
 
 RECEIVE_BYTES = 65_536
 MAX_ANSWER_BYTES = 1024 * 1024
 
+Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
+
 
 class Unanswered(PushctlError):
     """There was no answer, or none that can be read. The request may have been carried out all the same."""
+
+
+class NotConnected(Unanswered):
+    """There was nobody to ask: the request was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,52 +49,93 @@ class Answer:
 class KeepAlive:
     """To one host and port. Several tasks may post at once: each has a connection of its own meanwhile."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: whose certificates are believed; None: plain HTTP."""
         self._host = host
         self._port = port
-        self._idle: list[trio.SocketStream] = []
+        self._tls = tls
+        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._idle: list[Stream] = []
         self._closed = False
+
+    async def connect(self, connections: int) -> None:
+        """Have so many open, together, before they are needed. Raises NotConnected if one of them cannot be."""
+        failures: list[NotConnected] = []
+
+        async def connect_one() -> None:
+            try:
+                self._idle.append(await self._open())
+            except NotConnected as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(connections - len(self._idle)):
+                nursery.start_soon(connect_one)
+        if failures:
+            raise failures[0]
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Raises Unanswered."""
-        lines = (f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{''.join(lines)}Content-Length: {len(body)}\r\n\r\n"
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
         stream = await self._connection()
         reusable = False
         try:
             await stream.send_all(head.encode("latin-1") + body)
             answer, reusable = await _read(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise Unanswered(f"the connection broke: {error.__cause__ or error}") from None
+            raise Unanswered(f"the connection broke: {cause_of(error)}") from None
         finally:
             if reusable and not self._closed:
                 self._idle.append(stream)
             else:
-                stream.socket.close()
+                _socket_of(stream).close()
         return answer
 
-    async def _connection(self) -> trio.SocketStream:
+    async def _connection(self) -> Stream:
         while self._idle:
             stream = self._idle.pop()
             if not _is_readable(stream):
                 return stream
-            stream.socket.close()
+            _socket_of(stream).close()
+        return await self._open()
+
+    async def _open(self) -> Stream:
+        """A new connection, greeted. Raises NotConnected."""
         try:
-            return await trio.open_tcp_stream(self._host, self._port)
+            tcp = await trio.open_tcp_stream(self._host, self._port)
         except OSError as error:
-            raise Unanswered(f"cannot connect: {error}") from None
+            raise NotConnected(f"cannot connect: {cause_of(error)}") from None
+        if self._tls is None:
+            return tcp
+        tls = trio.SSLStream(tcp, self._tls, server_hostname=self._host, https_compatible=True)
+        shaken = False
+        try:
+            await tls.do_handshake()
+            shaken = True
+        except trio.BrokenResourceError as error:
+            raise NotConnected(f"cannot connect: {cause_of(error)}") from None
+        finally:
+            if not shaken:
+                tcp.socket.close()
+        return tls
 
     def close(self) -> None:
         """Close the connections that nobody uses just now; the others close after their answer."""
         self._closed = True
         while self._idle:
-            self._idle.pop().socket.close()
+            _socket_of(self._idle.pop()).close()
 
 
-def _is_readable(stream: trio.SocketStream) -> bool:
+def _socket_of(stream: Stream) -> trio.socket.SocketType:
+    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+
+
+def _is_readable(stream: Stream) -> bool:
     """Something came although nothing was asked: most likely the end."""
     poll = select.poll()
-    poll.register(stream.socket.fileno(), select.POLLIN)
+    poll.register(_socket_of(stream).fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
@@ -108,7 +160,7 @@ class _Reader:
         self.done = True
 
 
-async def _read(stream: trio.SocketStream) -> tuple[Answer, bool]:
+async def _read(stream: Stream) -> tuple[Answer, bool]:
     """The answer, and whether the connection may be used again."""
     reader = _Reader()
     received = 0

@@ -1,14 +1,19 @@
-"""A router's HTTP connections: kept, replaced, never trusted after a failure, and no request is sent twice."""
+"""HTTP connections of a router and a sender: kept, replaced, never trusted after a failure, and no request is sent
+twice."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
 from pushctl.http.asgi import Receive, Scope, Send, read_body, respond
-from pushctl.routing.keepalive import MAX_ANSWER_BYTES, Answer, KeepAlive, Unanswered
+from pushctl.keepalive import MAX_ANSWER_BYTES, Answer, KeepAlive, NotConnected, Unanswered
+from pushctl.tls import Files, make_context
+from tests.certificates import write_certificates
 from tests.unit.http.harness import serving
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -132,7 +137,7 @@ async def test_a_server_that_hangs_up_instead_was_asked_once() -> None:
         with pytest.raises(Unanswered):
             await post(http)
         assert server.requests == 1
-    with pytest.raises(Unanswered, match="cannot connect"):
+    with pytest.raises(NotConnected, match=r"^cannot connect: connection refused$"):
         await post(http)
 
 
@@ -157,3 +162,35 @@ async def test_after_close_no_connection_is_kept() -> None:
         for _ in range(2):
             await post(http)
         assert server.connections == 3
+
+
+async def test_connections_may_be_opened_before_they_are_needed_and_are_then_used() -> None:
+    async with peer(says(OK)) as (server, http):
+        await http.connect(3)
+        await http.connect(3)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(post, http)
+        assert (server.connections, server.requests) == (3, 3)
+    with pytest.raises(NotConnected):
+        await http.connect(2)
+
+
+async def test_under_tls_it_is_the_same_and_who_is_not_believed_is_asked_nothing(tmp_path: Path) -> None:
+    authority = write_certificates(tmp_path)
+    context = make_context(Files("api", str(tmp_path / "server.pem"), str(tmp_path / "server.key"), ""))
+    asked: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(dict(scope["headers"])[b"host"].decode())
+        await respond(send, 201, [], await read_body(receive, 100_000))
+
+    async with serving(app, tls=lambda: context) as running:
+        port = int(running.address.rpartition(":")[2])
+        with closing(KeepAlive("localhost", port, ssl.create_default_context(cafile=authority))) as http:
+            for body in (b"one", b"x" * 60_000):
+                assert (await post(http, body)).body == body
+        stranger = KeepAlive("localhost", port, ssl.create_default_context())
+        with pytest.raises(NotConnected, match="certificate verify failed"):
+            await post(stranger)
+    assert asked == [f"localhost:{port}"] * 2
