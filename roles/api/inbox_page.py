@@ -1,4 +1,4 @@
-"""The inbox in a browser: the files of examples/inbox under /inbox/, and what the page must be told (`api.inbox`).
+"""The inbox in a browser: its files under /inbox/, and what the page must be told (`api.inbox`).
 
 Owns: these paths, their headers, and which origins the page may talk to.
 Promises: the page runs nothing but its own scripts, stands in no other page and tells nobody where it is. What it is
@@ -33,7 +33,7 @@ ALLOW: Final = ("GET", "HEAD", "OPTIONS")
 CONFIG: Final = "config.json"
 
 FOLDER: Final = Path(__file__).with_name("inbox_files")
-"""A link to examples/inbox in a checkout; the files themselves in an installed package."""
+"""Part of the package; examples/inbox is a link to it."""
 
 _KINDS: Final = {
     ".css": b"text/css; charset=utf-8",

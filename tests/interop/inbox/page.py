@@ -303,8 +303,10 @@ async def barriers(tab: Tab) -> list[Any]:
 
 
 BY_KEYBOARD: Final = """
-const where = () => page.evaluate(() => document.activeElement.querySelector?.(':scope h3')?.textContent ??
-  document.activeElement.id);
+const where = () => page.evaluate(() => {
+  const { activeElement: element } = document;
+  return element.matches('.message') ? element.querySelector('h3').textContent : element.id;
+});
 const seen = [];
 const press = async (key) => { await page.keyboard.press(key); seen.push(await where()) };
 await page.locator('#clear').focus();

@@ -139,7 +139,7 @@ async def test_it_is_told_where_to_log_in_and_nothing_else() -> None:
 
 def test_a_box_office_that_no_browser_can_be_told_of_is_a_mistake() -> None:
     wrong = replace(CONFIG, boxoffice=Boxoffice(public_url="https://x; script-src *"))
-    with pytest.raises(ConfigError, match="boxoffice.public_url"):
+    with pytest.raises(ConfigError, match=r"boxoffice\.public_url"):
         InboxPage(wrong, public_url="https://push.example", audience="https://push.example")
     missing = replace(CONFIG, boxoffice=Boxoffice())
     assert any("required by api.inbox" in each for each in check_role(missing, "api"))
