@@ -18,7 +18,7 @@ import { Connection, Intake, READ_BATCH } from './connection.js';
 import { Peer } from './peer.js';
 
 const ANSWER_SECONDS = 30;
-const WAKE_SECONDS = 5;
+const WAKE_SECONDS = 3;
 const SETTLE_SECONDS = 1;
 
 /**

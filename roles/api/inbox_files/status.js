@@ -15,7 +15,7 @@ const WORDS = {
   stopped: 'Not connected',
 };
 /** A short interruption is not worth a line that moves everything. */
-const BANNER_MS = 4000;
+const BANNER_MS = 3000;
 
 export class StatusView {
   #status;
@@ -45,10 +45,17 @@ export class StatusView {
     document.body.dataset.phase = status.phase;
     word.textContent = this.#word();
     this.#draw();
-    clearTimeout(this.#bannerTimer);
-    if (status.phase === 'connected' || status.phase === 'off' || status.login) banner.hidden = true;
-    else if (status.phase === 'stopped') this.#say();
-    else this.#bannerTimer = setTimeout(() => this.#say(), banner.hidden ? BANNER_MS : 0);
+    this.#drawBanner();
+  }
+
+  #drawBanner() {
+    const { phase, login } = this.#status;
+    if (['connected', 'off'].includes(phase) || login) {
+      clearTimeout(this.#bannerTimer);
+      this.#bannerTimer = 0;
+      banner.hidden = true;
+    } else if (phase === 'stopped' || !banner.hidden) this.#say();
+    else this.#bannerTimer ||= setTimeout(() => this.#say(), BANNER_MS);
   }
 
   #word() {

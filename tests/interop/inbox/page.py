@@ -56,6 +56,21 @@ async def connection(tab: Tab) -> dict[str, str]:
     return said
 
 
+NO_ROOM: Final = """
+pages.asked = 0;
+await context.route('**/v1/servers', (route) => {
+  if (route.request().method() === 'GET') pages.asked += 1;
+  return route.fulfill({
+    status: route.request().method() === 'GET' ? 503 : 204, contentType: 'application/problem+json',
+    body: JSON.stringify({ code: 'no_capacity', detail: 'there is no room', servers: [] }),
+    headers: { 'Retry-After': '60', 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': 'Authorization',
+      'Access-Control-Expose-Headers': 'Retry-After' },
+  });
+});
+"""
+"""From now on the Box Office has room for nobody; `pages.asked` counts who asked."""
+
+
 async def click(tab: Tab, name: str) -> None:
     """A button."""
     await tab.do("await page.getByRole('button', { name: values.name, exact: true }).click()", name=name)
@@ -184,7 +199,7 @@ async def stored(tab: Tab) -> dict[str, Any]:
 
 COMPLAINTS: Final = """
 const meant = [/ERR_INTERNET_DISCONNECTED/, /ERR_CONNECTION_REFUSED/, /WebSocket connection to .* failed/,
-  /status of 40[14]/];
+  /status of (?:40[14]|503)/];
 return said.splice(0).filter((line) => !meant.some((each) => each.test(line)));
 """
 """Of a page; a network that is taken away is no complaint."""

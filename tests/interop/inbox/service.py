@@ -40,6 +40,7 @@ class Service:
             "socket.listen": address,
             "socket.public_url": self.url_of["s2"],
             "socket.admin_listen": "",
+            "socket.drain_seconds": "2",
         }
         self.s2 = RoleProcess("s2", "socket", None, settings, clean_environment(), log=folder / "s2.log")
 
