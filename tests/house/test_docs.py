@@ -86,6 +86,13 @@ def test_a_link_leads_to_what_it_says(document: str, link: Link) -> None:
         assert link.name in defined_in(target), f"{link.path} does not define {link.name}"
 
 
+def test_the_pictures_are_small_and_each_is_shown() -> None:
+    pictures = set((ROOT / "docs").rglob("*.webp"))
+    assert all(picture.stat().st_size < 60_000 for picture in pictures)
+    shown = {(document.file.parent / link.path).resolve() for document in DOCUMENTS.values() for link in document.links()}
+    assert pictures <= shown
+
+
 def test_the_readme_leads_to_every_document() -> None:
     linked = {(ROOT / link.path).resolve() for link in DOCUMENTS["README.md"].links()}
     assert {document.file for document in DOCUMENTS.values()} - {ROOT / "README.md"} <= linked

@@ -118,6 +118,8 @@ class Page {
     await this.#showSites();
     this.signIn.hide();
     document.body.classList.add('in');
+    this.#goTo('messages');
+    trouble('');
     this.client.start();
   }
 
@@ -135,7 +137,12 @@ class Page {
   async #logOut(everywhere) {
     const told = this.client.logOut({ everywhere });
     this.#signedOut();
-    await this.#attempt(() => told);
+    try {
+      await told;
+    } catch (error) {
+      trouble(`You are logged out here, but the service could not be told (${error.message}): it goes on to count this `
+        + 'device as yours until you log out everywhere on another.');
+    }
   }
 
   // --- what comes ----------------------------------------------------------------------------------------------------
