@@ -1,12 +1,11 @@
 """The admin listener of a role, as a bare ASGI application: /healthz /readyz /metrics /version.
 
-Owns: these four answers. Promises: /healthz answers as long as the event loop turns, whatever Redis does; /readyz
-answers within READY_SECONDS.
+Owns: these four answers. Promises: /healthz fails only over what a restart mends, never over Redis; /readyz answers
+within READY_SECONDS.
 Must not know: which role it speaks for, or how requests arrive (http/server.py).
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import trio
@@ -16,20 +15,35 @@ from pushctl.errors import MethodNotAllowed, NotFound, Problem, PushctlError
 from pushctl.http.asgi import Headers, Receive, Scope, Send, respond
 from pushctl.http.problem import send_problem
 from pushctl.metrics import CONTENT_TYPE, Metrics
+from pushctl.reasons import Code, Reason
 
 READY_SECONDS = 3
 """How long a role may think about whether it is ready. A prober's own patience is a few seconds."""
 
 
+class Vitals(Protocol):
+    """How one role is."""
+
+    def stuck(self) -> list[Reason]:
+        """Why it is not alive: only a restart helps. Empty: it is."""
+        ...
+
+    async def not_ready(self) -> list[Reason]:
+        """Why it cannot do its work right now. Empty: it can. Raises PushctlError."""
+        ...
+
+    def warnings(self) -> list[Reason]:
+        """What will keep it from its work before long."""
+        ...
+
+
 class AdminApp:
     """What an operator's tools ask one role."""
 
-    def __init__(
-        self, label: str, metrics: Metrics, not_ready: Callable[[], Awaitable[list[str]]], *, dev_idp: bool = False
-    ) -> None:
+    def __init__(self, label: str, metrics: Metrics, vitals: Vitals, *, dev_idp: bool = False) -> None:
         self._label = label
         self._metrics = metrics
-        self._not_ready = not_ready
+        self._vitals = vitals
         self._dev_idp = dev_idp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,16 +68,19 @@ class AdminApp:
         return b"application/json", status, msgspec.json.encode(content)
 
     async def _health(self) -> tuple[int, dict[str, Any]]:
-        return 200, {"live": True} | self._marks()
+        reasons = self._vitals.stuck()
+        return (503 if reasons else 200), {"live": not reasons, "reasons": reasons} | self._marks()
 
     async def _ready(self) -> tuple[int, dict[str, Any]]:
-        reasons = [f"the check itself took longer than {READY_SECONDS} s"]
+        reasons = [Reason(Code.CHECK_SLOW, f"the check itself took longer than {READY_SECONDS} s")]
         with trio.move_on_after(READY_SECONDS):
             try:
-                reasons = await self._not_ready()
+                reasons = await self._vitals.not_ready()
             except PushctlError as error:
-                reasons = [str(error)]
-        return (503 if reasons else 200), {"ready": not reasons, "reasons": reasons} | self._marks()
+                reasons = [Reason(Code.CHECK_FAILED, str(error))]
+        warnings = self._vitals.warnings()
+        answer = {"ready": not reasons, "reasons": reasons, "warnings": warnings}
+        return (503 if reasons else 200), answer | self._marks()
 
     async def _version(self) -> tuple[int, dict[str, Any]]:
         return 200, {"role": self._label} | msgspec.to_builtins(await trio.to_thread.run_sync(build))

@@ -8,7 +8,7 @@ Must not know: what the role does.
 import os
 import platform
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -19,6 +19,7 @@ from pushctl.errors import StoreUnavailable
 from pushctl.ids import new_id
 from pushctl.load import LoadMeter
 from pushctl.log import get_logger
+from pushctl.reasons import Reason
 from pushctl.registry import Registry
 from pushctl.registry.processes import REPORT_SECONDS, ProcessRow, ProcessState
 
@@ -36,7 +37,7 @@ class Attendance:
         label: str,
         *,
         counts: Callable[[], Mapping[str, int]],
-        not_ready: Callable[[], Awaitable[list[str]]],
+        not_ready: Callable[[], Awaitable[Sequence[Reason]]],
     ) -> None:
         """`counts`: see LoadMeter; `not_ready`: see Role."""
         self._id = f"{role}-{new_id()}"
@@ -92,7 +93,7 @@ class Attendance:
             version=__version__,
             started_at=self._started_at,
             state=state,
-            why="; ".join(reasons)[:MAX_WHY],
+            why="; ".join(map(str, reasons))[:MAX_WHY],
             load=self._meter.load(),
             clock_ms=system_clock(),
         )

@@ -24,6 +24,7 @@ from pushctl.identity.peers import PeerKeys
 from pushctl.identity.sealing import Sealer
 from pushctl.ids import new_id
 from pushctl.log import get_logger
+from pushctl.reasons import Code, Reason
 from pushctl.registry import Registry
 from pushctl.registry.key_holders import REPORT_SECONDS, About, Report, Told
 
@@ -136,15 +137,15 @@ class KeyRing:
         """How many keys others use that this role has not."""
         return len(self._told.lacks) if self._told is not None else 0
 
-    def not_ready(self) -> list[str]:
+    def not_ready(self) -> list[Reason]:
         """Why the role cannot do its work, as far as keys go; see Role.not_ready."""
         if self._told is None:
-            return ["the registry has not said yet which key may seal"]
+            return [Reason(Code.KEYS_UNSETTLED, "the registry has not said yet which key may seal")]
         reasons = []
         if self._told.lacks:
-            reasons.append(
-                f"its keys lack {', '.join(self._told.lacks)}, which others use: give it the current keys file"
-            )
+            lacks = ", ".join(self._told.lacks)
+            detail = f"its keys lack {lacks}, which others use: give it the current keys file, then SIGHUP"
+            reasons.append(Reason(Code.KEYS_LACKING, detail))
         if self._told.seal_with is None:
-            reasons.append("none of its keys may seal: see `pushctl keys status`")
+            reasons.append(Reason(Code.KEYS_NONE_SEALS, "none of its keys may seal: see `pushctl keys status`"))
         return reasons

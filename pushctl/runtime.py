@@ -6,9 +6,7 @@ role's drain_seconds, and is over when it returns. It never outlives its role: o
 Must not know: which roles there are; what they need to be ready.
 """
 
-import math
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -22,9 +20,12 @@ from trio import TaskStatus
 from pushctl.admin import READY_SECONDS, AdminApp
 from pushctl.config.model import Http
 from pushctl.errors import Failed, PushctlError
+from pushctl.health import Health
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.log import get_logger
 from pushctl.metrics import Metrics
+from pushctl.reasons import STARTING, Code, Reason
+from pushctl.traces import Traces
 
 log = get_logger()
 
@@ -77,6 +78,11 @@ class Role(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
+    @property
+    def health(self) -> Health:
+        """Told of by the loops that it cannot do without."""
+        ...
+
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         """Serve until cancelled, or until `drain` has finished. Raises Unreachable if Redis is away at start."""
         ...
@@ -85,8 +91,8 @@ class Role(Protocol):
         """Take nothing new, finish what was begun, return. Called once, while `serve` runs; cancelled at the bound."""
         ...
 
-    async def not_ready(self) -> list[str]:
-        """Why it cannot do its work right now, one line each; empty: it can. Called for every /readyz."""
+    async def not_ready(self) -> list[Reason]:
+        """Why it cannot do its work right now, beyond what `health` knows; empty: it can. Called for every /readyz."""
         ...
 
 
@@ -99,6 +105,14 @@ class Reloads(Protocol):
         ...
 
 
+@runtime_checkable
+class Traced(Protocol):
+    """A role that follows messages."""
+
+    @property
+    def traces(self) -> Traces: ...
+
+
 class ReadyStatus(Protocol):
     """Who is told that a role is ready: a trio.TaskStatus, or anything else with this method."""
 
@@ -106,24 +120,31 @@ class ReadyStatus(Protocol):
 
 
 class _Life:
-    """What /readyz may say about a role's life; only then is the role itself asked."""
+    """Where a role is in its life; once it is ready, the role itself is asked. See admin.Vitals."""
 
     def __init__(self, role: Role) -> None:
         self._role = role
         self.ready = False
         self.stopping = False
 
-    async def not_ready(self) -> list[str]:
+    def stuck(self) -> list[Reason]:
+        """A stop has its own bound, and ends loops one by one."""
+        return [] if self.stopping else self._role.health.liveness.stuck()
+
+    async def not_ready(self) -> list[Reason]:
         reasons = await self._reasons()
         self._role.metrics.ready.set(not reasons)
         return reasons
 
-    async def _reasons(self) -> list[str]:
+    async def _reasons(self) -> list[Reason]:
         if self.stopping:
-            return ["it is stopping"]
+            return [Reason(Code.STOPPING, "it is stopping")]
         if not self.ready:
-            return ["it is starting"]
-        return await self._role.not_ready()
+            return [STARTING]
+        return [*await self._role.not_ready(), *self._role.health.own()]
+
+    def warnings(self) -> list[Reason]:
+        return self._role.health.warnings()
 
     async def watch(self) -> None:
         """Look again and again, whether or not somebody asks /readyz: until cancelled."""
@@ -155,9 +176,12 @@ async def run_role(
     life = _Life(role)
     role.metrics.dev_idp.set(dev_idp)
     async with trio.open_nursery() as around:
+        around.start_soon(role.health.liveness.run)
+        if isinstance(role, Traced):
+            around.start_soon(role.traces.run)
         admin = None
         if role.admin_listen:
-            app = AdminApp(role.label, role.metrics, life.not_ready, dev_idp=dev_idp)
+            app = AdminApp(role.label, role.metrics, life, dev_idp=dev_idp)
             admin = await _open_admin(app, role.admin_listen, http or Http(), around)
             around.start_soon(role.metrics.sample)
         async with trio.open_nursery() as nursery:
@@ -168,6 +192,8 @@ async def run_role(
                 around.start_soon(life.watch)
             log.info("ready", role=role.name, label=role.label, listen=ready.listen, url=ready.url, admin=admin)
             task_status.started(ready)
+        if isinstance(role, Traced):
+            await role.traces.flush()
         around.cancel_scope.cancel()
     log.info("stopped", role=role.name, label=role.label)
 
@@ -207,8 +233,16 @@ async def stop_signal() -> AsyncIterator[Until]:
         nursery.cancel_scope.cancel()
 
 
+class ReloadStatus(Protocol):
+    """Who is told that files are read again."""
+
+    async def reloading(self) -> None: ...
+
+    async def reloaded(self) -> None: ...
+
+
 async def reload_on_hangup(
-    roles: Iterable[object], *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    roles: Iterable[object], status: ReloadStatus, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """At every SIGHUP, have the roles that can read their files again do so. Until cancelled. Only one at a time in a
     process; `roles` is looked at anew each time."""
@@ -216,9 +250,11 @@ async def reload_on_hangup(
         task_status.started()
         async for _ in hangups:
             log.info("reloading")
+            await status.reloading()
             for role in roles:
                 if isinstance(role, Reloads):
                     role.reload()
+            await status.reloaded()
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> None:
@@ -230,26 +266,3 @@ async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> 
                 os._exit(1)
             log.info("stopping", signal=signal.Signals(number).name)
             stop.set()
-
-
-def raise_open_file_limit(needed: int = 0) -> float:
-    """Let this process open as many files as the system lets it ask for: one per connection. Returns the limit; says so
-    in the log if fewer than `needed`."""
-    limit = _raised()
-    if limit < needed:
-        log.warning(
-            "open_files_low",
-            limit=int(limit),
-            needed=needed,
-            detail="beyond it connections fail without a word; raise the hard limit (LimitNOFILE, ulimit -Hn)",
-        )
-    return limit
-
-
-def _raised() -> float:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # "unlimited" that the kernel does not mean: macOS
-        return soft
-    return math.inf if hard == resource.RLIM_INFINITY else hard

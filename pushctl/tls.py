@@ -49,6 +49,7 @@ class Tls:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._context = make_context(files)
+        self.certificate = files.certificate
         self.ends = ends_at(files.certificate)
         """When the certificate in use ends."""
         self._warn_of_the_end()
@@ -79,8 +80,7 @@ class Tls:
     def _warn_of_the_end(self) -> None:
         """Clients do not connect to what has ended; whether to start all the same is theirs to say."""
         if self.ends <= datetime.now(UTC) + SOON:
-            files = self._files
-            log.warning("tls_ends", role=files.role, certificate=files.certificate, ends=self.ends.isoformat())
+            log.warning("tls_ends", role=self._files.role, certificate=self.certificate, ends=self.ends.isoformat())
 
 
 def make_context(files: Files) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ name every socket server here. What the operator set and `all` decides otherwise
 Must not know: what a role does, or where its package is (`build` comes from serve.py).
 """
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, 
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys
-from pushctl.runtime import Ready, Role, Until, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
+from pushctl.open_files import raise_open_file_limit
+from pushctl.runtime import Ready, Role, Until, reload_on_hangup, run_role, stop_signal
+from pushctl.supervision import Supervision, Supervisor
 from pushctl.tls import Tls
 
 DRAIN_SECONDS = 5
@@ -169,7 +172,10 @@ def _notes(loaded: Loaded, config: Config, options: Options, decided: Mapping[st
 async def serve_all(plan: Plan, build: Build) -> None:
     """Run everything until a stop signal; Redis starts first and ends last."""
     raise_open_file_limit(sum(files_needed(part.config, part.name) for part in plan.parts))
+    roles: list[Role] = []
+    supervision = Supervision(Supervisor.of(os.environ), roles)  # before Redis is started: it is not meant for it
     async with stop_signal() as stop, trio.open_nursery() as nursery:
+        nursery.start_soon(supervision.run, stop)
         for note in plan.notes:
             print(f"pushctl: {note}", file=sys.stderr)
         redis = await _unless_stopped(stop, partial(nursery.start, embedded.serve, plan.options.data_dir))
@@ -177,7 +183,7 @@ async def serve_all(plan: Plan, build: Build) -> None:
             if not plan.keys_file.exists() and plan.keys_file.parent == plan.options.data_dir:
                 Keys.generate().write(plan.keys_file)
             with Collector() as collector:
-                await _serve_parts(plan, build, redis, stop, collector)
+                await _serve_parts(plan, build, redis, stop, roles, supervision, collector)
         nursery.cancel_scope.cancel()
 
 
@@ -196,8 +202,16 @@ async def _unless_stopped(stop: Until, wait: Callable[[], Awaitable[T]]) -> T | 
     return found
 
 
-async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Until, collector: Collector) -> None:
-    """All roles in one nursery, until each is over."""
+async def _serve_parts(
+    plan: Plan,
+    build: Build,
+    redis: EmbeddedRedis,
+    stop: Until,
+    started: list[Role],
+    supervision: Supervision,
+    collector: Collector,
+) -> None:
+    """All roles in one nursery, until each is over. They are added to `started`."""
     everyone = _Everyone(len(plan.parts))
     async with trio.open_nursery() as around:
         async with trio.open_nursery() as nursery:
@@ -211,14 +225,13 @@ async def _serve_parts(plan: Plan, build: Build, redis: EmbeddedRedis, stop: Unt
                 nursery.start_soon(run, role)
                 return role
 
-            started: list[Role] = []
             if any(tls_on(part.config, part.name) for part in plan.parts):  # else a terminal that goes ends us
-                await around.start(reload_on_hangup, started)
+                await around.start(reload_on_hangup, started, supervision)
             first = [part for part in plan.parts if part.name not in ("api", "socket")]
             roles = {part.name: start(part) for part in first}
             inbox = any(part.config.api.inbox for part in plan.parts)
-            announce = partial(_announce, everyone, cast(_BoxOffice, roles["boxoffice"]), redis, collector, inbox=inbox)
-            around.start_soon(announce)
+            boxoffice = cast(_BoxOffice, roles["boxoffice"])
+            around.start_soon(_announce, everyone, boxoffice, redis, collector, supervision, inbox)
             # The api tells browsers where the Box Office is. A socket server tells devices their push URLs, which begin
             # with the api's address.
             known: dict[str, str] = {}
@@ -258,7 +271,12 @@ class _Everyone:
 
 
 async def _announce(
-    everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis, collector: Collector, *, inbox: bool
+    everyone: _Everyone,
+    boxoffice: _BoxOffice,
+    redis: EmbeddedRedis,
+    collector: Collector,
+    supervision: Supervision,
+    inbox: bool,
 ) -> None:
     ready = await everyone.ready_all()
     collector.begin()
@@ -274,6 +292,7 @@ async def _announce(
     print(cli.ready_line("all", ready["api"].listen), json_line(addresses), sep="\n", flush=True)
     if inbox:
         print(f"pushctl: the inbox in a browser: {addresses.api}/inbox/", file=sys.stderr)
+    supervision.is_ready(f"all roles serve, api at {addresses.api}")
 
 
 def _url(ready: Ready) -> str:

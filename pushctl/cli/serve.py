@@ -24,7 +24,9 @@ from pushctl.config.check import check_role, dev_idp_on, files_needed
 from pushctl.config.load import Loaded, load
 from pushctl.config.model import Config, RoleName
 from pushctl.errors import ConfigError
-from pushctl.runtime import Ready, Role, raise_open_file_limit, reload_on_hangup, run_role, stop_signal
+from pushctl.open_files import raise_open_file_limit
+from pushctl.runtime import Ready, Role, reload_on_hangup, run_role, stop_signal
+from pushctl.supervision import Supervision, Supervisor
 
 app = typer.Typer()
 
@@ -113,10 +115,12 @@ def _prepare_one(loaded: Loaded, name: RoleName, *, once: bool) -> Callable[[], 
 async def _serve_one(role: Role, config: Config) -> None:
     raise_open_file_limit(files_needed(config, cast(RoleName, role.name)))
     dev_idp = role.name == "api" and dev_idp_on(config)
+    supervision = Supervision(Supervisor.of(os.environ), [role])
     async with stop_signal() as stop, trio.open_nursery() as nursery:
-        await nursery.start(reload_on_hangup, [role])
+        nursery.start_soon(supervision.run, stop)
+        await nursery.start(reload_on_hangup, [role], supervision)
         with Collector() as collector:
-            announce = _Announce(collector)
+            announce = _Announce(collector, supervision)
             await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=announce)
         nursery.cancel_scope.cancel()
 
@@ -124,9 +128,11 @@ async def _serve_one(role: Role, config: Config) -> None:
 class _Announce:
     """A task status that prints."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, supervision: Supervision) -> None:
         self._collector = collector
+        self._supervision = supervision
 
     def started(self, ready: Ready, /) -> None:
         self._collector.begin()
         print(cli.ready_line(ready.role, ready.listen, ready.admin), flush=True)
+        self._supervision.is_ready(f"{ready.label} serves {ready.url}" if ready.url else f"{ready.label} works")

@@ -30,9 +30,9 @@ from pushctl.client.report import Report, Tally, report
 from pushctl.client.verdict import judge, lacking, unread_ids
 from pushctl.clock import Clock, system_clock
 from pushctl.errors import Failed
+from pushctl.open_files import raise_open_file_limit
 from pushctl.protocol.frames import Urgency
 from pushctl.protocol.peer import Peer
-from pushctl.runtime import raise_open_file_limit
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

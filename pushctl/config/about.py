@@ -48,6 +48,8 @@ READERS: Final[dict[str, tuple[str, ...]]] = {
     "identity.session_ttl_seconds": ("api", "socket"),
     "identity.session_max_age_seconds": ("api", "socket", "gc"),
     "log": ROLE_NAMES,
+    "traces": ROLE_NAMES,
+    "traces.trusted_networks": ("api",),
 }
 """By key or table; of several the longest that a key begins with."""
 

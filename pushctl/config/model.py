@@ -417,6 +417,24 @@ class Log:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traces:
+    """OpenTelemetry spans of some messages, from the POST to the acknowledgement: pip install "pushctl[otel]"."""
+
+    enabled: bool = key(False, "api, router and socket send spans to a collector")
+    endpoint: str = key("http://127.0.0.1:4318/v1/traces", "the URL where a collector takes OTLP over HTTP")
+    headers: str = key(
+        "",
+        "for the collector, name=value,name=value with values percent-encoded; from the environment or a file, never "
+        "shown",
+        secret=True,
+    )
+    sample_ratio: float = key(0.01, "of the messages that are followed; 0: none, 1: all", minimum=0, maximum=1)
+    trusted_networks: tuple[str, ...] = key(
+        (), "senders whose traceparent decides what is followed, and is its parent; another's is only linked to"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     redis: Redis = key(factory=Redis)
     http: Http = key(factory=Http)
@@ -430,3 +448,4 @@ class Config:
     limits: Limits = key(factory=Limits)
     identity: Identity = key(factory=Identity)
     log: Log = key(factory=Log)
+    traces: Traces = key(factory=Traces)

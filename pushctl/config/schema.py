@@ -140,7 +140,7 @@ class Key:
         return f"got {str(value).lower() if isinstance(value, bool) else repr(value)}"
 
 
-UNSAID = frozenset({"identity.keys_toml"})
+UNSAID = frozenset({"identity.keys_toml", "traces.headers"})
 """Keys whose whole value is a secret: it is never shown, nor taken from a command line, which others can see."""
 
 
@@ -347,6 +347,11 @@ def _internal_url(value: str) -> str | None:
     return None if fits else "an http:// URL that routers reach, such as http://10.0.0.5:9182"
 
 
+def _collector_url(value: str) -> str | None:
+    fits = _is_url(value, ("http", "https"), origin=False)
+    return None if fits else "an http(s) URL without a user or a query, such as http://127.0.0.1:4318/v1/traces"
+
+
 def _redis_url(value: str) -> str | None:
     fits = value.startswith(("redis://", "rediss://", "unix://"))
     return None if fits else "a redis://, rediss:// or unix:// URL"
@@ -358,6 +363,7 @@ _SYNTAX: Mapping[str, Callable[[Any], str | None]] = {
     "*.rpc_listen": _address,
     "*.trusted_proxies": _networks,
     "*.exempt_networks": _networks,
+    "*.trusted_networks": _networks,
     "*.origins": _origins,
     "identity.browserid.audiences": _origins,
     "identity.browserid.algorithms": _browserid_algorithms,
@@ -366,6 +372,7 @@ _SYNTAX: Mapping[str, Callable[[Any], str | None]] = {
     "socket.public_url": _websocket_url,
     "socket.rpc_url": _internal_url,
     "redis.url": _redis_url,
+    "traces.endpoint": _collector_url,
 }
 """What a value must look like beyond its type. A check returns None, or what it expected. Empty values are not looked
 at here: whether a role can do without is check_role's."""

@@ -29,6 +29,7 @@ from pushctl.http.contained import Contained
 from pushctl.http.exchange import Service, refuse
 from pushctl.http.peer import Peer
 from pushctl.http.wire import Wire
+from pushctl.liveness import Loop
 from pushctl.log import get_logger
 
 log = get_logger()
@@ -99,6 +100,7 @@ class HttpServer:
         self._limits = limits
         self._tls = tls
         self._accepting = trio.CancelScope()
+        self.loop = Loop("the watch over requests that take too long")
         self._over = trio.Event()
         self._serving = False
         self._connections: set[Connection] = set()
@@ -143,6 +145,7 @@ class HttpServer:
         pause = min(shortest / 4, SLOWEST_WATCH_SECONDS)
         while True:
             await trio.sleep(pause)
+            self.loop.turn()
             now = trio.current_time()
             for connection in self._connections:
                 connection.check(now)

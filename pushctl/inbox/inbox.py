@@ -35,6 +35,7 @@ from pushctl.registry import Registry
 from pushctl.registry.messages import Delta, NewMessage, SnapshotPlace
 from pushctl.registry.records import Change, DroppedEntry, MessageEntry, MessageRecord, ReadEntry
 from pushctl.stages import Stage
+from pushctl.traces import NOTHING, Span
 from pushctl.webpush.request import Push
 
 INLINE_BYTES = 16_384
@@ -98,16 +99,17 @@ class Inbox:
 
     # --- third parties -----------------------------------------------------------------------------------------------
 
-    async def publish(self, token: str, push: Push, *, only_again: bool = False) -> Published:
+    async def publish(self, token: str, push: Push, *, only_again: bool = False, span: Span = NOTHING) -> Published:
         """Accept one message for the push URL that `token` opens. For TTL > 0 it is stored when this returns.
 
-        `only_again`: only if its idempotency key has stored it before, else RateLimited without a `limit`.
+        `only_again`: only if its idempotency key has stored it before, else RateLimited without a `limit`. `span`: of
+        the request.
 
         Raises PushUrlUnknown (the token does not open), PushUrlGone (proof that it is not live), VapidMissing,
         VapidForbidden, IdempotencyMismatch, RateLimited, StoreUnavailable: not promised, though it may still arrive.
         """
         address = self._sealer.open_push_url(token)
-        content = Content(push.notification, push.data, push.encoding, push.headers)
+        content = Content(push.notification, push.data, push.encoding, push.headers, span.context or None)
         message = NewMessage(
             push_url=address.push_url,
             number=address.number,
@@ -125,11 +127,13 @@ class Inbox:
             only_again=only_again,
         )
         if push.ttl_seconds == 0:
-            return await self._announce(address.user, message)
-        stored = await self._registry.messages.append(address.user, message)
+            return await self._announce(address.user, message, span)
+        with span.child("store", "client") as store:
+            store.set(db__system__name="redis", db__operation__name="append")
+            stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            await self._tell(address.user, stored.change, message.body)
+            await self._tell(address.user, stored.change, message.body, span)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
@@ -138,8 +142,10 @@ class Inbox:
         ttl_seconds = stored.lifetime_ms // 1000
         return Published(message_id, ttl_seconds, address.user, stored.ref.seq, receipt, stored.again)
 
-    async def _announce(self, user: UserId, message: NewMessage) -> Published:
-        announced = await self._registry.messages.announce(user, message)
+    async def _announce(self, user: UserId, message: NewMessage, span: Span) -> Published:
+        with span.child("store", "client") as store:
+            store.set(db__system__name="redis", db__operation__name="announce")
+            announced = await self._registry.messages.announce(user, message)
         if announced.deliver and announced.change is not None:
             await self._tell(user, announced.change)
             record = MessageRecord(
@@ -153,8 +159,10 @@ class Inbox:
             )
             frame = frames.encode(frames.MessageEvent(None, self.render.message(user, record)))
             if self._may_be_held(announced.change):
-                job = jobs.Ephemeral(user, announced.now_ms + jobs.EPHEMERAL_MS, message.rank, frame)
-                self._registry.jobs.put(user, jobs.encode(job))
+                with self._job_step(user, span) as step:
+                    until_ms = announced.now_ms + jobs.EPHEMERAL_MS
+                    job = jobs.Ephemeral(user, until_ms, message.rank, frame, step.context or None)
+                    self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
     def user_of_message(self, message_id: str) -> UserId:
@@ -270,7 +278,7 @@ class Inbox:
 
     # --- telling the devices -----------------------------------------------------------------------------------------
 
-    async def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
+    async def _tell(self, user: UserId, change: Change, body: bytes = b"", span: Span = NOTHING) -> None:
         """Count what was just appended and write its job. Nobody connected: no job."""
         await passed(Point.APPENDED)
         for entry in change.entries:
@@ -291,9 +299,23 @@ class Inbox:
             if len(frame) > INLINE_BYTES:
                 frame = b""
             events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame, accepted_ms))
-        job = jobs.Appended(user, change.epoch, change.previous.seq, change.previous.tag, events)
-        self._registry.jobs.put(user, jobs.encode(job))
+        with self._job_step(user, span) as step:
+            at = change.previous
+            job = jobs.Appended(user, change.epoch, at.seq, at.tag, events, step.context or None)
+            self._registry.jobs.put(user, jobs.encode(job))
         await passed(Point.JOB_WRITTEN)
+
+    def _job_step(self, user: UserId, span: Span) -> Span:
+        step = span.child("job", "producer")
+        if step:
+            step.set(
+                messaging__system="pushctl",
+                messaging__operation__name="job",
+                messaging__operation__type="send",
+                messaging__destination__name="route",
+                messaging__destination__partition__id=str(self._registry.jobs.partition_of(user)),
+            )
+        return step
 
     def _may_be_held(self, change: Change) -> bool:
         return change.connections > 0 or not self._ask_presence

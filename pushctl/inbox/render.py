@@ -30,6 +30,8 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
     data: bytes | None
     encoding: str | None
     headers: frames.EncryptionHeaders | None
+    trace: bytes | None = None
+    """If it is followed (pushctl/traces): what its deliveries follow or, later, link to. No device is told."""
 
 
 _content_decoder = msgspec.msgpack.Decoder(Content)
@@ -60,6 +62,10 @@ class Renderer:
             encoding=content.encoding,
             headers=content.headers,
         )
+
+    def trace(self, record: MessageRecord) -> bytes:
+        """Its context, if it is followed; see pushctl/traces."""
+        return _content_decoder.decode(record.body).trace or b""
 
     def notification(self, user: UserId, record: MessageRecord) -> mozilla.Notification:
         """A message as a browser gets it; the channel is what stands in its site."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from pushctl.metrics.base import Metrics, WithStages, totals
 from pushctl.metrics.http import HttpMetrics
-from pushctl.metrics.shared import KeyMetrics, ProviderMetrics, RpcMetrics, TlsMetrics, arrivals
+from pushctl.metrics.shared import KeyMetrics, ProviderMetrics, RpcMetrics, TlsMetrics, TraceMetrics, arrivals
 from pushctl.stages import Stage
 from pushctl.tally import QUICK_SECONDS
 
@@ -47,6 +47,7 @@ CLOSE_CODES: Final = ("1000", "1001", "1008", "4001", "4002", "4003", "4004", "4
 class ApiMetrics(WithStages):
     def __init__(self) -> None:
         super().__init__("api", (Stage.RECEIVED, Stage.STORED, *DEAD))
+        self.traces = TraceMetrics(self)
         self.http = HttpMetrics(self)
         self.accept_seconds = self.tallies("accept_seconds", "from a request's last byte to its 201").of()
         self.receipt_waits = self.gauge("receipt_waits", "requests that wait for a delivery receipt")
@@ -82,6 +83,7 @@ class BoxOfficeMetrics(Metrics):
 class SocketMetrics(WithStages):
     def __init__(self) -> None:
         super().__init__("socket", (Stage.WRITTEN, Stage.ACKNOWLEDGED, *DEAD))
+        self.traces = TraceMetrics(self)
         self.connections = self.gauge("connections", "open client connections")
         self.capacity = self.gauge("capacity", "socket.max_connections")
         self.users = self.looked("connected_users", "users with at least one connection here")
@@ -135,6 +137,7 @@ class RouterMetrics(WithStages):
     def __init__(self, strategy: str) -> None:
         """`strategy`: routing.strategy, the same for as long as a router runs."""
         super().__init__("router", (Stage.ROUTED,))
+        self.traces = TraceMetrics(self)
         self._strategy = strategy
         self._jobs = self.counter("jobs", "routing jobs, by outcome and strategy", ["outcome", "strategy"])
         self._outcomes = {outcome: self._jobs.labels(outcome, strategy) for outcome in OUTCOMES}

@@ -93,3 +93,16 @@ class RpcMetrics:
         """`outcome`: one of the words above."""
         self._calls.labels(outcome).inc()
         self._seconds.add(seconds)
+
+
+class TraceMetrics:
+    """Of a role that follows messages."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._spans = metrics.counter_of(
+            "spans", "spans of traces, by what became of them", "outcome", ("sent", "dropped", "failed")
+        )
+
+    def ended(self, outcome: str, count: int) -> None:
+        """`outcome`: one of the words above; of so many."""
+        self._spans.labels(outcome).inc(count)

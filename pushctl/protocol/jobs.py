@@ -42,16 +42,19 @@ class Appended(Struct, frozen=True, array_like=True, tag="a"):
     previous_seq: int
     previous_tag: int
     events: Annotated[list[HintedEvent], Meta(min_length=1)]
+    trace: bytes | None = None
+    """Of the message in it, if that is followed (pushctl/traces)."""
 
 
 class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
     """A message with TTL 0: for whoever is connected now. Useless after `until_ms` (registry time), which is
-    EPHEMERAL_MS after it was accepted."""
+    EPHEMERAL_MS after it was accepted. `trace`: as of Appended."""
 
     user: str
     until_ms: int
     rank: int
     frame: bytes
+    trace: bytes | None = None
 
 
 class Displaced(Struct, frozen=True, array_like=True, tag="d"):

@@ -13,6 +13,8 @@ import trio
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import UserId
+from pushctl.liveness import Liveness
+from pushctl.reasons import Code, Reason
 from pushctl.registry.broadcasts import Broadcasts
 from pushctl.registry.browsers import Browsers
 from pushctl.registry.channel import Channels
@@ -78,13 +80,13 @@ class Registry:
         """Returns once the master that holds this user can be asked."""
         await self.link.wait_connected(self._keys.user(user, "meta"))
 
-    async def check(self) -> list[str]:
+    async def check(self) -> list[Reason]:
         """Why a role that needs the registry is not ready; empty when it can be used: by some users at least, if one of
         several masters is away."""
         reasons = self.link.why_not()
         if reasons:
             return reasons
-        policies: list[str] = []
+        policies: list[Reason] = []
         silent: list[str] = []
 
         async def look(address: str) -> None:
@@ -95,16 +97,19 @@ class Registry:
                 return
             policy = memory.get("maxmemory_policy", "noeviction")
             if policy != "noeviction":
-                policies.append(
+                detail = (
                     f"Redis at {address} evicts keys (maxmemory-policy {policy}): it would lose messages; set it to "
                     "noeviction"
                 )
+                policies.append(Reason(Code.REDIS_EVICTS, detail))
 
         masters = self.link.masters
         async with trio.open_nursery() as nursery:
             for address in masters:
                 nursery.start_soon(look, address)
-        return policies or (list(dict.fromkeys(silent)) if len(silent) == len(masters) else [])
+        if policies or len(silent) < len(masters):
+            return policies
+        return [Reason(Code.REDIS_AWAY, detail) for detail in dict.fromkeys(silent)]
 
     async def verdicts(self, installation: str) -> dict[str, str | None]:
         """Of each master that answers: why it is not this installation's; None: it is."""
@@ -135,17 +140,19 @@ async def open_registry(
     name: str,
     installation: str | None = None,
     tally: LinkTally | None = None,
+    liveness: Liveness | None = None,
     shift_ms: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 
     `installation`: of the keys file; a Redis that does not hold its marker is not used. None (tools): any.
     Raises Unreachable when Redis cannot be reached within `redis.connect_seconds`, or is not this installation's.
-    `name` is shown in CLIENT LIST; `tally`: counts what the link to Redis does.
+    `name` is shown in CLIENT LIST; `tally`: counts what the link to Redis does; `liveness`: of the role, told of by its
+    connections.
     """
     keys = Keys(config.redis.prefix)
     marker = Installation(installation, keys) if installation else None
-    link = Link(config.redis, name=name, installation=marker, tally=tally)
+    link = Link(config.redis, name=name, installation=marker, tally=tally, liveness=liveness)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         yield Registry(link, keys, config, shift_ms)

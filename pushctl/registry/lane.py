@@ -20,6 +20,7 @@ import trio
 
 from pushctl.config.model import Redis
 from pushctl.errors import StoreUnavailable
+from pushctl.liveness import Liveness, Loop
 from pushctl.log import get_logger
 from pushctl.registry.connection import Address, Connection, ErrorReply, Reply, pack
 from pushctl.tally import LaneTally
@@ -101,11 +102,12 @@ class Lane:
         on_error: Callable[[str], None],
         on_change: Callable[[], None],
         tally: LaneTally,
+        liveness: Liveness,
         replicas: int = 0,
     ) -> None:
         """`locate`: where Redis is right now; `admit`: raises NotAdmitted; `on_error`: told of every error reply;
         `on_change`: called when it has become `connected`, or is so no more; `tally`: counts what it does, and what
-        others of its kind do."""
+        others of its kind do; `liveness`: told while it reads."""
         self._settings = settings
         self._name = f"pushctl-{name}"
         self._locate = locate
@@ -113,6 +115,8 @@ class Lane:
         self._on_error = on_error
         self._on_change = on_change
         self._replicas = replicas
+        self._liveness = liveness
+        self._loop = Loop(f"the connection {self._name} to Redis")
         self._log = get_logger(part="lane", name=name)
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
@@ -157,8 +161,16 @@ class Lane:
 
     async def run(self) -> None:
         """Connect, and keep connected until cancelled."""
+        self._liveness.watch(self._loop)
+        try:
+            await self._keep_connected()
+        finally:
+            self._liveness.forget(self._loop)
+
+    async def _keep_connected(self) -> None:
         while True:
-            connection = await self._connect()
+            with self._loop.idle():  # Redis may be long away, and we do what we can
+                connection = await self._connect()
             self.refused = False
             self._set_connected(yes=True)
             try:
@@ -264,6 +276,7 @@ class Lane:
         """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost; one that
         nobody asks is asked whether it is there, so that it is found out before somebody needs it."""
         while True:
+            self._loop.turn()
             now = trio.current_time()
             while (reply := connection.parsed()) is not False:
                 if not self._in_flight:

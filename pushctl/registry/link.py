@@ -18,7 +18,9 @@ import trio
 
 from pushctl.config.model import Redis
 from pushctl.errors import Overloaded, StoreUnavailable
+from pushctl.liveness import Liveness
 from pushctl.log import get_logger
+from pushctl.reasons import Code, Reason
 from pushctl.registry.connection import Argument, Connection, ErrorReply, Reply, pack
 from pushctl.registry.installation import Installation
 from pushctl.registry.lane import Call, Lane, NotAdmitted, NotConfirmed, Waiting
@@ -45,12 +47,20 @@ class Link:
     """Run `run` in a nursery; then `ask`, `run_script` and `post`."""
 
     def __init__(
-        self, settings: Redis, *, name: str, installation: Installation | None = None, tally: LinkTally | None = None
+        self,
+        settings: Redis,
+        *,
+        name: str,
+        installation: Installation | None = None,
+        tally: LinkTally | None = None,
+        liveness: Liveness | None = None,
     ) -> None:
         """`tally`: where it counts what it does; it has one of its own without."""
         self._settings = settings
         self.tally = tally or LinkTally()
-        self._masters = Masters(settings, name=name, admit=self._admit, tally=self.tally)
+        self._masters = Masters(
+            settings, name=name, admit=self._admit, tally=self.tally, liveness=liveness or Liveness()
+        )
         self._installation = installation
         self._settled = False
         """The marker was looked at: from now on no master without it is admitted."""
@@ -86,14 +96,14 @@ class Link:
         # Of no key: of_key prefers a connected one.
         await self._masters.wait_until(lambda: self._masters.of_key(key).connected)
 
-    def why_not(self) -> list[str]:
+    def why_not(self) -> list[Reason]:
         """Why this registry cannot be used: no master answers, or one must not be used. One of several that is away
         takes only its own users with it."""
         nodes = self._masters.nodes
-        refused = [node.problem for node in nodes if node.refused]
+        refused = [Reason(Code.REDIS_UNUSABLE, node.problem) for node in nodes if node.refused]
         if refused or any(node.connected for node in nodes):
             return refused
-        return list(dict.fromkeys(node.problem for node in nodes))
+        return [Reason(Code.REDIS_AWAY, problem) for problem in dict.fromkeys(node.problem for node in nodes)]
 
     # --- asking ------------------------------------------------------------------------------------------------------
 

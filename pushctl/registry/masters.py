@@ -13,6 +13,7 @@ import trio
 
 from pushctl.config.model import Redis
 from pushctl.errors import StoreUnavailable, Unreachable
+from pushctl.liveness import Liveness
 from pushctl.log import get_logger
 from pushctl.registry import topology
 from pushctl.registry.connection import Address, Connection
@@ -33,12 +34,19 @@ class Masters:
     """Run `begin`, then `keep_map`, in the same nursery."""
 
     def __init__(
-        self, settings: Redis, *, name: str, admit: Callable[[Node, Connection], Awaitable[None]], tally: LinkTally
+        self,
+        settings: Redis,
+        *,
+        name: str,
+        admit: Callable[[Node, Connection], Awaitable[None]],
+        tally: LinkTally,
+        liveness: Liveness,
     ) -> None:
         """`admit` raises NotAdmitted for a master that must not be used. `tally`: counts what is asked of them."""
         self._settings = settings
         self._target = Target.parse(settings.url)
         self._name = name
+        self._liveness = liveness
         self._admit_ours = admit
         self._tally = tally
         tally.state = self._state
@@ -107,6 +115,7 @@ class Masters:
             admit=self._admit,
             on_error=self.heard_error,
             on_change=self._node_changed,
+            liveness=self._liveness,
             tally=self._tally,
         )
         self._nodes.append(node)

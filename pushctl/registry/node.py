@@ -11,6 +11,7 @@ from weakref import WeakSet
 import trio
 
 from pushctl.config.model import Redis
+from pushctl.liveness import Liveness
 from pushctl.registry.connection import Address, Connection
 from pushctl.registry.lane import Lane
 from pushctl.registry.script import Lane as LaneName
@@ -28,6 +29,7 @@ class Node:
         admit: Callable[["Node", Connection], Awaitable[None]],
         on_error: Callable[[str], None],
         on_change: Callable[["Node"], None],
+        liveness: Liveness,
         tally: LinkTally,
     ) -> None:
         """As of a Lane; `on_change`: told when it has become `connected`, or is so no more."""
@@ -46,6 +48,7 @@ class Node:
                 admit=lambda connection: admit(self, connection),
                 on_error=on_error,
                 on_change=self._lane_changed,
+                liveness=liveness,
                 tally=tally.lane(kind),
                 replicas=replicas,
             )

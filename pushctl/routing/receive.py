@@ -14,6 +14,7 @@ import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ServerId, new_id
+from pushctl.liveness import Loop
 from pushctl.log import get_logger
 from pushctl.protocol.jobs import Batch, BatchInPart, JobInvalid, News, Probe, decode_hint, encode
 from pushctl.registry import Registry
@@ -49,6 +50,7 @@ class Receiver:
         self._problems: dict[int, str] = {}
         """Why it does not hear of a partition, by partition."""
         self._something = trio.Event()
+        self.loops = [Loop(f"the ear for partition {number}") for number in range(registry.channels.partitions)]
         self._heard_at: dict[int, float] = {}
         """When each partition's channel was last heard: a hint, a probe, or the confirmation that it is listened to."""
         self.losses = 0
@@ -101,7 +103,8 @@ class Receiver:
     async def _hear(self, partition: int) -> None:
         first = True
         while True:
-            await self._registry.channels.wait_connected(partition)
+            with self.loops[partition].idle():
+                await self._registry.channels.wait_connected(partition)
             try:
                 async with self._registry.channels.listen(self._server, partition) as listener:
                     self._note(partition, None)
@@ -118,9 +121,12 @@ class Receiver:
 
     async def _listen(self, listener: Listener, partition: int) -> None:
         """Hear until the channel is lost, or silent in spite of a probe (StoreUnavailable)."""
+        loop = self.loops[partition]
         while True:
             with trio.move_on_after(self._probe_seconds) as silence:
-                self._heard(await listener.hear(), partition)
+                with loop.idle():
+                    payload = await listener.hear()
+                self._heard(payload, partition)
             if not silence.cancelled_caught:
                 continue
             await self._registry.channels.publish(partition, [(self._server, encode(Probe(new_id())))])

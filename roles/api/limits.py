@@ -15,6 +15,7 @@ from pushctl.config.model import Limits as LimitsConfig
 from pushctl.errors import RateLimited
 from pushctl.http.addresses import Networks, neighbourhood
 from pushctl.ids import UserId
+from pushctl.liveness import Loop
 from pushctl.rates import rate_of
 from pushctl.registry.rates import Rates
 from roles.api.quota import Quota
@@ -62,6 +63,11 @@ class Limits:
         self._quotas = {kind: Quota(rates, kind, rate) for kind, rate in configured.items() if rate}
         self._exempt = exempt
         self._count = count
+
+    @property
+    def loops(self) -> list[Loop]:
+        """A request waits for them once its share is used up."""
+        return [quota.loop for quota in self._quotas.values()]
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -21,7 +21,7 @@ from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
 from pushctl.webpush.request import preferences
 from roles.api.limits import Limits
-from roles.api.publish import Publisher
+from roles.api.publish import PUSH_ROUTE, Publisher
 from roles.api.receipts import Receipts
 
 PUSH: Final = "/push/"
@@ -64,7 +64,7 @@ class PushRoutes:
             await send_problem(send, problem, errno=True)
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
-        token = _last_part(scope, PUSH, "/push/{token}")
+        token = _last_part(scope, PUSH, PUSH_ROUTE)
         match scope["method"]:
             case "POST":
                 await self._publish(token, scope, receive, send)
@@ -77,7 +77,11 @@ class PushRoutes:
         limit = self._publisher.rules.max_body_bytes
         _refuse_announced(scope, limit)
         body = await read_body(receive, limit)
-        published = await self._publisher.publish(token, scope["headers"], body, host_of(scope))
+        host = host_of(scope)
+        with self._publisher.follow(scope["headers"], host) as span:
+            span.set(http__request__method="POST", http__route=PUSH_ROUTE, url__scheme=scope["scheme"])
+            published = await self._publisher.publish(token, scope["headers"], body, host, span)
+            span.set(http__response__status_code=201 if published.receipt is None else 202)
         location = f"{MESSAGE}{published.message_id}".encode()
         headers = [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)]
         if published.receipt is not None:

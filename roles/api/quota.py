@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from pushctl.errors import StoreUnavailable
+from pushctl.liveness import Loop
 from pushctl.rates import Rate
 from pushctl.registry.rates import Rates, shard_of_bucket
 from roles.api.share import Share, slack_of
@@ -42,6 +43,7 @@ class Quota:
         self._work = trio.Event()
         self._hurry = trio.Event()
         self._charged = trio.Event()
+        self.loop = Loop(f"the counting of a limit ({kind})")
 
     def __len__(self) -> int:
         """Shares remembered."""
@@ -109,7 +111,8 @@ class Quota:
     async def run(self) -> None:
         """Charge what is owed, until cancelled."""
         while True:
-            await self._work.wait()
+            with self.loop.idle():
+                await self._work.wait()
             with trio.move_on_after(LINGER_SECONDS):
                 await self._hurry.wait()
             await self.charge_all()

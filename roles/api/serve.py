@@ -17,15 +17,18 @@ from pushctl.clock import Clock, system_clock
 from pushctl.config.check import check_role, dev_idp_on
 from pushctl.config.model import Browserid, Config
 from pushctl.errors import ConfigError
+from pushctl.health import Health
 from pushctl.http.addresses import Networks
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.verifier import IdentityVerifier
 from pushctl.inbox import Accounts, Inbox
 from pushctl.keyring import KeyRing
 from pushctl.metrics import ApiMetrics
+from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
+from pushctl.traces import open_traces
 from pushctl.webpush.request import Rules
 from pushctl.webpush.vapid import Verifier
 from roles.api import checks
@@ -61,6 +64,7 @@ class ApiRole:
             self._check_public(config.api.public_url)
         self._exempt = Networks(config.limits.exempt_networks, "limits.exempt_networks")
         self._tls = Tls.configured(config, "api")
+        self.health = Health(config, self._tls)
         self._registry: Registry | None = None
         self._limits: Limits | None = None
         self._server: HttpServer | None = None
@@ -69,6 +73,8 @@ class ApiRole:
         self.metrics = ApiMetrics()
         self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self.metrics.tls.watch(self._tls)
+        self.traces = open_traces(config, "api", self.label, self.metrics.traces.ended)
+        self._traced = Networks(config.traces.trusted_networks, "traces.trusted_networks")
         self._attendance = Attendance("api", "api", counts=self.metrics.counts, not_ready=self.not_ready)
 
     def _check_public(self, public_url: str) -> None:
@@ -95,7 +101,11 @@ class ApiRole:
         dev_idp = await _dev_idp() if dev_idp_on(config) else None
         async with (
             open_registry(
-                config, name="api", installation=self._ring.keys.installation, tally=self.metrics.redis
+                config,
+                name="api",
+                installation=self._ring.keys.installation,
+                tally=self.metrics.redis,
+                liveness=self.health.liveness,
             ) as registry,
             self._ring.shown(registry),
             self._attendance.kept(registry),
@@ -117,6 +127,7 @@ class ApiRole:
             self._receipts = receipts = Receipts(registry, inbox, config.limits, self.metrics)
             limits = self._limits = Limits(registry.rates, config.limits, self._exempt, self._refused)
             self._server = self._http_server(registry, inbox, receipts, public_url, verifier, dev_idp, limits)
+            self.health.liveness.watch(*limits.loops, self._server.loop)
             self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(limits.run)
@@ -157,7 +168,7 @@ class ApiRole:
         )
         app = build_app(
             services,
-            Publisher(inbox, self._rules(public_url), self.metrics, limits),
+            Publisher(inbox, self._rules(public_url), self.metrics, limits, self.traces, self._traced),
             receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
@@ -191,9 +202,9 @@ class ApiRole:
             await self._attendance.leave(self._registry)
         self._drained.set()
 
-    async def not_ready(self) -> list[str]:
+    async def not_ready(self) -> list[Reason]:
         if self._registry is None:
-            return ["it is starting"]
+            return [STARTING]
         return [*await self._registry.check(), *self._ring.not_ready()]
 
 

@@ -34,7 +34,8 @@ class VersionOut(Struct, frozen=True):
 async def heartbeat(request: ApiRequest) -> Response[HeartbeatOut]:
     reasons = await request.services.registry.check()
     if reasons:
-        return Response(HeartbeatOut("error", reasons), status_code=503, headers={"retry-after": "1"})
+        said = HeartbeatOut("error", [reason.detail for reason in reasons])
+        return Response(said, status_code=503, headers={"retry-after": "1"})
     return Response(HeartbeatOut("ok", []))
 
 

@@ -17,13 +17,16 @@ from pushctl.attendance import Attendance
 from pushctl.config.check import check_role
 from pushctl.config.model import Boxoffice, Config
 from pushctl.errors import ConfigError, StoreUnavailable
+from pushctl.health import Health
 from pushctl.http.address_rates import AddressRates
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox import Accounts
+from pushctl.liveness import Loop
 from pushctl.metrics import BoxOfficeMetrics
 from pushctl.rates import rate_of
+from pushctl.reasons import STARTING, Code, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
@@ -58,6 +61,8 @@ class BoxOfficeRole:
             config.limits.exempt_networks,
         )
         self._tls = Tls.configured(config, "boxoffice")
+        self.health = Health(config, self._tls)
+        self._loop = Loop("the look at the socket servers")
         self._registry: Registry | None = None
         self._server: HttpServer | None = None
         self._looked = trio.Event()
@@ -79,9 +84,11 @@ class BoxOfficeRole:
 
     async def serve(self, *, task_status: TaskStatus[Ready]) -> None:
         config = self._config
-        installation = installation_of(config.identity)
+        installation, liveness = installation_of(config.identity), self.health.liveness
         async with (
-            open_registry(config, name="boxoffice", installation=installation, tally=self.metrics.redis) as registry,
+            open_registry(
+                config, name="boxoffice", installation=installation, tally=self.metrics.redis, liveness=liveness
+            ) as registry,
             self._attendance.kept(registry),
         ):
             self._registry = registry
@@ -90,6 +97,7 @@ class BoxOfficeRole:
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._desk(), doorman, self.metrics))
             self._server = HttpServer(app, config.http, tls=self._tls, trusted_proxies=config.boxoffice.trusted_proxies)
+            liveness.watch(self._loop, self._server.loop)
             self.metrics.http.watch(self._server.statistics, config.http.max_connections)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._refresh, registry)
@@ -114,6 +122,7 @@ class BoxOfficeRole:
         """Look again about every second; `_looked` is set, and renewed, at every picture that came."""
         fresh = True
         while True:
+            self._loop.turn()
             asked_at = trio.current_time()
             try:
                 seats = self._seating.handed_out(asked_at)
@@ -161,10 +170,11 @@ class BoxOfficeRole:
             await self._attendance.leave(self._registry)
         self._drained.set()
 
-    async def not_ready(self) -> list[str]:
-        reasons = ["it is starting"] if self._registry is None else await self._registry.check()
+    async def not_ready(self) -> list[Reason]:
+        reasons = [STARTING] if self._registry is None else await self._registry.check()
         if not reasons and self._seating.stale(trio.current_time()):
-            reasons.append("the picture of the socket servers is too old")
+            detail = "its picture of the socket servers is older than boxoffice.stale_seconds: see its log for why"
+            reasons.append(Reason(Code.PICTURE_STALE, detail))
         return reasons
 
 

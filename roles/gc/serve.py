@@ -14,11 +14,14 @@ import trio
 from pushctl.attendance import Attendance
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.health import Health
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.inbox.accounts import Accounts
+from pushctl.liveness import Loop
 from pushctl.log import get_logger
 from pushctl.metrics import GcMetrics
+from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.runtime import Ready
 from pushctl.stages import Stage
@@ -37,6 +40,8 @@ class GcRole:
         self.admin_listen = config.gc.admin_listen
         self.drain_seconds = config.gc.drain_seconds
         self.metrics = GcMetrics()
+        self.health = Health(config)
+        self._sweeping = Loop("the sweep of what has expired")
         self._log = get_logger(role="gc")
         self._daemon = new_id()
         self._attendance = Attendance("gc", self._daemon, counts=self.metrics.counts, not_ready=self.not_ready)
@@ -49,10 +54,14 @@ class GcRole:
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         installation = installation_of(self._config.identity)
+        liveness = self.health.liveness
         async with (
-            open_registry(self._config, name="gc", installation=installation, tally=self.metrics.redis) as registry,
+            open_registry(
+                self._config, name="gc", installation=installation, tally=self.metrics.redis, liveness=liveness
+            ) as registry,
             self._attendance.kept(registry),
         ):
+            liveness.watch(self._sweeping)
             async with trio.open_nursery() as nursery:
                 self._registry = registry
                 task_status.started(Ready("gc", self.label, None, None))
@@ -75,8 +84,8 @@ class GcRole:
         self._attendance.drains()
         await self._done.wait()
 
-    async def not_ready(self) -> list[str]:
-        return await self._registry.check() if self._registry else ["it is starting"]
+    async def not_ready(self) -> list[Reason]:
+        return await self._registry.check() if self._registry else [STARTING]
 
     async def _repeat(self, work: Callable[[], Awaitable[bool]]) -> None:
         """Until draining: work, and again after a tick, or at once when it says that there is more."""
@@ -92,6 +101,7 @@ class GcRole:
                 await self._draining.wait()
 
     async def _sweep(self, registry: Registry) -> bool:
+        self._sweeping.turn()
         found = await sweeps.sweep(registry, self._daemon, limit=self._config.gc.batch, enough=self._draining.is_set)
         self._last |= {shard: swept for shard, swept in found.items() if swept is not None}
         swept, known = sweeps.total(found.values()), sweeps.total(self._last.values())

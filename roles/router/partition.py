@@ -9,21 +9,29 @@ Must not know: other partitions (a master that is away holds up its own and no o
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 
+import msgspec
 import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
+from pushctl.liveness import Loop
 from pushctl.log import get_logger
 from pushctl.metrics import RouterMetrics
 from pushctl.points import Point, passed
-from pushctl.protocol.jobs import Ephemeral, Job, JobInvalid, decode_job
+from pushctl.protocol.jobs import Appended, Ephemeral, Job, JobInvalid, decode_job
+from pushctl.reasons import Code, Reason
 from pushctl.registry.jobs import Backlog, Jobs, Taken
 from pushctl.routing.strategy import Strategy
 from pushctl.stages import Stage
+from pushctl.traces import OFF, Traces
 
 TAKE_OVER_SECONDS = 5.0
 """Between two looks for what dead routers left, and at the backlog."""
+
+LATE_SECONDS = 20.0
+"""Jobs that wait so long are late: longer than those of a router that died, which others take over."""
 
 PAUSE_SECONDS = 0.2
 """After Redis refused or went away, before the next attempt."""
@@ -33,9 +41,19 @@ class Partition:
     """Join it, then `run` it until `draining` is set and what was taken is handed over."""
 
     def __init__(
-        self, number: int, jobs: Jobs, *, consumer: str, config: Config, metrics: RouterMetrics, draining: trio.Event
+        self,
+        number: int,
+        jobs: Jobs,
+        *,
+        consumer: str,
+        config: Config,
+        metrics: RouterMetrics,
+        draining: trio.Event,
+        traces: Traces = OFF,
     ) -> None:
         self._number = number
+        self._traces = traces
+        self._strategy_name = config.routing.strategy
         self._jobs = jobs
         self._consumer = consumer
         self._batch = config.router.batch
@@ -43,6 +61,11 @@ class Partition:
         self._metrics = metrics
         self._draining = draining
         self._log = get_logger(role="router", consumer=consumer, partition=number)
+        self._lag_ms = 0
+        """Age of the oldest job at the last look."""
+        self._reading = Loop(f"the reader of partition {number}")
+        self._taking_over = Loop(f"the look for what dead routers left in partition {number}")
+        self.loops = (self._reading, self._taking_over)
 
     async def join(self) -> None:
         """Share the work from now on. Without Redis: as soon as it is there."""
@@ -80,6 +103,7 @@ class Partition:
         reader = await self._jobs.reader(self._consumer, self._number)
         try:
             while not self._draining.is_set():
+                self._reading.turn()
                 taken = await reader.take(self._batch)
                 if taken is None:
                     await self._jobs.join(self._consumer, self._number)
@@ -95,14 +119,18 @@ class Partition:
         """Returns when this partition's master can be asked, which may be long away, or a drain begins."""
         if self._jobs.is_connected(self._number):
             return
+        with self._reading.idle():
+            await self._first_of(self._draining.wait, lambda: self._jobs.wait_connected(self._number))
+
+    async def _first_of(self, *waits: Callable[[], Awaitable[object]]) -> None:
         async with trio.open_nursery() as nursery:
 
             async def wait(until: Callable[[], Awaitable[object]]) -> None:
                 await until()
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(wait, self._draining.wait)
-            nursery.start_soon(wait, lambda: self._jobs.wait_connected(self._number))
+            for each in waits:
+                nursery.start_soon(wait, each)
 
     async def _pause(self, seconds: float) -> None:
         """So long, or until a drain begins."""
@@ -113,6 +141,7 @@ class Partition:
         """What a router took and did not hand over is another's, once; at the second time it is dropped."""
         more = False
         while True:
+            self._taking_over.turn()
             await self._pause(0 if more else TAKE_OVER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - only jitter
             if self._draining.is_set():
                 return
@@ -128,7 +157,18 @@ class Partition:
                 more = False
                 self._log.warning("take_over_failed", detail=error.detail)
 
+    def not_ready(self) -> list[Reason]:
+        """Whether its jobs wait too long."""
+        if self._lag_ms <= LATE_SECONDS * 1000:
+            return []
+        detail = (
+            f"jobs of partition {self._number} wait for {self._lag_ms / 1000:.0f} s: start more routers, or see "
+            "`pushctl stats routing` for who takes none"
+        )
+        return [Reason(Code.JOBS_LATE, detail)]
+
     def _note(self, backlog: Backlog) -> None:
+        self._lag_ms = backlog.lag_ms
         metrics = self._metrics
         metrics.backlog.labels(self._number).set(backlog.length)
         metrics.backlog_bytes.labels(self._number).set(backlog.bytes)
@@ -189,7 +229,8 @@ class Partition:
         return item.written_ms < now_ms - self._keep_ms
 
     async def _bring(self, strategy: Strategy, jobs: Sequence[Job]) -> None:
-        delivered = await strategy.deliver(jobs)
+        with ExitStack() as steps:
+            delivered = await strategy.deliver([self._followed(job, steps) for job in jobs])
         self._metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
         self._metrics.hints.inc(delivered.hints)
         self._metrics.jobs("nobody", delivered.nobody)
@@ -197,6 +238,23 @@ class Partition:
         self._metrics.jobs("unheard", delivered.unheard)
         self._metrics.jobs("detoured", delivered.detoured)
         self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
+
+    def _followed(self, job: Job, steps: ExitStack) -> Job:
+        """The job, with a step of ours in its trace if its message is followed."""
+        if not isinstance(job, Appended | Ephemeral) or not job.trace:
+            return job
+        step = steps.enter_context(self._traces.follow("route", job.trace, "consumer"))
+        if not step:
+            return job
+        step.set(
+            messaging__system="pushctl",
+            messaging__operation__name="route",
+            messaging__operation__type="process",
+            messaging__destination__name="route",
+            messaging__destination__partition__id=str(self._number),
+            pushctl__routing__strategy=self._strategy_name,
+        )
+        return msgspec.structs.replace(job, trace=step.context)
 
     async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:
         """Those that were ours to hand over."""

@@ -11,13 +11,16 @@ import trio
 
 from pushctl.attendance import Attendance
 from pushctl.config.model import Config
+from pushctl.health import Health
 from pushctl.identity.keys import installation_of
 from pushctl.ids import new_id
 from pushctl.keyring import KeyRing
 from pushctl.metrics import RouterMetrics
+from pushctl.reasons import STARTING, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.routing import open_strategy
 from pushctl.runtime import Ready
+from pushctl.traces import open_traces
 from roles.router.partition import Partition
 
 
@@ -32,6 +35,9 @@ class RouterRole:
         self.metrics = RouterMetrics(config.routing.strategy)
         self.metrics.backlog_limit.set(config.routing.max_jobs)
         self.metrics.backlog_bytes_limit.set(config.routing.max_job_bytes)
+        self.health = Health(config)
+        self.traces = open_traces(config, "router", self.label, self.metrics.traces.ended)
+        self._partitions: list[Partition] = []
         self._consumer = f"{config.routing.strategy}-{new_id()}"
         """Begins with the strategy: `pushctl stats` shows what each router runs."""
         rpc = config.routing.strategy == "rpc"
@@ -49,6 +55,7 @@ class RouterRole:
                 self._config,
                 name="router",
                 installation=installation_of(self._config.identity),
+                liveness=self.health.liveness,
                 tally=self.metrics.redis,
             ) as registry,
             self._keys_shown(registry),
@@ -63,12 +70,14 @@ class RouterRole:
         ):
             self._registry = registry
             partitions = [self._partition(registry, number) for number in range(registry.jobs.partitions)]
+            self._partitions = partitions
             async with trio.open_nursery() as joining:
                 for partition in partitions:
                     joining.start_soon(partition.join)
             task_status.started(Ready("router", self.label, None, None))
             async with trio.open_nursery() as work:
                 for partition in partitions:
+                    self.health.liveness.watch(*partition.loops)
                     work.start_soon(partition.run, strategy)
             self._idle.set()
 
@@ -89,6 +98,7 @@ class RouterRole:
             config=self._config,
             metrics=self.metrics,
             draining=self._draining,
+            traces=self.traces,
         )
 
     async def drain(self) -> None:
@@ -102,7 +112,8 @@ class RouterRole:
             await self._ring.leave(self._registry)
         await self._attendance.leave(self._registry)
 
-    async def not_ready(self) -> list[str]:
+    async def not_ready(self) -> list[Reason]:
         if self._registry is None:
-            return ["it is starting"]
-        return [*await self._registry.check(), *(self._ring.not_ready() if self._ring else ())]
+            return [STARTING]
+        late = [reason for partition in self._partitions for reason in partition.not_ready()]
+        return [*await self._registry.check(), *(self._ring.not_ready() if self._ring else ()), *late]

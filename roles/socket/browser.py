@@ -26,6 +26,7 @@ from pushctl.stages import Stage
 from roles.socket.ending import OF_BROWSERS, SlowConsumer
 from roles.socket.held import Held
 from roles.socket.listening import Listening
+from roles.socket.trail import Trail
 from roles.socket.window import Window
 from roles.socket.wire import Wire
 
@@ -63,8 +64,9 @@ class BrowserConnection(Held):
         self._window = Window(MAX_OUTSTANDING, stall_seconds=role.config.socket.stall_seconds)
         self._replies: deque[bytes] = deque()
         self._room = trio.Semaphore(MAX_REPLIES, max_value=MAX_REPLIES)
-        self._ephemeral: deque[tuple[bytes, float, int]] = deque()
-        """(frame, when it is too late, when it was accepted)"""
+        self._ephemeral: deque[tuple[bytes, float, int, bytes | None]] = deque()
+        """(frame, when it is too late, when it was accepted, its trace)"""
+        self._trail = Trail(role.traces, mozilla.SUBPROTOCOL)
         self._behind = False
         self._caught_up = False
         """It was sent once all that had waited for it."""
@@ -119,7 +121,7 @@ class BrowserConnection(Held):
         if len(self._ephemeral) < MAX_EPHEMERAL:
             frame = mozilla.encode(notification_of_event(job.frame))
             until = trio.current_time() + seconds_left
-            self._ephemeral.append((frame, until, job.until_ms - jobs.EPHEMERAL_MS))
+            self._ephemeral.append((frame, until, job.until_ms - jobs.EPHEMERAL_MS, job.trace))
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -155,9 +157,10 @@ class BrowserConnection(Held):
             self._room.release()
             await self._send(self._replies.popleft())
         while self._ephemeral:
-            frame, until, accepted_ms = self._ephemeral.popleft()
+            frame, until, accepted_ms, trace = self._ephemeral.popleft()
             if trio.current_time() < until:
-                await self._send(frame)
+                with self._trail.deliver(trace):
+                    await self._send(frame)
                 self._note_delivered("hint", [accepted_ms])
                 self._note(Stage.WRITTEN, 1, None)
 
@@ -171,7 +174,8 @@ class BrowserConnection(Held):
                 continue
             # Before it is sent: an acknowledgement may come back faster than the send returns.
             self._window.sent(message.ref, trio.current_time())
-            await self._send(mozilla.encode(self._role.inbox.render.notification(self.user, message)))
+            with self._trail.deliver_all(self._followed([message])):
+                await self._send(mozilla.encode(self._role.inbox.render.notification(self.user, message)))
             self._note_delivered("log" if self._caught_up else "sync", [message.sent_at_ms])
             sent += 1
             await self._write_rest()
@@ -256,6 +260,7 @@ class BrowserConnection(Held):
         now = trio.current_time()
         for sent_at in self._window.done(refs, now):
             self._role.metrics.acknowledge_seconds.add(now - sent_at)
+        self._trail.acknowledged([ref.seq for ref in refs])
         self._note(Stage.ACKNOWLEDGED, gone, None)
         self.wake()
 

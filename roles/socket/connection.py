@@ -23,6 +23,7 @@ from roles.socket.flight import Flight
 from roles.socket.frames_in import decode
 from roles.socket.held import Held
 from roles.socket.tail import Prepared, Tail
+from roles.socket.trail import Trail
 from roles.socket.wire import Wire
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Connection(Held):
         self._acknowledged = cursor
         self.min_rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=self.min_rank, cursor=cursor)
+        self._trail = Trail(role.traces, frames.SUBPROTOCOL)
         self._pongs = 0
         self._flight = Flight()
         self._session_deadline = trio.current_time() + role.seconds_left(signed_in.expires_at_ms)
@@ -94,7 +96,8 @@ class Connection(Held):
 
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
-        if self.tail.offer_ephemeral(job.rank, job.frame, until, job.until_ms - jobs.EPHEMERAL_MS):
+        accepted_ms = job.until_ms - jobs.EPHEMERAL_MS
+        if self.tail.offer_ephemeral(job.rank, job.frame, until, accepted_ms, job.trace):
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -137,10 +140,13 @@ class Connection(Held):
         if not prepared.is_message:
             await self._send(prepared.frame)
             return
+        seq = 0
         # Before it is sent: an acknowledgement may come back faster than the send returns.
         if prepared.cursor is not None:
-            self._flight.written(prepared.cursor.position.seq, 1, trio.current_time())
-        await self._send(prepared.frame)
+            seq = prepared.cursor.position.seq
+            self._flight.written(seq, 1, trio.current_time())
+        with self._trail.deliver(prepared.trace, seq=seq):
+            await self._send(prepared.frame)
         self._note_delivered("hint", [prepared.accepted_ms])
         self._note(Stage.WRITTEN, 1, prepared.cursor)
 
@@ -171,7 +177,8 @@ class Connection(Held):
         """In one frame."""
         messages, cursor = _messages_of(page), _place_after(page)
         self._flight.written(cursor.position.seq, len(messages), trio.current_time())
-        await self._send(frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank)))
+        with self._trail.deliver_all(self._followed(messages)):
+            await self._send(frames.encode(self._role.inbox.render.page(self.user, page, self.min_rank)))
         self._note_delivered("sync", [message.sent_at_ms for message in messages])
         self._note(Stage.WRITTEN, len(messages), cursor)
 
@@ -182,7 +189,8 @@ class Connection(Held):
             self.tail.sent = Cursor(page.cursor.epoch, entry.position)
             if isinstance(entry, MessageEntry):
                 self._flight.written(entry.position.seq, 1, trio.current_time())
-            await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
+            with self._trail.deliver_all(self._followed([entry.message] if isinstance(entry, MessageEntry) else [])):
+                await self._send(frames.encode(self._role.inbox.render.event(self.user, page.cursor.epoch, entry)))
             if isinstance(entry, MessageEntry):
                 self._note_delivered("log", [entry.message.sent_at_ms])
         self._note(Stage.WRITTEN, len(_messages_of(page)), page.cursor)
@@ -222,6 +230,7 @@ class Connection(Held):
             if cursor.position.seq > sent.position.seq:
                 raise frames.FrameInvalid("acknowledges what this connection was not sent", field="$.cursor")
             self._role.acknowledge(self, cursor)
+            self._trail.acknowledged_up_to(cursor.position.seq)
             self._note_acknowledged(self._flight.acknowledged(cursor.position.seq), cursor)
 
     async def _renew(self, token: str) -> None:

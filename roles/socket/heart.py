@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from pushctl.errors import StoreUnavailable
+from pushctl.liveness import Loop
 from pushctl.registry.servers import HEARTBEAT_SECONDS, QUIET_MS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Heart:
         self._beaten_at = self._turned_at = math.inf  # not begun
         self._was_silent = self._absent = False
         self._back = trio.Event()
+        self.loop = Loop("the heartbeat")
 
     async def beat_once(self) -> None:
         """Say that this server lives, and learn the registry's time. Raises Fenced, StoreUnavailable."""
@@ -80,6 +82,7 @@ class Heart:
         """Beat until cancelled or `stop_beating`. Raises Fenced."""
         with self._beating:
             while True:
+                self.loop.turn()
                 await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
                 await self._beat_on()
 

@@ -11,7 +11,7 @@ a browser's (browser.py).
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,9 @@ from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId, new
 from pushctl.points import Point, passed
 from pushctl.protocol import jobs
 from pushctl.registry.browsers import NO_SESSION
+from pushctl.registry.records import MessageRecord
 from pushctl.stages import Stage
+from pushctl.traces import OFF
 from roles.socket.ending import Ending, Endings
 from roles.socket.leaving import Leaving
 from roles.socket.patience import Patience
@@ -235,6 +237,15 @@ class Held(Voice, ABC):
                 await self._wire.send(how.last)
         await self._wire.close(how.code, how.detail, by=by)
         self._role.metrics.closes.labels(how.label).inc()
+
+    def _followed(self, messages: Sequence[MessageRecord]) -> Iterator[tuple[bytes, int, float]]:
+        """Of those read from the store, the ones that are followed; see Trail.deliver_all."""
+        if self._role.traces is OFF:
+            return
+        now_ms = self._role.heart.registry_now_ms()
+        for message in messages:
+            if context := self._role.inbox.render.trace(message):
+                yield context, message.ref.seq, now_ms - message.sent_at_ms
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import trio
 
 from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
+from pushctl.liveness import Loop
 from pushctl.registry.browsers import NO_SESSION
 from pushctl.registry.store import AccountGone
 
@@ -45,6 +46,10 @@ class Leases:
         self._somebody = trio.Event()
         self._doubts: dict[ConnectionId, tuple[UserId, float]] = {}
         """Connections that may have been displaced, and when to look again."""
+        self._reconciling = Loop("reconcile")
+        self._writing = Loop("the writing of acknowledgements")
+        self._pinging = Loop("the pinger")
+        self.loops = (self._reconciling, self._writing, self._pinging)
 
     # --- reconcile ---------------------------------------------------------------------------------------------------
 
@@ -71,7 +76,8 @@ class Leases:
         while True:
             seconds = self._role.config.socket.reconcile_seconds
             if self._hurry.is_set() or self._missed:
-                await self._role.registry.link.wait_connected()
+                with self._reconciling.idle():
+                    await self._role.registry.link.wait_connected()
                 seconds = min(SPREAD_SECONDS, seconds)
                 self._hurry = trio.Event()
                 self._missed = False
@@ -85,14 +91,15 @@ class Leases:
         users.sort(key=lambda user: user not in self._owed)
         until = trio.current_time() + seconds
         for first in range(0, len(users), CONCURRENT_LOOKS):
+            self._reconciling.turn()
             await self._look_at_all(users[first : first + CONCURRENT_LOOKS])
             self._owed.difference_update(users[first : first + CONCURRENT_LOOKS])
             part = seconds * CONCURRENT_LOOKS / len(users)
-            with trio.move_on_after(min(part, max(0.0, until - trio.current_time()))):
+            with self._reconciling.idle(), trio.move_on_after(min(part, max(0.0, until - trio.current_time()))):
                 await self._hurry.wait()
             if self._hurry.is_set():
                 return
-        with trio.move_on_at(until):
+        with self._reconciling.idle(), trio.move_on_at(until):
             await self._hurry.wait()
 
     async def _look_at_all(self, users: Sequence[UserId]) -> None:
@@ -168,6 +175,7 @@ class Leases:
     async def write_acknowledgements(self) -> None:
         """Until cancelled. What could not be written is kept unless something newer came."""
         while True:
+            self._writing.turn()
             await trio.sleep(ACKNOWLEDGE_SECONDS)
             await self._role.present()
             await self.flush()
@@ -196,6 +204,7 @@ class Leases:
     async def ping(self) -> None:
         """One pinger for all: walks the connections every second, until cancelled."""
         while True:
+            self._pinging.turn()
             self._role.heart.turn()
             now = trio.current_time()
             for connection in self._role.hub:

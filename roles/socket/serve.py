@@ -6,6 +6,7 @@ Must not know: how they come in (reception.py), frames (connection.py, browser.p
 """
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from pushctl import __version__
 from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable, Unreachable
+from pushctl.health import Health
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
@@ -23,13 +25,16 @@ from pushctl.load import LoadMeter
 from pushctl.log import get_logger
 from pushctl.metrics import SocketMetrics
 from pushctl.protocol import jobs
+from pushctl.reasons import STARTING, Code, Reason
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.presence import Holder
 from pushctl.registry.servers import Row, ServerState
 from pushctl.routing.receive import ANSWER_SECONDS, PROBE_SECONDS, Receiver
 from pushctl.runtime import Ready
 from pushctl.tls import Tls
-from roles.socket.admission import Admission, Reason
+from pushctl.traces import open_traces
+from roles.socket.admission import Admission
+from roles.socket.admission import Reason as Refusal
 from roles.socket.broadcasts import Broadcasts
 from roles.socket.draining import Draining
 from roles.socket.gauges import watch
@@ -44,6 +49,9 @@ from roles.socket.settling import Settling
 
 LISTEN_SECONDS = 3.0
 """For listening to channels again, once Redis is back: no reason yet to send clients elsewhere."""
+
+STORE_SECONDS = 15.0
+"""Between two looks at whether Redis may lose messages."""
 
 
 class SocketRole:
@@ -62,6 +70,8 @@ class SocketRole:
         self.log = get_logger(role="socket", server=self.id)
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
+        self.health = Health(config, self._tls)
+        self.traces = open_traces(config, "socket", self.label, self.metrics.traces.ended)
         self._ring = KeyRing(config.identity, "socket", self.label)
         self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self.metrics.tls.watch(self._tls)
@@ -85,6 +95,7 @@ class SocketRole:
         self.frames_written = 0
         self._back_at = -math.inf
         """When the link to Redis was last back after a loss."""
+        self._evicts = False
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
 
@@ -97,6 +108,7 @@ class SocketRole:
                 self.config,
                 name=f"socket-{self.id}",
                 installation=self._ring.keys.installation,
+                liveness=self.health.liveness,
                 tally=self.metrics.redis,
             ) as self.registry,
             self._ring.shown(self.registry),
@@ -142,6 +154,7 @@ class SocketRole:
         await self.heart.beat_once()
         await self.broadcasts.load()
         nursery.start_soon(self._listen, listeners, nursery)
+        self.health.liveness.watch(self.heart.loop, *self._leases.loops, *self._receiver.loops)
         for loop in (
             self._meter.run,
             self.heart.beat,
@@ -153,6 +166,7 @@ class SocketRole:
             self.settling.run,
             self.broadcasts.run,
             self.drainer.run,
+            self._look_at_store,
         ):
             nursery.start_soon(loop)
         task_status.started(Ready("socket", self.label, address, self.url))
@@ -209,25 +223,41 @@ class SocketRole:
         if self._tls is not None:
             self._tls.reload()
 
-    async def not_ready(self) -> list[str]:
-        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else ["it is starting"]
+    async def not_ready(self) -> list[Reason]:
+        reasons = [*await self.registry.check(), *self._ring.not_ready()] if self.generation else [STARTING]
         if self._receiver is not None and self._receiver.problem:
-            reasons.append(self._receiver.problem)
+            reasons.append(Reason(Code.CHANNEL_DEAF, self._receiver.problem))
         if self.drainer.now is not None:
-            reasons.append(f"it drains: asked by {self.drainer.now.by}")
+            reasons.append(Reason(Code.DRAINING, f"it drains: asked by {self.drainer.now.by}"))
         return reasons
+
+    async def _look_at_store(self) -> None:
+        """Heartbeats ask nothing: what must keep new clients away, and changes rarely, is looked at now and then."""
+        while True:
+            found = await self.registry.check()
+            self._evicts = any(reason.code is Code.REDIS_EVICTS for reason in found)
+            await trio.sleep(STORE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
 
     def _link_is_back(self) -> None:
         self._back_at = trio.current_time()
         self._leases.hurry()
 
-    def row(self) -> Row:
-        """What this server says of itself, to the Box Office, routers and operators."""
+    def _shown_state(self) -> ServerState:
+        """To the Box Office, which sends clients to nobody but the ready: what /readyz says, as far as it can be known
+        without a question. Redis away is no reason: then every server of the fleet would be unfit at the same time,
+        and no heartbeat could say so."""
+        if self.draining:
+            return "draining"
         listens_soon = trio.current_time() < self._back_at + LISTEN_SECONDS
         deaf = self._receiver is None or (self._receiver.is_deaf and not listens_soon)
+        unfit = deaf or self._evicts or self._ring.not_ready() or self.health.own()
+        return "not_ready" if unfit else self.state
+
+    def row(self) -> Row:
+        """What this server says of itself, to the Box Office, routers and operators."""
         load = self._meter.load()
         return Row(
-            state="draining" if self.draining else "not_ready" if deaf else self.state,
+            state=self._shown_state(),
             url=self.url,
             connections=self.hub.connections,
             capacity=self.config.socket.max_connections,
@@ -248,7 +278,7 @@ class SocketRole:
         """What it has done since its start, by the words of Load."""
         return self.metrics.counts() | {"frames": self.frames_written}
 
-    def count_refusal(self, reason: Reason) -> None:
+    def count_refusal(self, reason: Refusal) -> None:
         self.metrics.refusals.labels(reason).inc()
 
     # --- what connections need ---------------------------------------------------------------------------------------

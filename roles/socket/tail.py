@@ -35,12 +35,13 @@ MAX_HELD = 16
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A frame ready to be sent. `cursor`: the place it brings the device to, None for what is in no log; `until`: when
-    it is too late to send it, by the caller's clock."""
+    it is too late to send it, by the caller's clock; `trace`: of a message that is followed."""
 
     frame: bytes
     cursor: Cursor | None
     is_message: bool
     until: float = math.inf
+    trace: bytes | None = None
     accepted_ms: int = 0
     """When a message was accepted, by the registry's time; 0: not known, or no message."""
 
@@ -93,7 +94,7 @@ class Tail:
     def _follow(self, job: Appended | None) -> None:
         while job is not None:
             for event in job.events:
-                if not self._prepare(job.epoch, event):
+                if not self._prepare(job, event):
                     self.fall_behind()
                     return
             assert self.cursor is not None
@@ -102,24 +103,30 @@ class Tail:
                 self.fall_behind()
                 return
 
-    def _prepare(self, epoch: str, event: HintedEvent) -> bool:
+    def _prepare(self, job: Appended, event: HintedEvent) -> bool:
         if not event.frame:
             return False
-        cursor = Cursor(epoch, Position(event.seq, event.tag))
+        cursor = Cursor(job.epoch, Position(event.seq, event.tag))
+        is_message = event.rank >= 0
         wanted = not 0 <= event.rank < self.min_rank
         if wanted:
-            prepared = Prepared(event.frame, cursor, event.rank >= 0, accepted_ms=event.accepted_ms)
+            is_message = event.rank >= 0
+            trace = job.trace if is_message else None
+            prepared = Prepared(event.frame, cursor, is_message, accepted_ms=event.accepted_ms, trace=trace)
             if not self._put(prepared):
                 return False
         self.cursor = cursor
         return True
 
-    def offer_ephemeral(self, rank: int, frame: bytes, until: float, accepted_ms: int = 0) -> bool:
+    def offer_ephemeral(
+        self, rank: int, frame: bytes, until: float, accepted_ms: int = 0, trace: bytes | None = None
+    ) -> bool:
         """A message in no log: before `until` or never. False when there is no room for it, or it comes before the
         first sync."""
         if not self.live or 0 <= rank < self.min_rank:
             return False
-        return self._put(Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms))
+        prepared = Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms, trace=trace)
+        return self._put(prepared)
 
     def fall_behind(self) -> None:
         """Only the log is believed until it was read to its end."""

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import trio
 
-from pushctl.runtime import raise_open_file_limit
+from pushctl.open_files import raise_open_file_limit
 from tests.benchmarks.recovery_run import DEVICES, Life, Measured, Size, measure_all
 from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us

@@ -24,7 +24,7 @@ from statistics import median
 import trio
 
 from pushctl.config.model import Limits
-from pushctl.runtime import raise_open_file_limit
+from pushctl.open_files import raise_open_file_limit
 from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
 from tests.benchmarks.routing_chart import chart

@@ -32,7 +32,8 @@ async def test_a_deaf_server_is_not_ready_and_not_named_until_it_hears_again_and
                 ready = await http.get(service.admin["s1"] + "/readyz")
                 bearer = {"Authorization": f"Bearer {phone.token}"}
                 servers = await http.get(service.boxoffice + "/v1/servers", headers=bearer)
-                return ready.status_code, "; ".join(ready.json()["reasons"]), servers.status_code
+                codes = "; ".join(reason["code"] for reason in ready.json()["reasons"])
+                return ready.status_code, codes, servers.status_code
 
             async with phone.connected() as socket:
                 await socket.synced()

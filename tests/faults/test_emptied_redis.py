@@ -61,7 +61,7 @@ async def answers_of(town: Town, phone: Person, push_url: dict[str, str], locati
 
 async def why_not_ready(town: Town, role: str) -> str:
     answer = await town.http.get(town.service.admin[role] + "/readyz")
-    reasons: list[str] = answer.json()["reasons"]
+    reasons = [reason["detail"] for reason in answer.json()["reasons"]]
     assert (answer.status_code == 200) == (not reasons)
     return "; ".join(reasons)
 
@@ -169,7 +169,7 @@ async def test_a_redis_that_comes_back_empty_is_not_even_connected(
         lose_the_disk(own_redis)
 
         async def refused() -> bool:
-            return "was emptied" in "".join(registry.link.why_not())
+            return "was emptied" in "".join(map(str, registry.link.why_not()))
 
         await eventually(refused)
         assert not registry.connected

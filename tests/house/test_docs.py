@@ -27,6 +27,7 @@ from pushctl.identity.refusal import LoginCode, LoginRefused, status_of
 from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
 from pushctl.overview import Overview
 from pushctl.overview.prometheus import FAMILIES, PREFIX
+from pushctl.reasons import Code
 from tests.house.commands import every_command, groups, parse
 from tests.house.markdown import Document, Link, code_in
 from tests.metrics import helps, of_all_roles
@@ -89,7 +90,8 @@ def test_a_link_leads_to_what_it_says(document: str, link: Link) -> None:
 def test_the_pictures_are_small_and_each_is_shown() -> None:
     pictures = set((ROOT / "docs").rglob("*.webp"))
     assert all(picture.stat().st_size < 60_000 for picture in pictures)
-    shown = {(document.file.parent / link.path).resolve() for document in DOCUMENTS.values() for link in document.links()}
+    documents = DOCUMENTS.values()
+    shown = {(each.file.parent / link.path).resolve() for each in documents for link in each.links()}
     assert pictures <= shown
 
 
@@ -237,6 +239,16 @@ def test_every_metric_that_a_role_has_is_used_by_it() -> None:
     used = attributes(but="pushctl/metrics")
     had = {name for metrics in of_all_roles() for name in vars(metrics) if not name.startswith("_")}
     assert had <= used
+
+
+def test_every_code_of_a_reason_is_documented_and_every_documented_one_exists() -> None:
+    listed = [code for row in OPERATIONS.rows("Live, and ready") for code in code_in(row[0])]
+    assert sorted(listed) == sorted(Code)
+
+
+def test_a_reason_keeps_its_code() -> None:
+    """Alerts of operators hold on to them: one may be added, none may change."""
+    assert {code.name.lower() for code in Code} == set(Code) >= {"redis_away", "task_stuck", "open_files_short"}
 
 
 def names_of(shape: Any, prefix: str = "") -> Iterator[str]:

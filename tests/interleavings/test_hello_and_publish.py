@@ -14,6 +14,7 @@ from pushctl.ids import UserId
 from pushctl.inbox import Inbox, Published
 from pushctl.points import Point, passed
 from pushctl.registry.records import Change
+from pushctl.traces import NOTHING, Span
 from pushctl.webpush.request import Push
 from roles.socket.connection import Connection
 from tests.interleavings.orders import Order, play_all, told
@@ -80,14 +81,14 @@ class ReadsBeforeItClaims(Connection):
 class LocatesBeforeItAppends(Inbox):
     """Tells whoever was connected before it appended, and nobody else. For one publish."""
 
-    async def publish(self, token: str, push: Push, *, only_again: bool = False) -> Published:
+    async def publish(self, token: str, push: Push, *, only_again: bool = False, span: Span = NOTHING) -> Published:
         user = self._sealer.open_push_url(token).user
         (self._held,) = await self._registry.presence.holders_of([user])
         await passed(Point.LOCATED)
-        return await super().publish(token, push, only_again=only_again)
+        return await super().publish(token, push, only_again=only_again, span=span)
 
-    async def _tell(self, user: UserId, change: Change, body: bytes = b"") -> None:
-        await super()._tell(user, replace(change, connections=len(self._held)), body)
+    async def _tell(self, user: UserId, change: Change, body: bytes = b"", span: Span = NOTHING) -> None:
+        await super()._tell(user, replace(change, connections=len(self._held)), body, span)
 
 
 @pytest.mark.parametrize(

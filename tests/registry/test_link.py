@@ -10,6 +10,7 @@ import trio
 from pushctl.config.model import Config, Redis
 from pushctl.errors import ConfigError, Overloaded, StoreUnavailable, Unreachable
 from pushctl.ids import PushUrlId, SessionHash, UserId, new_id
+from pushctl.reasons import Code
 from pushctl.registry import Registry, open_registry
 from pushctl.registry.messages import NewMessage
 from tests.conftest import RedisProcess
@@ -77,7 +78,7 @@ async def test_without_redis_callers_fail_at_once_and_it_recovers_by_itself(own_
         with pytest.raises(StoreUnavailable):
             await registry.link.ask("PING")
         assert trio.current_time() - started < 1
-        assert await registry.check() != []
+        assert {reason.code for reason in await registry.check()} == {Code.REDIS_AWAY}
         own_redis.start()
         with trio.fail_after(10):
             await registry.link.wait_connected()
@@ -137,4 +138,5 @@ async def test_a_redis_that_evicts_makes_the_registry_unusable(own_redis: RedisP
         assert await registry.check() == []
         await registry.link.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         (reason,) = await registry.check()
-        assert "noeviction" in reason
+        assert reason.code is Code.REDIS_EVICTS
+        assert "noeviction" in reason.detail

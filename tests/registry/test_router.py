@@ -3,7 +3,7 @@
 The strategy is `broadcast`, and a listener of the tests is the socket server: it hears every job that a router brings.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pushctl.config.model import Config
 from pushctl.config.model import Redis as Settings
 from pushctl.ids import ServerId, UserId
+from pushctl.liveness import Liveness
 from pushctl.metrics import Metrics, RouterMetrics
 from pushctl.points import Point, watcher
 from pushctl.protocol.jobs import Appended, Batch, Ephemeral, HintedEvent, Job, decode_hint, encode
@@ -22,6 +23,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry import jobs as jobs_module
 from pushctl.registry.jobs import Taken
 from pushctl.routing.broadcast import BroadcastStrategy
+from pushctl.routing.strategy import Delivered
 from pushctl.runtime import run_role
 from roles.router import partition as partition_module
 from roles.router.partition import Partition
@@ -469,3 +471,50 @@ async def test_a_router_whose_redis_is_away_stops_at_once(alone: Config, own_red
         stop()
         with trio.fail_after(15):
             await over.wait()
+
+
+class Endless:
+    """A strategy that never comes back."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+
+    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
+        self.asked.set()
+        await trio.sleep_forever()
+
+
+@pytest.mark.slow
+async def test_a_partition_that_makes_no_progress_though_jobs_wait_is_found_out(
+    registry: Registry, config: Config
+) -> None:
+    work, liveness, strategy = Work(registry, config), Liveness(patience_seconds=1.5), Endless()
+    async with trio.open_nursery() as nursery:
+        await work.join()
+        liveness.watch(work.loops[0])
+        nursery.start_soon(liveness.run)
+        nursery.start_soon(work.run, strategy)
+        await trio.sleep(3.5)  # nothing to do is no standstill
+        assert liveness.stuck() == []
+        put(registry, lasting(1))
+        await strategy.asked.wait()
+        with trio.fail_after(10):
+            while not liveness.stuck():  # noqa: ASYNC110 - nobody here can be told
+                await trio.sleep(0.1)
+        assert "the reader of partition" in liveness.stuck()[0].detail
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_router_whose_jobs_wait_too_long_is_not_ready(
+    registry: Registry, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_module, "LATE_SECONDS", 0.05)
+    work = Work(registry, config)
+    put(registry, lasting(1))
+    await trio.sleep(0.06)
+    work._note((await registry.jobs.backlogs())[work._number][0])
+    (reason,) = work.not_ready()
+    assert reason.code == "jobs_late"
+    await work.deliver(await work.take())
+    work._note((await registry.jobs.backlogs())[work._number][0])
+    assert work.not_ready() == []

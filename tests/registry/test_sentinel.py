@@ -76,7 +76,7 @@ async def test_a_master_that_has_become_a_replica_is_left_at_the_first_refused_w
         old.ask("REPLICAOF", "127.0.0.1", replica.port)
         with pytest.raises(StoreUnavailable):
             await ada.post("to a replica")
-        await until(lambda: "is a replica" in " ".join(registry.link.why_not()))
+        await until(lambda: "is a replica" in " ".join(map(str, registry.link.why_not())))
         assert not registry.connected
         # And comes back to it when it is a master again.
         old.ask("REPLICAOF", "NO", "ONE")

@@ -39,8 +39,8 @@ def hang_up(town: Town) -> None:
 
 
 async def reasons(town: Town, role: str) -> list[str]:
-    found: list[str] = (await town.http.get(f"{town.service.admin[role]}/readyz")).json()["reasons"]
-    return found
+    said = (await town.http.get(f"{town.service.admin[role]}/readyz")).json()
+    return [reason["detail"] for reason in said["reasons"]]
 
 
 async def keys(town: Town, *words: str) -> tuple[int, str, str]:

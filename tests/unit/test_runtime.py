@@ -15,9 +15,12 @@ import trio.testing
 from trio import TaskStatus
 from trio.testing import MockClock
 
+from pushctl.config.model import Config
 from pushctl.errors import Failed, Unreachable
+from pushctl.health import Health
 from pushctl.http.server import address_of, open_listeners
 from pushctl.metrics import Metrics
+from pushctl.reasons import Code, Reason
 from pushctl.runtime import Ready, run_role, stop_signal
 
 
@@ -31,6 +34,7 @@ class Toy:
         self.admin_listen = admin_listen
         self.drain_seconds = drain_seconds
         self.metrics = Metrics("router")
+        self.health = Health(Config())
         self.happened: list[str] = []
         self.asked_to_serve = trio.Event()
         self.may_start = trio.Event()
@@ -57,8 +61,13 @@ class Toy:
         await self.may_finish.wait()
         self.happened.append("drained")
 
-    async def not_ready(self) -> list[str]:
-        return [] if self.may_start.is_set() else ["asked too early"]
+    async def not_ready(self) -> list[Reason]:
+        return [] if self.may_start.is_set() else [Reason(Code.CHECK_FAILED, "asked too early")]
+
+
+def codes(answer: httpx.Response) -> list[str]:
+    """Of the reasons it gives."""
+    return [reason["code"] for reason in answer.json()["reasons"]]
 
 
 class Status:
@@ -143,9 +152,9 @@ async def test_probers_see_a_slow_start_and_then_the_role_itself() -> None:
         async with trio.open_nursery() as nursery, httpx.AsyncClient(base_url=f"http://{address}") as http:
             nursery.start_soon(partial(run_role, role, until=stop.wait, dev_idp=True, task_status=status))
             await role.asked_to_serve.wait()
-            assert (await http.get("/healthz")).json() == {"live": True, "dev_idp": True}
+            assert (await http.get("/healthz")).json() == {"live": True, "reasons": [], "dev_idp": True}
             starting = await http.get("/readyz")
-            assert (starting.status_code, starting.json()["reasons"]) == (503, ["it is starting"])
+            assert (starting.status_code, codes(starting)) == (503, ["starting"])
             role.may_start.set()
             await status.reported.wait()
             assert (await http.get("/readyz")).status_code == 200
@@ -161,10 +170,10 @@ async def test_probers_see_a_drain() -> None:
             ready = await nursery.start(partial(run_role, role, until=stop.wait))
             assert ready.admin.startswith("http://127.0.0.1:")
             async with httpx.AsyncClient(base_url=ready.admin) as http:
-                assert (await http.get("/readyz")).json() == {"ready": True, "reasons": []}
+                assert (await http.get("/readyz")).json() == {"ready": True, "reasons": [], "warnings": []}
                 stop.set()
                 await trio.testing.wait_all_tasks_blocked()
-                assert (await http.get("/readyz")).json() == {"ready": False, "reasons": ["it is stopping"]}
+                assert codes(await http.get("/readyz")) == ["stopping"]
                 role.may_finish.set()
 
 
@@ -213,7 +222,7 @@ def test_a_second_signal_ends_the_process_at_once_with_1() -> None:
 LIMITED = """
 import resource, sys
 from pushctl import log
-from pushctl.runtime import raise_open_file_limit
+from pushctl.open_files import raise_open_file_limit
 log.configure("info", "json")
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
 print(raise_open_file_limit(int(sys.argv[1])), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
