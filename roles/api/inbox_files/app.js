@@ -266,7 +266,8 @@ async function start() {
     return;
   }
   await new Page({ config, store, profile }).start();
-  await navigator.serviceWorker?.register(workerUrl());
+  // Without it (a private window may have none) only what works without a network is missing.
+  await navigator.serviceWorker?.register(workerUrl()).catch(() => {});
 }
 
 start().catch((error) => {

@@ -4,7 +4,7 @@
 // responsive: rows are made a few in each frame, and each is laid out by itself (style.css). Where a row goes that has
 // the focus, the next one gets it. Must not know: where messages come from, who is told that one was read.
 
-import { showIcon } from './icon.js';
+import { icons, showIcon } from './icon.js';
 import { webUrl } from './safe.js';
 import { newestFirst } from './store.js';
 import { age, called, counted, exactly } from './words.js';
@@ -25,6 +25,7 @@ export class MessageList {
   #elements = new Map();
   #order = [];
   #iconOfPushUrl = new Map();
+  #remoteIcons = false;
   #work = Promise.resolve();
   #read;
   #counts;
@@ -55,13 +56,19 @@ export class MessageList {
     this.#again(() => this.#rebuild());
   }
 
-  /** Push URLs changed, or which icons may be loaded: `icons` by id of a push URL. */
-  setIcons(icons) {
-    this.#iconOfPushUrl = icons;
-    for (const [id, element] of this.#elements) this.#drawIcon(element, this.#rows.get(id));
+  /** Push URLs changed, or which icons may be loaded. @param {Map<string, ?string>} iconOf by id of a push URL */
+  setIcons(iconOf) {
+    const before = this.#iconOfPushUrl;
+    const others = icons.remote !== this.#remoteIcons;
+    this.#iconOfPushUrl = iconOf;
+    this.#remoteIcons = icons.remote;
+    for (const row of this.#order) {
+      const id = row.message.push_url;
+      if (others || before.get(id) !== iconOf.get(id)) this.#drawIcon(this.#elements.get(row.id), row);
+    }
   }
 
-  /** What is new in the store. @param {import('./pushctl.js').Change} change */
+  /** What is new in the store. @param {{put: import('./pushctl.js').Row[], gone: string[]}} change */
   change({ put, gone }) {
     for (const id of gone) this.#rows.delete(id);
     for (const row of put) this.#rows.set(row.id, row);
@@ -244,6 +251,8 @@ export class MessageList {
 
   #tick() {
     const now = Date.now();
+    const expired = [...this.#rows.values()].filter((row) => row.keepUntil <= now).map((row) => row.id);
+    if (expired.length) this.change({ put: [], gone: expired }); // nobody tells: each device has the moment
     for (const row of this.#order) {
       const time = this.#elements.get(row.id)?.querySelector('time');
       const text = age(Date.parse(row.message.sent_at), now);

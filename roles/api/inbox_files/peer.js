@@ -129,6 +129,7 @@ export class Peer {
     return ask(Math.max(0, returnAt - now), lasted ? 0 : this.#backoff());
   }
 
+  /** @returns {Step} */
   #nextServer(now) {
     while (this.#untried.length && now < this.#offerEnds) {
       const url = this.#untried.shift();
@@ -143,6 +144,7 @@ export class Peer {
     return ask(everyoneIsFull ? Math.min(...held) : 0, this.#backoff());
   }
 
+  /** @returns {Step} */
   #replaced(now) {
     const before = this.#replacedAt;
     this.#replacedAt = now;
@@ -154,6 +156,7 @@ export class Peer {
     return ask(least + (most - least) * this.#random());
   }
 
+  /** @returns {Step} */
   #stop(code, reason, login = false) {
     this.#forgetOffer();
     return stop(code, reason, login);
@@ -173,10 +176,12 @@ export class Peer {
   }
 }
 
+/** @returns {Step} */
 function ask(asked, more = 0) {
   return { do: 'ask', after: asked + more, asked };
 }
 
+/** @returns {Step} */
 function stop(code, reason, login = false) {
   return { do: 'stop', code, reason, login };
 }

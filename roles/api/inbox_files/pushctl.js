@@ -25,8 +25,9 @@ const SETTLE_SECONDS = 1;
  * @typedef {{token: string, user: string, device: string, deviceName: string, account: string}} Session
  *   `account`: who logged in, in the page's own words
  * @typedef {{id: string, site: string, url: string, icon: ?string, vapid_key: ?string, created_at: string}} PushUrl
- * @typedef {{id: string, message: object, state: 'unread'|'pending'|'read', receivedAt: number}} Row
- *   a message (docs/protocol.md, "Message") as this device has it; pending: read here, not confirmed yet
+ * @typedef {{id: string, message: object, state: 'unread'|'pending'|'read', receivedAt: number, keepUntil: number}} Row
+ *   a message (docs/protocol.md, "Message") as this device has it; pending: read here, not confirmed yet; to be shown
+ *   until `keepUntil`
  * @typedef {{put: Row[], gone: string[], pushUrls: boolean, live: number}} Change
  *   rows that are new or changed, ids that are not there any more, whether push URLs changed, and how many of `put`
  *   came just now, unread
@@ -77,6 +78,7 @@ export class Client extends EventTarget {
   #running = null;
   #connection = null;
   #hurry = null;
+  /** @type {Status} */
   #status = { phase: 'off', url: null, server: null, boxOffice: null, nextAt: null, reason: null, login: false };
 
   /**

@@ -221,6 +221,12 @@ HOSTILE_LINKS: Final = (
     "//evil.example",
 )
 
+CUT_OFF: Final = """
+return page.evaluate(() => [...document.querySelectorAll('html, main, h3, .body')]
+  .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.outerHTML.slice(0, 80)));
+"""
+"""What is wider than its place."""
+
 TRY_TO_BREAK_OUT: Final = """
 return page.evaluate(async () => {
   const why = async (work) => { try { await work(); return 'done' } catch (error) { return error.name } };
