@@ -329,6 +329,16 @@ async def test_a_site_of_ones_own_by_the_form_and_by_its_curl_line(one: Tab, ser
     assert done.returncode == 0, done.stderr
     await page.until_titles(one, *["It's `here` $(now)"] * 2)
 
+    # Its hour is over: nobody says so, and it goes.
+    await one.do(
+        """await page.evaluate(() => {
+          const now = Date.now();
+          Date.now = () => now + 3_601_000;
+          document.dispatchEvent(new Event('visibilitychange'));
+        });"""
+    )
+    await page.until_titles(one)
+
 
 # --- peer.js ---------------------------------------------------------------------------------------------------------
 

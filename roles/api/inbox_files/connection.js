@@ -198,7 +198,7 @@ export class Connection {
         break;
       case 'reconnect':
         this.leaveAt = performance.now() + Math.max(frame.after_ms, 0);
-        this.#timer('leave', Math.max(frame.after_ms, 0) / 1000, () => this.#end(1000, 'the server asked to reconnect'));
+        this.#timer('leave', Math.max(frame.after_ms, 0) / 1000, () => this.#end(1000, 'it asked to reconnect'));
         break;
       case 'error':
         this.#lastError = frame.detail;

@@ -38,6 +38,7 @@ export class MessageList {
     feed.addEventListener('keydown', (event) => this.#pressed(event));
     feed.addEventListener('focusin', (event) => this.#focused(event.target.closest('.message')));
     setInterval(() => this.#tick(), AGE_MS);
+    document.addEventListener('visibilitychange', () => this.#tick()); // in the background timers come late
   }
 
   /** All that is unread, newest first. @returns {string[]} */
