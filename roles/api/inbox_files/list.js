@@ -303,5 +303,8 @@ function leave(element, animated) {
 
 function nextFrame() {
   // A page in the background has no frames.
-  return new Promise((resolve) => (document.hidden ? setTimeout(resolve) : requestAnimationFrame(() => setTimeout(resolve))));
+  return new Promise((resolve) => {
+    if (document.hidden) setTimeout(resolve);
+    else requestAnimationFrame(() => setTimeout(resolve));
+  });
 }

@@ -1,4 +1,5 @@
-// What a device logs in with: a BrowserID assertion by the development identity provider, or an OpenID provider's token.
+// What a device logs in with: a BrowserID assertion of the development identity provider, or an OpenID provider's
+// token.
 //
 // Owns: the steps from a name, or from a person at a provider's page, to the text of `Authorization`.
 // Promises: the user's key cannot be exported and is gone with the page; state, nonce and PKCE verifier are made anew
@@ -17,7 +18,7 @@ const LEEWAY_SECONDS = 60;
  * @typedef {{credential: string, account: string, provider: ?string}} Proof
  */
 
-/** By the development identity provider, as `name`@dev-idp.localhost. @param {Config} config @returns {Promise<Proof>} */
+/** Of the development identity provider, for `name` there. @param {Config} config @returns {Promise<Proof>} */
 export async function devProof(config, name) {
   const { DOMAIN, assertionFor, certificateFor, makeKey } = await import('/dev/browserid/browserid.mjs');
   const key = await makeKey();
@@ -32,7 +33,8 @@ export async function goToProvider(provider) {
   const [verifier, state, nonce] = [random(), random(), random()];
   sessionStorage.setItem(PENDING, JSON.stringify({ provider: provider.name, verifier, state, nonce }));
   const url = new URL(safe(metadata.authorization_endpoint, 'authorization_endpoint'));
-  const challenge = base64url(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))));
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
+  const challenge = base64url(new Uint8Array(digest));
   const parameters = {
     response_type: 'code', client_id: provider.client_id, redirect_uri: here(), scope: provider.scope,
     state, nonce, code_challenge: challenge, code_challenge_method: 'S256',
@@ -96,7 +98,8 @@ async function metadataOf(provider) {
 async function ask(url, options = {}) {
   let answer;
   try {
-    answer = await fetch(url, { ...options, credentials: 'omit', redirect: 'error', headers: { Accept: 'application/json' } });
+    const headers = { Accept: 'application/json' };
+    answer = await fetch(url, { ...options, headers, credentials: 'omit', redirect: 'error' });
   } catch {
     throw new Error(`${new URL(url).origin} cannot be reached, or does not let pages of this origin ask it`);
   }

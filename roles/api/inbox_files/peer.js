@@ -112,7 +112,7 @@ export class Peer {
     this.#returnAt = now + obeyed(afterSeconds);
   }
 
-  /** The connection is over, with this close code (1006: without one), whether or not it was welcomed. @returns {Step} */
+  /** The connection is over, with this close code (1006: none), whether or not it was welcomed. @returns {Step} */
   closed(code, now) {
     const [welcomedAt, returnAt] = [this.#welcomedAt, this.#returnAt];
     this.#welcomedAt = this.#returnAt = null;

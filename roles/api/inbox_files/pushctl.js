@@ -376,7 +376,8 @@ export async function request(url, { method = 'GET', authorization, body } = {})
 export async function refusal(answer) {
   const problem = await answer.json().catch(() => ({}));
   const after = answer.headers.get('Retry-After') ?? '';
-  return new ServiceError(typeof problem.detail === 'string' ? problem.detail : `the service answered ${answer.status}`, {
+  const text = typeof problem.detail === 'string' ? problem.detail : `the service answered ${answer.status}`;
+  return new ServiceError(text, {
     status: answer.status,
     code: problem.code ?? null,
     field: problem.field ?? null,

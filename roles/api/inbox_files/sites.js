@@ -1,7 +1,8 @@
 // The sites that may send: their push URLs, and what a person is asked before one is made or taken back.
 //
 // Owns: the section #sites and its two dialogs. Promises: no push URL is made or revoked without a person's yes; a
-// picture that is given as an icon is made small here, so that no other server is asked for it. Must not know: requests.
+// picture that is given as an icon is made small here, so that no other server is asked for it.
+// Must not know: requests.
 
 import { showIcon } from './icon.js';
 import { siteOf } from './safe.js';

@@ -67,9 +67,10 @@ export class StatusView {
   #say() {
     const { phase, reason } = this.#status;
     const why = reason ? ` ${reason}.` : '';
+    const now = navigator.onLine ? 'Not connected; trying again.' : 'You are offline.';
     banner.textContent = phase === 'stopped'
       ? `Not connected, and not trying any more.${why} Open “Not connected” above to try once more.`
-      : `${navigator.onLine ? 'Not connected; trying again.' : 'You are offline.'} What is here stays, and what you read now is told later.`;
+      : `${now} What is here stays, and what you read now is told later.`;
     banner.hidden = false;
   }
 
@@ -87,7 +88,8 @@ export class StatusView {
     put('#status-server', url ?? 'none');
     const named = boxOffice?.servers.length ? `: ${boxOffice.servers.join(', ')}` : '';
     put('#status-office', boxOffice ? `${timeOfDay(boxOffice.at)}: ${boxOffice.said}${named}` : 'not asked yet');
-    put('#status-next', nextAt === null ? (phase === 'stopped' ? 'none' : 'none needed') : `in ${duration(nextAt - Date.now())}`);
+    const none = phase === 'stopped' ? 'none' : 'none needed';
+    put('#status-next', nextAt === null ? none : `in ${duration(nextAt - Date.now())}`);
     put('#status-reason', reason ?? 'none');
     again.hidden = !['waiting', 'stopped', 'off'].includes(phase);
   }

@@ -126,7 +126,7 @@ class Store {
       for (const row of await answer(write.messages.getAll())) {
         if (isExpired(row) || (row.state !== 'read' && !row.ephemeral && !due.has(row.id))) drop(write, row.id, change);
         // Unread again for the service though it was confirmed: its registry lost the read. Say it again.
-        else if (row.state === 'read' && !row.ephemeral && due.has(row.id)) keep(write, { ...row, state: 'pending' }, change);
+        else if (row.state === 'read' && due.has(row.id)) keep(write, { ...row, state: 'pending' }, change);
       }
       for (const message of messages) await applyEvent(write, { type: 'message', cursor, message }, change);
       write.state.put({ name: 'cursor', value: cursor });

@@ -25,7 +25,8 @@ export class TryIt {
       event.preventDefault();
       this.#send();
     });
-    document.querySelector('#copy-curl').addEventListener('click', (event) => copy(event.target, line.textContent, say));
+    const button = document.querySelector('#copy-curl');
+    button.addEventListener('click', () => copy(button, line.textContent, say));
   }
 
   /** @param {import('./pushctl.js').PushUrl[]} pushUrls */
@@ -91,7 +92,8 @@ export class TryIt {
       this.#sent = { id, at, text };
       this.#match();
     } catch (problem) {
-      said.textContent = problem.status ? `Refused with ${problem.status}: ${problem.message}.` : 'The service cannot be reached.';
+      const refused = `Refused with ${problem.status}: ${problem.message}.`;
+      said.textContent = problem.status ? refused : 'The service cannot be reached.';
     }
   }
 }
