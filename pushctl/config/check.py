@@ -44,9 +44,14 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
 
 def _check_inbox(config: Config) -> list[str]:
     """The page asks the Box Office itself."""
-    if not config.api.inbox or config.boxoffice.public_url:
+    boxoffice = config.boxoffice.public_url
+    if not config.api.inbox:
         return []
-    return [f"boxoffice.public_url: required by api.inbox: where its page asks, such as {_PUBLIC['boxoffice']}"]
+    if not boxoffice:
+        return [f"boxoffice.public_url: required by api.inbox: where its page asks, such as {_PUBLIC['boxoffice']}"]
+    if config.api.public_url.startswith("https:") and boxoffice.startswith("http:"):
+        return ["boxoffice.public_url: must begin with https:// with api.inbox: a page from https:// asks nothing else"]
+    return []
 
 
 def _check_keys(config: Config, role: RoleName) -> list[str]:

@@ -143,6 +143,10 @@ def test_a_box_office_that_no_browser_can_be_told_of_is_a_mistake() -> None:
         InboxPage(wrong, public_url="https://push.example", audience="https://push.example")
     missing = replace(CONFIG, boxoffice=Boxoffice())
     assert any("required by api.inbox" in each for each in check_role(missing, "api"))
+    mixed = replace(
+        CONFIG, api=Api(inbox=True, public_url="https://a.example"), boxoffice=Boxoffice(public_url="http://b.example")
+    )
+    assert any("a page from https:// asks nothing else" in each for each in check_role(mixed, "api"))
 
 
 @pytest.mark.parametrize(
