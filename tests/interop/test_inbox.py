@@ -340,6 +340,18 @@ async def test_a_site_of_ones_own_by_the_form_and_by_its_curl_line(one: Tab, ser
     await page.until_titles(one)
 
 
+async def test_what_comes_twice_changes_nothing_and_what_cannot_be_kept_leaves_no_trace(
+    one: Tab, service: Service
+) -> None:
+    await one.do("await page.goto(values.inbox)", inbox=service.inbox)
+    assert await one.do(page.KEEP) == {
+        "again": [["pending"], 0, "c2"],
+        "snapshot": [["pending"], "c3"],
+        "broken": ["the server sent a moment that is none", ["pending"], "c3"],
+        "confirmed": [["read"], []],
+    }
+
+
 # --- peer.js ---------------------------------------------------------------------------------------------------------
 
 SERVERS = ["wss://a.example/", "wss://b.example/", "wss://c.example/"]

@@ -356,3 +356,28 @@ return page.evaluate(async (lives) => {
   });
 }, values.lives);
 """
+
+KEEP: Final = """
+return page.evaluate(async () => {
+  const { openStore } = await import('/inbox/store.js');
+  const store = await openStore('a-test');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  const message = { id: 'm1', push_url: 'p', site: 'https://news.example', sent_at: later, expires_at: later };
+  const event = (cursor, more = {}) => ({ type: 'message', cursor, live: true, message: { ...message, ...more } });
+  const states = async () => (await store.rows()).map((row) => row.state);
+  const said = {};
+  await store.apply([event('c1')], 'c1');
+  await store.markRead(['m1']);
+  const { live } = await store.apply([event('c2')], 'c2');
+  said.again = [await states(), live, await store.cursor()];
+  await store.replace([], [message], 'c3');
+  said.snapshot = [await states(), await store.cursor()];
+  const broken = store.apply([event('c4', { id: 'm2' }), event('c5', { id: 'm3', expires_at: 'soon' })], 'c5');
+  said.broken = [await broken.catch((error) => error.message), await states(), await store.cursor()];
+  await store.apply([{ type: 'read', ids: ['m1', 'unknown'], cursor: 'c4' }], 'c4');
+  said.confirmed = [await states(), await store.pendingReads()];
+  store.close();
+  return said;
+});
+"""
+"""Of store.js: what is kept of a message that comes again, alone and in a snapshot, and of one that cannot be."""
