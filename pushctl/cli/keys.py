@@ -99,23 +99,37 @@ def rotate(
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
     go_on: Annotated[bool, typer.Option("--continue", help="sealing: the second step.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="sealing: one more, without asking Redis whether one waits.")
+    ] = False,
 ) -> None:
     """Bring a new key into the keys file. Roles read it again at SIGHUP, or when they start.
 
     A sealing key comes in two steps: at first it only opens; with --continue it seals, which is refused (exit 3) while
-    a running role has not reported it. Give every role the file after each step. Whatever the file says, no role seals
-    with a new key that another one lacks.
+    a running role has not reported it; until then a second new one is refused. Give every role the file after each
+    step. Whatever the file says, no role seals with a new key that another one lacks.
     """
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind!r} is not a kind of key: {', '.join(KINDS)}")
     if go_on and kind != "sealing":
         raise typer.BadParameter("--continue is for sealing: other keys come in one step")
+    if force and (go_on or kind != "sealing"):
+        raise typer.BadParameter("--force is for the first step of sealing")
     loaded = _loaded(config, sets)
     file = _file(loaded)
     if go_on:
         _continue(loaded, file)
     else:
+        if kind == "sealing" and not force:
+            _check_none_waits(loaded, file)
         _bring_in(file, cast("Kind", kind))
+
+
+def _check_none_waits(config: "Config", file: Path) -> None:
+    from pushctl import rotation
+    from pushctl.identity.keys import Keys
+
+    _ask(config, lambda registry: rotation.check_none_waits(registry, Keys.load(file)))
 
 
 def _bring_in(file: Path, kind: "Kind") -> None:
