@@ -41,7 +41,7 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install needs ## a real Firefox and Chromium, other people's senders and identity providers, and the standards' sentences
+interop: install needs ## a real Firefox and Chromium, others' senders and identity providers, the standards' sentences
 	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
 cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
