@@ -71,8 +71,11 @@ async def hearing(registry: Registry) -> AsyncIterator[list[Job]]:
 
 
 async def until_heard(heard: list[Job], wanted: list[Job]) -> None:
+    left = {encode(job) for job in wanted}
+    looked = 0
     with trio.fail_after(PATIENCE):
-        while not all(job in heard for job in wanted):  # noqa: ASYNC110 - nobody here can be told
+        while left := left - {encode(job) for job in heard[looked:]}:
+            looked = len(heard)
             await trio.sleep(0.01)
 
 
@@ -240,7 +243,11 @@ async def test_routers_share_the_work_and_come_and_go_without_ceremony(registry:
         enough = trio.Event()
 
         async def send() -> None:
+            """As fast as they keep up: whoever sends faster on a busy machine has the routers catch up for minutes."""
             while not enough.is_set():
+                if len(sent) - len(heard) > 200:
+                    await trio.sleep(0.002)
+                    continue
                 sent.extend(some := [lasting(len(sent) + n, users[n]) for n in range(10)])
                 put(registry, *some)
                 await trio.sleep(0.002)
