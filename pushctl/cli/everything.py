@@ -3,7 +3,7 @@
 Owns: what `all` decides itself (ports, ids, keys, Redis) and what the operator may still say.
 Promises: roles meet only in Redis, as if they were processes of their own. Ready is said once GET /v1/servers would
 name every socket server here. What the operator set and `all` decides otherwise is named on stderr, not passed over.
-Must not know: what a role does, or where its package is (`build` comes from serve.py).
+Must not know: what a role does, or where its package is (`build` comes from serve_one.py).
 """
 
 import os

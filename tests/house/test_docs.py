@@ -39,6 +39,7 @@ DOCUMENTS = {
 }
 OPERATIONS = DOCUMENTS["docs/operations.md"]
 PROBLEMS = DOCUMENTS["docs/problems.md"]
+RUNBOOK = DOCUMENTS["docs/runbook.md"]
 
 LINKS = [(name, link) for name, document in DOCUMENTS.items() for link in document.links()]
 WRITTEN = [document for name, document in DOCUMENTS.items() if name != "docs/reference.md"]
@@ -254,6 +255,11 @@ def test_every_metric_that_a_role_has_is_used_by_it() -> None:
 def test_every_code_of_a_reason_is_documented_and_every_documented_one_exists() -> None:
     listed = [code for row in OPERATIONS.rows("Live, and ready") for code in code_in(row[0])]
     assert sorted(listed) == sorted(Code)
+
+
+def test_the_runbook_says_what_to_do_about_every_code_of_a_role_that_is_not_ready() -> None:
+    listed = [code for row in RUNBOOK.rows("A role is not ready") for code in code_in(row[0])]
+    assert sorted(listed) == sorted(set(Code) - {Code.CERTIFICATE_ENDS})
 
 
 def test_a_reason_keeps_its_code() -> None:

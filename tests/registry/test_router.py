@@ -512,6 +512,26 @@ async def test_a_partition_that_makes_no_progress_though_jobs_wait_is_found_out(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_router_whose_redis_takes_no_more_connections_is_alive(
+    alone: Config, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has those that it had, and cannot have one to read with: a restart would lose it the others, too."""
+    monkeypatch.setattr(partition_module, "PAUSE_SECONDS", 0.01)
+    async with open_registry(alone, name="test") as registry, trio.open_nursery() as nursery:
+        work, liveness = Work(registry, alone), Liveness()
+        await work.join()
+        await registry.link.ask("CONFIG", "SET", "maxclients", 1)
+        nursery.start_soon(work.run, work.strategy)
+        reader = work.loops[0]
+        liveness.watch(reader)
+        for turned in (100, 200, 300):
+            reader.tick(turned)
+            with trio.fail_after(PATIENCE):
+                while reader.still_for:  # noqa: ASYNC110 - nobody here can be told
+                    await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_router_whose_jobs_wait_too_long_is_not_ready(
     registry: Registry, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
