@@ -29,7 +29,8 @@ app = typer.Typer()
 )
 def stats(
     section: Annotated[
-        str | None, typer.Argument(help="servers, users, messages, routing or redis; all without it.")
+        str | None,
+        typer.Argument(metavar="SECTION", help="servers, users, messages, routing or redis; all without it."),
     ] = None,
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
