@@ -35,7 +35,8 @@ test: check ## all set-up, check, and the everyday tests
 
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
-	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
+	$(BIN)/pytest tests/registry/test_model.py --hypothesis-profile=long -o faulthandler_timeout=0
+	$(BIN)/pytest tests/property tests/unit -m hypothesis --hypothesis-profile=long -o faulthandler_timeout=0
 
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
@@ -47,14 +48,9 @@ cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade fr
 	$(BIN)/python -m tests.previous.cross $(BEFORE)
 
 needs: # what tests need of Debian's packages
-	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
-	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
-	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
-	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
-	command -v promtool >/dev/null || { apt-get update && apt-get install -y --no-install-recommends prometheus; }
-	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	which nginx haproxy systemd-analyze >/dev/null || \
-		{ apt-get update && apt-get install -y --no-install-recommends nginx-light haproxy systemd; }
+	which redis-server npm firefox-esr tmux promtool faketime nginx haproxy systemd-analyze >/dev/null || { \
+		apt-get update && apt-get install -y --no-install-recommends redis-server nodejs npm firefox-esr tmux \
+		prometheus faketime nginx-light haproxy systemd; }
 	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version
 	nginx -v; haproxy -v; systemd-analyze --version
 
