@@ -21,6 +21,7 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from pushctl.cli.device import say
+from pushctl.cli.interrupts import interruptible
 from pushctl.cli.keyboard import Press
 from pushctl.cli.stats_table import Look
 from pushctl.cli.stats_trends import Trends
@@ -98,21 +99,9 @@ def _fitting(look: Look, console: Console) -> Look:
 
 async def _until_interrupted(run: Callable[[], Awaitable[None]]) -> None:
     """Run it until it is over, or SIGINT or SIGTERM. Raises KeyboardInterrupt then."""
-    interrupted = False
-
-    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
-        nonlocal interrupted
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                interrupted = True
-                nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(listen)
-        await run()
-        nursery.cancel_scope.cancel()
-    if interrupted:
+    with trio.CancelScope() as scope:
+        await interruptible(run, scope.cancel)
+    if scope.cancelled_caught:
         raise KeyboardInterrupt
 
 
