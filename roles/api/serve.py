@@ -75,7 +75,9 @@ class ApiRole:
         self.metrics.tls.watch(self._tls)
         self.traces = open_traces(config, "api", self.label, self.metrics.traces.ended)
         self._traced = Networks(config.traces.trusted_networks, "traces.trusted_networks")
-        self._attendance = Attendance("api", "api", counts=self.metrics.counts, not_ready=self.not_ready)
+        self._attendance = Attendance(
+            "api", "api", counts=self.metrics.counts, late=self.health.liveness.latest_seconds, not_ready=self.not_ready
+        )
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
