@@ -35,27 +35,23 @@ test: check ## all set-up, check, and the everyday tests
 
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
-	$(BIN)/pytest tests/registry/test_model.py tests/property --hypothesis-profile=long -o faulthandler_timeout=0
+	$(BIN)/pytest tests/registry/test_model.py --hypothesis-profile=long -o faulthandler_timeout=0
+	$(BIN)/pytest tests/property tests/unit -m hypothesis --hypothesis-profile=long -o faulthandler_timeout=0
 
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install needs ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+interop: install needs ## a real Firefox and Chromium, others' senders and identity providers, the standards' sentences
 	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
 cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
 	$(BIN)/python -m tests.previous.cross $(BEFORE)
 
 needs: # what tests need of Debian's packages
-	command -v redis-server >/dev/null || { apt-get update && apt-get install -y --no-install-recommends redis-server; }
-	command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
-	command -v firefox-esr >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
-	command -v tmux >/dev/null || { apt-get update && apt-get install -y --no-install-recommends tmux; }
-	command -v promtool >/dev/null || { apt-get update && apt-get install -y --no-install-recommends prometheus; }
-	command -v faketime >/dev/null || { apt-get update && apt-get install -y --no-install-recommends faketime; }
-	which nginx haproxy systemd-analyze >/dev/null || \
-		{ apt-get update && apt-get install -y --no-install-recommends nginx-light haproxy systemd; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version
+	which redis-server npm chromium firefox-esr tmux promtool faketime nginx haproxy systemd-analyze >/dev/null || { \
+		apt-get update && apt-get install -y --no-install-recommends redis-server nodejs npm chromium firefox-esr \
+		tmux prometheus faketime nginx-light haproxy systemd; }
+	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V; promtool --version
 	nginx -v; haproxy -v; systemd-analyze --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory

@@ -75,7 +75,7 @@ async def watch_drain(registry: Registry, asked: ServerRow, wish: Wish) -> Async
         if row is not None and row.generation != asked.generation:
             raise Failed(f"{asked.id} was restarted meanwhile: it takes clients again")
         if row is not None and not row.alive:
-            raise Failed(f"{asked.id} has died: it has been silent for {row.seen_ms_ago // 1000} s")
+            raise _died(row)
         drain = None if row is None else row.row.drain
         if row is not None and drain is None and was_draining:
             raise Failed(f"the drain of {asked.id} was taken back")
@@ -94,14 +94,20 @@ async def watch_drain(registry: Registry, asked: ServerRow, wish: Wish) -> Async
 
 
 async def wait_until_ready(registry: Registry, asked: ServerRow) -> None:
-    """Returns once the server takes clients again. Raises Failed if it has left."""
+    """Returns once the server takes clients again. Raises Failed if it has left or died."""
     while True:
         row = await _present(registry, asked.id)
         if row is None:
             raise Failed(f"{asked.id} has left")
+        if not row.alive:
+            raise _died(row)
         if row.row.drain is None:
             return
         await trio.sleep(LOOK_SECONDS / 2)
+
+
+def _died(row: ServerRow) -> Failed:
+    return Failed(f"{row.id} has died: it has been silent for {row.seen_ms_ago // 1000} s")
 
 
 async def _present(registry: Registry, server: ServerId) -> ServerRow | None:

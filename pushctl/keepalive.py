@@ -107,6 +107,8 @@ class KeepAlive:
             tcp = await trio.open_tcp_stream(self._host, self._port)
         except OSError as error:
             raise NotConnected(f"cannot connect: {cause_of(error)}") from None
+        except UnicodeError:  # `a..b`, or a label of more than 63 characters
+            raise NotConnected("cannot connect: that is no name of a host") from None
         if self._tls is None:
             return tcp
         tls = trio.SSLStream(tcp, self._tls, server_hostname=self._host, https_compatible=True)
@@ -147,15 +149,28 @@ class _Reader:
         self.reusable = False
         self.headers: dict[str, str] = {}
         self.body = bytearray()
+        self.status = 0
         self.done = False
 
+    def on_message_begin(self) -> None:
+        if self.done:  # one answer too many: the next request must not take it for its own
+            self.reusable = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self.done:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, piece: bytes) -> None:
-        self.body += piece
+        if not self.done:
+            self.body += piece
 
     def on_message_complete(self) -> None:
+        if self.done:
+            return
+        self.status = self.parser.get_status_code()
+        if self.status < 200:  # RFC 9110, 15.2: the answer is still to come, and nobody need have asked for this
+            self.headers.clear()
+            return
         self.reusable = self.parser.should_keep_alive()  # asked later, it says no to everything
         self.done = True
 
@@ -175,4 +190,6 @@ async def _read(stream: Stream) -> tuple[Answer, bool]:
             reader.parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise Unanswered(f"the answer is not HTTP: {error}") from None
-    return Answer(reader.parser.get_status_code(), reader.headers, bytes(reader.body)), reader.reusable
+        except httptools.HttpParserUpgrade:
+            raise Unanswered("the answer changes to another protocol") from None
+    return Answer(reader.status, reader.headers, bytes(reader.body)), reader.reusable

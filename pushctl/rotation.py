@@ -15,7 +15,7 @@ import msgspec
 
 from pushctl.clock import rfc3339
 from pushctl.config.model import Config
-from pushctl.errors import ConfigError, NotGood
+from pushctl.errors import NotGood
 from pushctl.identity.keys import Key, Keys
 from pushctl.ids import UserId
 from pushctl.registry import Registry
@@ -120,24 +120,37 @@ def _status(
 
 
 def with_new(keys: Keys, kind: Kind) -> tuple[Keys, Key]:
-    """The first step: the keys with one more. A new sealing key only opens. ConfigError while one is on its way."""
+    """The first step: the keys with one more. A new sealing key only opens. NotGood while the index is on its way."""
     key = Key.generate("opens" if kind == "sealing" else None)
     if kind == "sealing":
         return keys.with_sealing(*keys.sealing_keys, key), key
     if kind == "user_id":
         return replace(keys, user_id_keys=(key, *keys.user_id_keys)), key
     if keys.older_index_keys:
-        raise ConfigError(["the identity index already moves to a new key: see `pushctl keys status`"])
+        raise NotGood("the identity index already moves to a new key: see `pushctl keys status`")
     return keys.with_index(key, *keys.index_keys), key
+
+
+async def check_none_waits(registry: Registry, keys: Keys) -> None:
+    """Before one more sealing key: raises NotGood if the last one has not got to its second step."""
+    for key in await _waiting(registry, keys):
+        raise NotGood(
+            f"{key.id} was brought in before, and has not sealed yet: `pushctl keys rotate sealing --continue`, or "
+            f"take it out (`pushctl keys retire {key.id}`); --force for another one all the same"
+        )
 
 
 async def pending(registry: Registry, keys: Keys) -> Key:
     """The sealing key that was brought in and has never sealed: the newest. Raises NotGood."""
-    uses = await registry.key_holders.uses()
-    waiting = [key for key in keys.sealing_keys if key.state == "opens" and key.id not in uses]
+    waiting = await _waiting(registry, keys)
     if not waiting:
         raise NotGood("no new sealing key waits: `pushctl keys rotate sealing` brings one in")
     return waiting[-1]
+
+
+async def _waiting(registry: Registry, keys: Keys) -> list[Key]:
+    uses = await registry.key_holders.uses()
+    return [key for key in keys.sealing_keys if key.state == "opens" and key.id not in uses]
 
 
 async def check_everybody_has(registry: Registry, key: Key) -> int:

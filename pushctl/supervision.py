@@ -77,6 +77,7 @@ class Supervision:
         self._roles = roles
         self._words = "ready"
         self._ready = trio.Event()
+        self._stopping = False
 
     def is_ready(self, words: str) -> None:
         """All can serve. `words`: what its status line says while all is well."""
@@ -105,6 +106,7 @@ class Supervision:
 
     async def _say_stopping(self, stop: Until) -> None:
         await stop()
+        self._stopping = True
         seconds = max((role.drain_seconds for role in self._roles), default=0) + MARGIN_SECONDS
         # A drain may be longer than the service manager's own patience (TimeoutStopSec).
         extended = f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}"
@@ -112,7 +114,9 @@ class Supervision:
 
     async def _say_alive(self, seconds: float) -> None:
         while True:
-            stuck = [reason for role in self._roles for reason in role.health.liveness.stuck()]
+            # As /healthz: a stop has its own bound, and ends loops one by one.
+            roles = () if self._stopping else self._roles
+            stuck = [reason for role in roles for reason in role.health.liveness.stuck()]
             if stuck:
                 log.error("watchdog_not_fed", detail="; ".join(map(str, stuck)))
             else:

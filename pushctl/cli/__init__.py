@@ -100,6 +100,15 @@ class _Commands(Group):
             {name: _Later(name, help=text, short_help=text, callback=None) for name, text in COMMANDS.items()}
         )
 
+    def invoke(self, ctx: Any) -> Any:
+        """Whatever is below it is parsed and run in here."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # What pydantic puts in front of a mistake that typer found tells a user nothing.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
 
 def load_command(name: str) -> Any:
     """The click command of `pushctl.cli.<name>`."""

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from pushctl.client.load import LoadPlan
 
 app = typer.Typer(
+    cls=cli.Group,
     no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=cli.examples(
         "pushctl bench send                   # against `pushctl serve all` here",
         "pushctl bench connect --users 2000 --arrivals 200/s",

@@ -20,7 +20,7 @@ from pushctl.cli.bench_view import bench_moment, bench_view
 from pushctl.cli.interrupts import interruptible
 from pushctl.cli.layout import print_report
 from pushctl.cli.load_view import banner_view, watched
-from pushctl.cli.report_files import append_row, check_writable, write_histogram
+from pushctl.cli.report_files import append_row, can_be_written, write_histogram
 from pushctl.cli.values import Sizes, seconds_text, whoami
 from pushctl.client.banner import Banner, banner
 from pushctl.client.bench import Bench, BenchPlan, Trouble, cut, look_at_nothing
@@ -70,7 +70,7 @@ class Options:
 def run_bench(options: Options) -> None:
     """Raises what the exit code says."""
     config = load(options.config, options.sets or [], os.environ).config if options.asks_the_registry else None
-    check_writable(options.csv, options.histogram)
+    can_be_written(options.csv, options.histogram)
     shown = banner(f"bench {options.form}", parameters(options))
     if not options.json:
         print_report(shown, banner_view)

@@ -8,6 +8,8 @@ Must not know: keys, what the lines say.
 """
 
 import base64
+import errno
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -108,8 +110,15 @@ class Canvas:
         return coded.get()
 
     def _write(self, said: str) -> None:
-        self._console.file.write(said)
-        self._console.file.flush()
+        try:
+            self._console.file.write(said)
+            self._console.file.flush()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # The terminal has gone, which whoever reads its keys finds out; what is left to write goes nowhere.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._console.file.fileno())
 
 
 def _pictures(lines: Sequence[Text]) -> list[Placed]:

@@ -1,6 +1,6 @@
 """`pushctl config`: what is in effect, whether it is right, and a commented default to start from.
 
-Owns: the three commands. Must not know: keys and values (pushctl/config).
+Owns: the four commands. Must not know: keys and values (pushctl/config).
 """
 
 import os
@@ -11,12 +11,6 @@ import typer
 
 from pushctl import cli
 from pushctl.cli import suggestions, values
-from pushctl.cli.answers import ConfigValue
-from pushctl.client.events import json_line
-from pushctl.config.check import check_role, dev_idp_on
-from pushctl.config.load import load
-from pushctl.config.render import default_env, default_files, effective, effective_values
-from pushctl.config.schema import close
 from pushctl.errors import ConfigError, Failed
 
 app = typer.Typer(
@@ -41,6 +35,11 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per key, a line each.")] = False,
 ) -> None:
     """Print the configuration in effect, as TOML. Secret parts of values are left out."""
+    from pushctl.cli.answers import ConfigValue
+    from pushctl.client.events import json_line
+    from pushctl.config.load import load
+    from pushctl.config.render import effective, effective_values
+
     loaded = load(config, sets or [], os.environ)
     if as_json:
         for path, about in effective_values(loaded).items():
@@ -69,6 +68,9 @@ def check(
     ] = False,
 ) -> None:
     """Find every mistake at once: 0 and silence, or one line each and 2."""
+    from pushctl.config.check import check_role, dev_idp_on
+    from pushctl.config.load import load
+
     loaded = load(config, sets or [], os.environ)
     mistakes = [mistake for role in roles or [] for mistake in check_role(loaded.config, values.role(role))]
     if strict and dev_idp_on(loaded.config):
@@ -101,7 +103,9 @@ def doc(
     With _FILE behind a variable's name, the value is read from the file that it names.
     """
     from pushctl.cli import config_doc
+    from pushctl.client.events import json_line
     from pushctl.config.about import document, names
+    from pushctl.config.schema import close
 
     if markdown and as_json:
         raise typer.BadParameter("give either --markdown or --json")
@@ -126,10 +130,14 @@ def doc(
     )
 )
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where to write; made if need be.")] = Path("conf.d"),
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to write; made if need be.")] = Path(
+        "conf.d"
+    ),
     env: Annotated[bool, typer.Option("--env", help="Print them as variables instead, for an env file.")] = False,
 ) -> None:
     """Write the commented default files. Files that are there stay as they are, and nothing is written then."""
+    from pushctl.config.render import default_env, default_files
+
     if env:
         print(default_env(), end="")
         return

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 
 from pushctl import cli
-from pushctl.config.load import load
-from pushctl.config.model import Config
-from pushctl.config.render import toml_value
 from pushctl.errors import ConfigError
-from pushctl.identity.keys import Keys, change
-from pushctl.webpush.signing import VapidKey
 
 if TYPE_CHECKING:
+    from pushctl.config.model import Config
     from pushctl.identity.key import Key
+    from pushctl.identity.keys import Keys
     from pushctl.registry import Registry
     from pushctl.rotation import Kind
 
@@ -45,12 +42,17 @@ KINDS = ("sealing", "user_id", "identity_index")
 
 @app.command(epilog=cli.examples("pushctl keys new", "sudo -u pushctl pushctl keys new /etc/pushctl/keys.toml"))
 def new(
-    file: Annotated[Path, typer.Argument(help="Where to write; must not be there yet.")] = Path("keys.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not be there yet.")] = Path(
+        "keys.toml"
+    ),
 ) -> None:
     """Make a keys file (mode 0600) and print the line of configuration that names it.
 
     All roles of an installation share one file. Keep a copy in a safe place: without it nobody's push URLs open.
     """
+    from pushctl.config.render import toml_value
+    from pushctl.identity.keys import Keys
+
     Keys.generate().write(file)
     _say("this goes under [identity], in 10-common.toml or a file of its own:")
     print(f"keys_file = {toml_value(str(file.absolute()))}")
@@ -72,8 +74,9 @@ def status(
     """Where each key stands: what the file says of it, which running roles have it and which lack it, who seals."""
     from pushctl import rotation
     from pushctl.cli.keys_view import show, walking
+    from pushctl.identity.keys import Keys
 
-    loaded = load(config, sets or [], os.environ).config
+    loaded = _loaded(config, sets)
 
     async def look(registry: "Registry") -> list[rotation.KeyStatus]:
         counts = None
@@ -94,35 +97,50 @@ def status(
     )
 )
 def rotate(
-    kind: Annotated[str, typer.Argument(help="sealing, user_id or identity_index.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="sealing, user_id or identity_index.")],
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
     go_on: Annotated[bool, typer.Option("--continue", help="sealing: the second step.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="sealing: one more, without asking Redis whether one waits.")
+    ] = False,
 ) -> None:
     """Bring a new key into the keys file. Roles read it again at SIGHUP, or when they start.
 
     A sealing key comes in two steps: at first it only opens; with --continue it seals, which is refused (exit 3) while
-    a running role has not reported it. Give every role the file after each step. Whatever the file says, no role seals
-    with a new key that another one lacks.
+    a running role has not reported it; until then a second new one is refused. Give every role the file after each
+    step. Whatever the file says, no role seals with a new key that another one lacks.
     """
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind!r} is not a kind of key: {', '.join(KINDS)}")
     if go_on and kind != "sealing":
         raise typer.BadParameter("--continue is for sealing: other keys come in one step")
-    loaded = load(config, sets or [], os.environ).config
+    if force and (go_on or kind != "sealing"):
+        raise typer.BadParameter("--force is for the first step of sealing")
+    loaded = _loaded(config, sets)
     file = _file(loaded)
     if go_on:
         _continue(loaded, file)
     else:
+        if kind == "sealing" and not force:
+            _check_none_waits(loaded, file)
         _bring_in(file, cast("Kind", kind))
+
+
+def _check_none_waits(config: "Config", file: Path) -> None:
+    from pushctl import rotation
+    from pushctl.identity.keys import Keys
+
+    _ask(config, lambda registry: rotation.check_none_waits(registry, Keys.load(file)))
 
 
 def _bring_in(file: Path, kind: "Kind") -> None:
     from pushctl import rotation
+    from pushctl.identity.keys import change
 
     made: list[Key] = []
 
-    def with_new(keys: Keys) -> Keys:
+    def with_new(keys: "Keys") -> "Keys":
         changed, key = rotation.with_new(keys, kind)
         made.append(key)
         return changed
@@ -134,8 +152,9 @@ def _bring_in(file: Path, kind: "Kind") -> None:
         _say("it only opens; then: pushctl keys rotate sealing --continue")
 
 
-def _continue(config: Config, file: Path) -> None:
+def _continue(config: "Config", file: Path) -> None:
     from pushctl import rotation
+    from pushctl.identity.keys import Keys, change
 
     async def check(registry: "Registry") -> "tuple[Key, int]":
         key = await rotation.pending(registry, Keys.load(file))
@@ -165,8 +184,9 @@ def retire(
     it, which is found out by going over all of Redis. Of the identity index: everybody has logged in since the new one.
     """
     from pushctl import rotation
+    from pushctl.identity.keys import Keys
 
-    loaded = load(config, sets or [], os.environ).config
+    loaded = _loaded(config, sets)
     file = _file(loaded)
     keys = Keys.load(file)
     found = [(kind, key) for kind, key in rotation.keys_of(keys) if key.id == key_id]
@@ -180,9 +200,10 @@ def retire(
     _take_out(loaded, file, kind, key_id, force)
 
 
-def _take_out(config: Config, file: Path, kind: "Kind", key_id: str, force: bool) -> None:
+def _take_out(config: "Config", file: Path, kind: "Kind", key_id: str, force: bool) -> None:
     from pushctl import rotation
     from pushctl.cli.keys_view import walking
+    from pushctl.identity.keys import Keys, change
 
     async def clear(registry: "Registry") -> int:
         with walking(f"looking for what hangs on {key_id}") as on_share:
@@ -200,7 +221,7 @@ def _take_out(config: Config, file: Path, kind: "Kind", key_id: str, force: bool
         _say(f"it took {hurt:,} with it")
 
 
-def _check_not_needed(keys: Keys, kind: "Kind", key: "Key") -> None:
+def _check_not_needed(keys: "Keys", kind: "Kind", key: "Key") -> None:
     """Raises NotGood for the key that all new things are made with."""
     from pushctl.errors import NotGood
     from pushctl.rotation import FIRST
@@ -216,26 +237,36 @@ def _check_not_needed(keys: Keys, kind: "Kind", key: "Key") -> None:
     )
 )
 def vapid(
-    file: Annotated[Path, typer.Argument(help="Where to write; must not be there yet.")] = Path("vapid.pem"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not be there yet.")] = Path(
+        "vapid.pem"
+    ),
 ) -> None:
     """Make a sender's key (VAPID, RFC 8292; PEM, mode 0600) and print its public half.
 
     The public half is what a page passes as applicationServerKey; `pushctl send --vapid` and other senders sign with
     the file.
     """
+    from pushctl.webpush.signing import VapidKey
+
     key = VapidKey.generate()
     key.write(file)
     print(key.public)
 
 
-def _file(config: Config) -> Path:
+def _loaded(config: list[Path] | None, sets: list[str] | None) -> "Config":
+    from pushctl.config.load import load
+
+    return load(config, sets or [], os.environ).config
+
+
+def _file(config: "Config") -> Path:
     if not config.identity.keys_file:
         why = "not set: keys are changed in the file they come from"
         raise ConfigError([f"identity.keys_file: {why}; name it: --set identity.keys_file=FILE"])
     return Path(config.identity.keys_file)
 
 
-def _ask(config: Config, what: "Callable[[Registry], Awaitable[T]]") -> T:
+def _ask(config: "Config", what: "Callable[[Registry], Awaitable[T]]") -> T:
     import trio
 
     from pushctl.cli.reach import reached

@@ -1,6 +1,7 @@
 """The files that a measurement leaves behind: a table with a row for each run, and a raw histogram.
 
-Owns: their form. Must not know: what was measured.
+Owns: their form. Promises: that a file cannot be written is found out before the run (`can_be_written`), not after it.
+Must not know: what was measured.
 """
 
 import csv
@@ -14,14 +15,14 @@ from pushctl.client.banner import Banner
 from pushctl.errors import Failed
 
 
-def check_writable(*paths: Path | None) -> None:
-    """Before a measurement, which may take an hour: its result has somewhere to go. Failed if not; what is in a file
-    stays."""
-    for path in filter(None, paths):
-        try:
-            path.open("a").close()
-        except OSError as error:
-            raise Failed(f"{path}: {error.strerror}") from None
+def can_be_written(*paths: Path | None) -> None:
+    """Failed if not. What is in them stays; those that are not there are made, empty."""
+    for path in paths:
+        if path is not None:
+            try:
+                path.open("a").close()
+            except OSError as error:
+                raise Failed(f"{path}: {error.strerror}") from None
 
 
 def append_row(path: Path, run: Banner, found: Struct) -> None:

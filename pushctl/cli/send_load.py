@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from msgspec import Struct
 
-from pushctl.cli.report_files import append_row, check_writable, write_histogram
+from pushctl.cli.report_files import append_row, can_be_written, write_histogram
 from pushctl.cli.values import Sizes, seconds_text
 from pushctl.client.banner import Banner, banner
 from pushctl.client.load_report import LoadReport, what_is_wrong
@@ -67,7 +67,7 @@ def send_load(options: Options) -> None:
     import trio
 
     plan = plan_of(options)
-    check_writable(options.csv, options.histogram)
+    can_be_written(options.csv, options.histogram)
     shown = banner("send", parameters(plan, options))
     found = trio.run(_run, plan, shown, options.json)
     wrong = what_is_wrong(found, max_errors=options.max_errors, max_p99_ms=options.max_p99_ms)

@@ -6,13 +6,14 @@ and comes back. Only `kill -9` can leave it otherwise.
 Must not know: what is on the screen (canvas.py), what bytes mean (keyboard.py).
 """
 
+import errno
 import math
 import os
 import signal
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -36,7 +37,8 @@ def keyboard_mode(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSAFLUSH, mode)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+        with suppress(termios.error):  # it has gone
+            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
 
 
 async def typed() -> AsyncGenerator[Input, None]:
@@ -51,7 +53,12 @@ async def typed() -> AsyncGenerator[Input, None]:
             for found in decoder.silence():
                 yield found
             continue
-        data = os.read(fd, 1024)
+        try:
+            data = os.read(fd, 1024)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return
         if not data:
             return
         for found in decoder.feed(data):
@@ -74,7 +81,10 @@ async def handle_signals(
             elif number == signal.SIGTSTP:
                 leave()
                 os.kill(os.getpid(), signal.SIGSTOP)
-                enter()
+                try:
+                    enter()
+                except termios.error:  # it has gone meanwhile
+                    return
                 changed()
             else:
                 return

@@ -99,7 +99,7 @@ class Outbox:
             try:
                 body = encode_spans(batch).SerializeToString()
                 answer = await self._http.post(self._endpoint, content=body, headers=self._headers)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the two: of a host that is no name
                 problem = str(error) or type(error).__name__
             else:
                 problem = "" if answer.is_success else f"status {answer.status_code}"

@@ -7,7 +7,7 @@ Must not know: what a sweep, a count or a repair does.
 
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import trio
 
@@ -44,7 +44,13 @@ class GcRole:
         self._sweeping = Loop("the sweep of what has expired")
         self._log = get_logger(role="gc")
         self._daemon = new_id()
-        self._attendance = Attendance("gc", self._daemon, counts=self.metrics.counts, not_ready=self.not_ready)
+        self._attendance = Attendance(
+            "gc",
+            self._daemon,
+            counts=self.metrics.counts,
+            late=self.health.liveness.latest_seconds,
+            not_ready=self.not_ready,
+        )
         self._registry: Registry | None = None
         self._repair_fence: int | None = None
         self._last: dict[int, Swept] = {}
@@ -69,7 +75,7 @@ class GcRole:
                 if self._config.gc.repair_seconds:
                     rounds = Rounds(registry, self._config.gc.repair_seconds)
                     nursery.start_soon(self._repeat, lambda: self._repair(registry, rounds))
-                await self._repeat(lambda: self._sweep(registry))
+                await self._repeat(lambda: self._sweep(registry), resting=self._sweeping.idle)
                 # Counting and repairing may be cut off anywhere; whoever comes next begins them anew.
                 nursery.cancel_scope.cancel()
             if self._repair_fence is not None:
@@ -87,8 +93,11 @@ class GcRole:
     async def not_ready(self) -> list[Reason]:
         return await self._registry.check() if self._registry else [STARTING]
 
-    async def _repeat(self, work: Callable[[], Awaitable[bool]]) -> None:
-        """Until draining: work, and again after a tick, or at once when it says that there is more."""
+    async def _repeat(
+        self, work: Callable[[], Awaitable[bool]], resting: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        """Until draining: work, and again after a tick, or at once when it says that there is more. `resting`: entered
+        between the two, for a tick may be as long as an operator likes."""
         while not self._draining.is_set():
             more = False
             try:
@@ -97,12 +106,17 @@ class GcRole:
                 self.metrics.missed_ticks.inc()
                 self._log.warning("tick_missed", detail=error.detail)
             pause = 0.0 if more else self._config.gc.tick_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - only jitter
-            with trio.move_on_after(pause):
+            with resting(), trio.move_on_after(pause):
                 await self._draining.wait()
 
     async def _sweep(self, registry: Registry) -> bool:
-        self._sweeping.turn()
-        found = await sweeps.sweep(registry, self._daemon, limit=self._config.gc.batch, enough=self._draining.is_set)
+        found = await sweeps.sweep(
+            registry,
+            self._daemon,
+            limit=self._config.gc.batch,
+            enough=self._draining.is_set,
+            step=self._sweeping.turn,
+        )
         self._last |= {shard: swept for shard, swept in found.items() if swept is not None}
         swept, known = sweeps.total(found.values()), sweeps.total(self._last.values())
         self.metrics.backlog.set(known.backlog)

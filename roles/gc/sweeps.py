@@ -38,9 +38,11 @@ async def sweep(
     limit: int,
     shards: Collection[int] = range(SHARDS),
     enough: Callable[[], bool] = lambda: False,
+    step: Callable[[], None] = lambda: None,
 ) -> dict[int, Swept | None]:
     """One round: about `limit` users that are due, these shards in random order, until it is `enough`. None for a shard
     that another daemon is in, or that does not answer: one master that is away must not keep gc from the others.
+    `step`: called before each shard and each user, for with a slow Redis a round takes minutes.
 
     Raises StoreUnavailable when no shard answers.
     """
@@ -50,8 +52,9 @@ async def sweep(
         if enough():
             break
         async with sharing():
+            step()
             try:
-                found[shard] = await visit(registry, daemon, shard, limit=max(1, limit // SHARDS))
+                found[shard] = await visit(registry, daemon, shard, limit=max(1, limit // SHARDS), step=step)
             except StoreUnavailable as error:
                 found[shard] = None
                 silent.append(error)
@@ -60,7 +63,9 @@ async def sweep(
     return found
 
 
-async def visit(registry: Registry, daemon: str, shard: int, *, limit: int) -> Swept | None:
+async def visit(
+    registry: Registry, daemon: str, shard: int, *, limit: int, step: Callable[[], None] = lambda: None
+) -> Swept | None:
     """Throw away expired messages of at most `limit` users of a shard; None when another daemon is in it."""
     index = registry.index
     fence = await index.take(shard, daemon)
@@ -69,6 +74,7 @@ async def visit(registry: Registry, daemon: str, shard: int, *, limit: int) -> S
         return None
     users = messages = 0
     for entry in due.entries:
+        step()
         dropped, next_ms = await registry.users.sweep(entry.user, SWEEP_MESSAGES)
         users += 1
         messages += dropped

@@ -90,6 +90,7 @@ class Partition:
     async def _work(self, strategy: Strategy) -> None:
         """A lost connection is built anew."""
         while not self._draining.is_set():
+            self._reading.turn()  # trying is a step: a Redis that takes no more connections is no reason to restart
             try:
                 await self._read(strategy)
             except StoreUnavailable as error:

@@ -82,7 +82,6 @@ class Heart:
         """Beat until cancelled or `stop_beating`. Raises Fenced."""
         with self._beating:
             while True:
-                self.loop.turn()
                 await trio.sleep(HEARTBEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
                 await self._beat_on()
 
@@ -90,6 +89,7 @@ class Heart:
         """One heartbeat, answered or not; another, if this process did not run meanwhile: that answer is old."""
         asked_at = -math.inf
         while trio.current_time() - asked_at > QUIET_SECONDS:
+            self.loop.turn()
             asked_at = trio.current_time()
             try:
                 await self.beat_once()

@@ -25,7 +25,9 @@ def _once(command: tuple[str, ...]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "most"), [("", 6), ("client", 7), ("send", 7), ("stats", 7)])
+@pytest.mark.parametrize(
+    ("words", "most"), [("", 6), *((words, 7) for words in ("client", "send", "stats", "serve", "keys", "config"))]
+)
 def test_a_help_text_costs_a_few_times_what_python_itself_does(words: str, most: float) -> None:
     """Measured: 3 to 4 times. With pydantic it would be 8, with the libraries of a command 12 and more."""
     nothing = cpu_seconds(sys.executable, "-c", "pass")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 
+A_MOMENT = 0.002
+"""Between two looks at what Redis has to bring about."""
+
+
 class Pipe(Wire):
     """The seam to a WebSocket, without one: text in, frames out."""
 
@@ -101,6 +105,8 @@ class Device:
         while said != len(self.told) or tail.behind or tail.has_hole():
             said = len(self.told)
             await self._pipe.ask()
+            if tail.behind or tail.has_hole():
+                await trio.sleep(A_MOMENT)  # for Redis, which has other orders to serve, and needs a CPU for that
 
     # --- what it knows -----------------------------------------------------------------------------------------------
 

@@ -10,11 +10,11 @@ import trio
 
 from pushctl.points import Point, watcher
 
-AT_ONCE = 64
+AT_ONCE = 32
 """Orders played at the same time, each with a user of its own."""
 
-PATIENCE_SECONDS = 10
-"""For one order."""
+PATIENCE_SECONDS = 60
+"""For one order, beside the others: an order that hangs does so for ever, and a busy machine is slow."""
 
 Order = tuple[str, ...]
 

@@ -13,7 +13,7 @@ import trio
 from pushctl.inbox import Inbox
 from pushctl.points import Point, watcher
 from roles.socket.connection import Connection
-from tests.interleavings.device import Device
+from tests.interleavings.device import A_MOMENT, Device
 from tests.interleavings.household import Household
 from tests.interleavings.orders import Actor, Order, orders
 from tests.interleavings.scene import Scene, Server
@@ -89,8 +89,8 @@ class Play:
         device.hang_up()
         if self._plan.cut == "tablet":
             await device.over.wait()
-            while device.id in [lease.device for lease in await self._home.leases()]:
-                pass
+            while device.id in [lease.device for lease in await self._home.leases()]:  # noqa: ASYNC110 - of Redis
+                await trio.sleep(A_MOMENT)
 
     async def _wrong(self, who: str, device: Device, *, knew_first: bool = False) -> str:
         """The first message stood in the log before the phone came, and was read; then came the others."""

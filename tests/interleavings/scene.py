@@ -30,6 +30,8 @@ from roles.socket.serve import SocketRole
 
 CONSUMER = "the-scheduler"
 AN_HOUR = 3600
+PATIENCE_SECONDS = 30
+"""What is asked waits behind what all other orders ask, on a machine that may be busy."""
 SERVERS = 2
 
 T = TypeVar("T")
@@ -122,7 +124,11 @@ async def scene(config: Config) -> AsyncIterator[tuple[Scene, list[Server]]]:
     """A scene with two socket servers, s1 and s2."""
     with tempfile.TemporaryDirectory(prefix="pushctl-") as folder:
         config = for_tests(config, Path(folder))
-        config = replace(config, socket=replace(config.socket, reconcile_seconds=AN_HOUR))
+        config = replace(
+            config,
+            socket=replace(config.socket, reconcile_seconds=AN_HOUR),
+            redis=replace(config.redis, timeout_seconds=PATIENCE_SECONDS),
+        )
         keys = Keys.needed(config.identity)
         async with (
             open_registry(config, name="test") as registry,

@@ -14,7 +14,7 @@ from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
 from pushctl.points import Point, passed
 from roles.socket.connection import Connection
-from tests.interleavings.device import Device
+from tests.interleavings.device import A_MOMENT, Device
 from tests.interleavings.household import Household
 from tests.interleavings.orders import Actor, Order, orders, play_all, told
 from tests.interleavings.scene import Scene, Server, scene
@@ -75,8 +75,8 @@ async def play(stage: Scene, servers: list[Server], holds: Holds, order: Order, 
     await stage.route(home.user)
 
     # Nobody else tells it what it missed than its own look, which the lease comes back with.
-    while await home.leases() != [ours] or not await home.is_at_the_end(device):
-        pass
+    while await home.leases() != [ours] or not await home.is_at_the_end(device):  # noqa: ASYNC110 - of Redis
+        await trio.sleep(A_MOMENT)
     await device.settled()
     due = [("message", message) for message in home.messages]
     return "" if device.facts == due else f"owed {due} and learnt {device.facts}"

@@ -144,8 +144,6 @@ def redis_cluster(
     settings = (
         # A user is said once: whoever brings `default` along has it as it says.
         *(line for line in REPLICATION if line.split()[:2] not in [own.split()[:2] for own in lines]),
-        # A killed process loses nothing with everysec either (only a machine does), and three fsyncs a write are slow.
-        "appendfsync everysec",
         "cluster-enabled yes",
         "cluster-config-file nodes.conf",
         "cluster-announce-ip 127.0.0.1",

@@ -1,5 +1,5 @@
 """A registry under a prefix of its own, with a clock that tests can move: on one Redis and on a Cluster, each test on
-both."""
+both. `ON_CLUSTER` of a module: the marks of its tests there."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,8 @@ def shift() -> Shift:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "config" in metafunc.fixturenames:
-        metafunc.parametrize("config", ["redis", "cluster"], indirect=True)
+        on_cluster = pytest.param("cluster", marks=getattr(metafunc.module, "ON_CLUSTER", ()))
+        metafunc.parametrize("config", ["redis", on_cluster], indirect=True)
 
 
 @pytest.fixture

@@ -33,6 +33,14 @@ def _server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
+def own_redis(folder: Path) -> Iterator[RedisProcess]:
+    """One that nothing is to be said of."""
+    process = RedisProcess(folder, "appendfsync always")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
 def client(own_redis: RedisProcess) -> Iterator[redis.Redis]:
     with redis.Redis(unix_socket_path=str(own_redis.path), decode_responses=True) as client:
         yield client

@@ -223,11 +223,23 @@ async def test_a_backlog_is_worked_off_without_waiting_for_the_next_tick(registr
         with trio.fail_after(20):
             while await overdue(registry):  # noqa: ASYNC110 - it works on the same Redis, and tells nobody
                 await trio.sleep(0.01)
+        role._sweeping.tick(1800)
+        with trio.fail_after(20):
+            while role._sweeping.still_for:  # noqa: ASYNC110 - half a tick is no standstill
+                await trio.sleep(0.01)
         await role.drain()
     assert values(role.metrics)["pushctl_gc_backlog", ()] == 0
     # What a daemon had when it stopped is free at once.
     assert [shard for shard in registry.index.shards if await registry.index.take(shard, "next") is None] == []
     assert await registry.index.take_repair("next") is not None
+
+
+async def test_every_shard_and_every_user_is_a_step_however_slow_redis_makes_a_round(registry: Registry) -> None:
+    for n in range(10):
+        registry.index.expires(UserId(f"u{n}"), 1)
+    steps: list[float] = []
+    await sweeps.sweep(registry, "daemon", limit=1000, step=lambda: steps.append(trio.current_time()))
+    assert len(steps) == SHARDS + 10
 
 
 async def overdue(registry: Registry) -> int:

@@ -18,6 +18,9 @@ from roles.gc.repair import repair_all
 from tests.registry.identity_people import People
 from tests.registry.turns import Act, Actor, Choose, EveryOrder, interrupted, let_questions_wait, play
 
+ON_CLUSTER = pytest.mark.slow
+"""Whatever meets meets between two questions, and the questions are the same there."""
+
 NAMES = ("ada", "bob", "work")
 ORDERS = 6
 """Of each meeting, drawn. And those in which one is interrupted once."""

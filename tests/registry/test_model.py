@@ -21,7 +21,10 @@ from tests.registry.inbox_cases import LOSSES, try_each_question_after
 from tests.registry.inbox_losses import HurtInbox
 from tests.registry.inbox_machine import CalmInbox
 from tests.registry.inbox_model import Limits
-from tests.registry.inbox_sight import Surroundings
+from tests.registry.inbox_sight import PATIENCE_SECONDS, Surroundings
+
+ON_CLUSTER = pytest.mark.long
+"""An inbox is in one slot, and its scripts are the same on one Redis: what a Cluster is like others ask every day."""
 
 SMALL = Limits(messages=7, bytes=120, messages_per_url=3, bytes_per_url=60, push_urls=4, log_events=20, log_hours=9)
 """So that every quota is met all the time. Log events live an hour longer than the longest-lived message."""
@@ -38,7 +41,9 @@ def config(config: Config) -> Config:
         log_events_per_user=SMALL.log_events,
     )
     lifetime = replace(config.messages, max_lifetime_seconds=(SMALL.log_hours - 1) * 3600)
-    return replace(config, limits=limits, messages=lifetime)
+    # A question has no answer only where the model says so, however busy the machine.
+    patient = replace(config.redis, timeout_seconds=PATIENCE_SECONDS)
+    return replace(config, limits=limits, messages=lifetime, redis=patient)
 
 
 def run_settings(examples: int) -> settings:

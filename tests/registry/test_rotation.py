@@ -7,7 +7,7 @@ import pytest
 
 from pushctl import rotation
 from pushctl.config.model import Config
-from pushctl.errors import ConfigError, NotGood
+from pushctl.errors import NotGood
 from pushctl.identity.keys import Key, Keys
 from pushctl.identity.principals import Principal
 from pushctl.ids import PushUrlId, SessionHash, UserId, new_id
@@ -124,12 +124,16 @@ async def test_a_rotation_goes_on_only_when_every_role_has_the_key(registry: Reg
     await report(registry, brought)
     await report(registry, KEYS, "behind")
     assert await rotation.pending(registry, brought) == key
+    await rotation.check_none_waits(registry, KEYS)
+    with pytest.raises(NotGood, match=f"{key.id} was brought in before"):
+        await rotation.check_none_waits(registry, brought)
     with pytest.raises(NotGood, match="these roles lack it: api behind@host/1"):
         await rotation.check_everybody_has(registry, key)
     await report(registry, brought, "behind")
     assert await rotation.check_everybody_has(registry, key) == 2
     states = {each.id: each.state for each in rotation.promoted(brought, key.id).sealing_keys}
     assert states == {key.id: "seals", OLD: "opens"}
+    await rotation.check_none_waits(registry, rotation.promoted(brought, key.id))
 
 
 async def test_status_says_of_each_key_who_has_it_and_who_seals(registry: Registry) -> None:
@@ -236,5 +240,5 @@ async def test_the_old_key_of_the_index_goes_when_everybody_has_logged_in(regist
 
 
 def test_the_index_moves_to_one_new_key_at_a_time() -> None:
-    with pytest.raises(ConfigError, match="already moves"):
+    with pytest.raises(NotGood, match="already moves"):
         with_new_index(with_new_index())

@@ -1,11 +1,16 @@
 """What is wished of a running server reaches this start of it, and no other."""
 
 import pytest
+import trio
+from msgspec import structs
 
-from pushctl.errors import Failed
+from pushctl import emptying
+from pushctl.cli import undrain
+from pushctl.config.model import Config
+from pushctl.errors import Failed, TimedOut
 from pushctl.ids import ServerId
 from pushctl.registry import Registry
-from pushctl.registry.servers import Row
+from pushctl.registry.servers import Drain, Row
 from pushctl.registry.store import DAY_MS
 from pushctl.registry.wishes import Wish
 from tests.registry.conftest import Shift
@@ -71,3 +76,21 @@ async def test_a_server_that_is_forgotten_leaves_no_wish(registry: Registry, shi
     shift.ms = DAY_MS + 1000
     assert await registry.servers.bury() == 1
     assert await heard(registry, generation) is None
+
+
+async def test_an_undrain_gives_up_a_server_that_does_not_hear_it_or_is_dead(
+    config: Config, registry: Registry, shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drains = structs.replace(row(await started(registry)), state="draining", drain=Drain("ops", 1, 1000, 1))
+    await registry.servers.heartbeat(S1, drains)
+    monkeypatch.setattr(undrain, "PATIENCE_SECONDS", 0.1)
+    with pytest.RaisesGroup(pytest.RaisesExc(TimedOut, match="s1 still drains"), flatten_subgroups=True):
+        await undrain._undrain(config, "s1", "ops", True)
+    (seen,) = await registry.servers.picture("")
+    with trio.fail_after(10):
+        shift.ms += DAY_MS
+        with pytest.raises(Failed, match="s1 has died"):
+            await emptying.wait_until_ready(registry, seen)
+        await registry.servers.goodbye(S1, drains.generation)
+        with pytest.raises(Failed, match="s1 has left"):
+            await emptying.wait_until_ready(registry, seen)

@@ -88,6 +88,7 @@ INSTEAD: dict[str, int | str] = {
     "pushctl config init": 1,  # the example above has made conf.d
     "pushctl keys vapid vapid.pem": 1,  # so it has vapid.pem
     "sudo -u pushctl pushctl keys new /etc/pushctl/keys.toml": 1,
+    "pushctl keys rotate sealing": 3,  # the example above has brought one in
     "pushctl keys rotate sealing --continue": 3,  # roles have not read the file again
     "pushctl keys retire x7Qa --config conf.d": 2,  # no such key
     "pushctl client logout --everywhere": 1,  # the example above has logged out

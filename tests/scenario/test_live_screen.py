@@ -73,10 +73,30 @@ async def test_allow_send_read_revoke_and_reconnect_by_keys(town: Town, tmp_path
             await screen.press("R")
             await screen.until("reconnecting")
             await screen.until("up to date (delta)")
+            await several_sites(town, screen)
             await screen.press("?")
+            await screen.resize(80, 24)
             hold("help", 80, await screen.until("Tab       go to the other list"))
             await screen.press("q")
             await screen.until(lambda lines: not any("pushctl" in line for line in lines))
+
+
+async def several_sites(town: Town, screen: Terminal) -> None:
+    """Connected, with three sites and a message of each, in a terminal of 120 columns."""
+    await screen.resize(120, 30)
+    for site in ("shop.example", "mail.example", "bank.example"):
+        await screen.press("a")
+        await screen.type(site)
+        await screen.press("Enter")
+        await screen.until(f"a new push URL for {site}")
+        await screen.press("c")
+        await screen.until("copied")
+        push_url = (await screen.clipboard()).strip()
+        said = {"title": f"Hello from {site}", "body": "Something has changed: look at it. " * 4}
+        assert (await town.push(push_url, said, Urgency="low")).status_code == 201
+        await screen.press("Escape")
+    await screen.until("Messages: 3 unread")
+    hold("connected", 120, await settled(screen))
 
 
 async def test_wide_without_colours_small_and_away(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ HEAVY = {
 """What a help text can do without. (Pydantic is typer's, for values.)"""
 LIGHT = {
     *((), ("client",), ("client", "listen"), ("client", "swarm"), ("send",), ("stats",), ("inspect", "user")),
-    *(("drain",), ("undrain",), ("broadcast",), ("doctor",), ("completion",)),
+    *(("drain",), ("undrain",), ("broadcast",), ("doctor",), ("completion",), ("serve",), ("bench", "storm")),
+    *(("config",), ("config", "show"), ("keys",), ("keys", "rotate"), ("client", "run"), ("client", "login")),
 }
 """Commands whose help imports nothing of it."""
 
@@ -92,6 +93,11 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(capsys: pytest.CaptureFix
     assert (code, out) == (2, "")
     assert "Usage: pushctl" in err
     assert "Traceback" not in err
+
+
+def test_a_choice_that_is_none_is_told_the_choices_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("serve", "srv"), ("client", "listen", "--min-urgency", "srv")):
+        assert ": 'srv' is not one of '" in run(capsys, *words)[2]
 
 
 def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,3 +194,46 @@ async def test_under_tls_it_is_the_same_and_who_is_not_believed_is_asked_nothing
         with pytest.raises(NotConnected, match="certificate verify failed"):
             await post(stranger)
     assert asked == [f"localhost:{port}"] * 2
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue\r\n", b"103 Early Hints\r\nRetry-After: 9\r\n"])
+async def test_an_interim_response_is_not_the_answer(interim: bytes) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 " + interim + b"\r\n")
+        await trio.sleep(0.01)
+        await stream.send_all(OK)
+
+    async with peer(answer) as (server, http):
+        for _ in range(2):
+            assert await post(http) == Answer(200, {"content-length": "2"}, b"ok")
+        assert server.connections == 1
+
+
+async def test_interim_responses_without_end_are_no_answer() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        while True:
+            await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+
+    async with peer(answer) as (_, http):
+        with pytest.raises(Unanswered, match="too long"):
+            await post(http)
+
+
+async def test_an_answer_too_many_neither_counts_nor_waits_for_the_next_request() -> None:
+    async with peer(says(OK + b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops")) as (server, http):
+        for _ in range(2):
+            assert await post(http) == Answer(200, {"content-length": "2"}, b"ok")
+        assert server.connections == 2
+
+
+async def test_an_answer_that_changes_the_protocol_is_none() -> None:
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n\0"
+    async with peer(says(upgrade)) as (_, http):
+        with pytest.raises(Unanswered, match="another protocol"):
+            await post(http)
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+async def test_what_cannot_be_the_name_of_a_host_is_not_connected_to(host: str) -> None:
+    with pytest.raises(NotConnected, match="no name of a host"):
+        await KeepAlive(host, 80).post("/", {}, b"")

@@ -154,6 +154,23 @@ async def test_a_role_with_a_stuck_loop_is_not_said_to_live(manager: Manager) ->
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("manager", ["path"], indirect=True)
+async def test_a_drain_longer_than_any_patience_is_not_cut_short_because_loops_have_ended(manager: Manager) -> None:
+    role, ended, stop = Toy(), Loop("the heartbeat"), trio.Event()
+    supervision = Supervision(Supervisor.of({"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "100000"}), [role])
+    with trio.fail_after(CEILING_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervision.run, stop.wait)
+            supervision.is_ready("it works")
+            stop.set()
+            assert await to_thread(manager.until, "STOPPING")
+            role.health.liveness.watch(ended)
+            role.health.liveness.patience_seconds = -1
+            for _ in range(3):
+                assert await to_thread(manager.hear) == {"WATCHDOG": "1"}
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nowhere/at/all"])
 async def test_without_a_service_manager_that_hears_nothing_happens(address: str) -> None:
     with trio.fail_after(CEILING_SECONDS):

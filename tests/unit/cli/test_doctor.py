@@ -1,6 +1,7 @@
 """`pushctl doctor`, as an operator runs it: the exit code says how bad it is, the report fits, no secret is shown."""
 
 import io
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from tests.conftest import RedisProcess
 from tests.unit.cli.commands import Ran, run
 
 NOWHERE = "redis.url=redis://:hunter2@127.0.0.1:1/0"
+
+
+@pytest.fixture
+def own_redis(folder: Path) -> Iterator[RedisProcess]:
+    """One that nothing is to be said of."""
+    process = RedisProcess(folder, "appendfsync everysec")
+    yield process
+    process.kill()
 
 
 @pytest.fixture

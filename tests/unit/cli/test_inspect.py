@@ -1,14 +1,26 @@
 """`pushctl inspect`: what it takes, and with which code it ends when there is nothing to look at."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from pushctl.cli.inspect_view import message_view, push_url_view, server_view, user_view
+from pushctl.cli.layout import print_report
 from pushctl.identity.keys import Keys
 from pushctl.identity.sealing import PushAddress, Sealer
 from pushctl.ids import PushUrlId, UserId, new_id
+from pushctl.inspection import MessageReport, PushUrlReport, ServerReport, UserReport
+from tests.terminal import hold_screen
 from tests.unit.cli.commands import run
 
+VIEWS: dict[str, tuple[type[msgspec.Struct], Any]] = {
+    "user": (UserReport, user_view),
+    "push-url": (PushUrlReport, push_url_view),
+    "message": (MessageReport, message_view),
+    "server": (ServerReport, server_view),
+}
 USER = "t0pW3d85nG9aze33TZtO5w"
 NOWHERE = ("--set", "redis.url=unix:///nowhere.sock", "--set", "redis.connect_seconds=0.01")
 
@@ -86,3 +98,16 @@ def test_help_ends_with_examples(kind: str) -> None:
     ran = run("inspect", kind, "--help")
     assert ran.code == 0
     assert f"pushctl inspect {kind}" in ran.out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_reports_have_the_layout_that_is_kept(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of what a running service once said of a user, a push URL, a message and a server (inspections.jsonl)."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for line in (Path(__file__).parent / "inspections.jsonl").read_bytes().splitlines():
+        said = msgspec.json.decode(line)
+        shape, view = VIEWS[said["kind"]]
+        print_report(msgspec.convert(said["report"], shape), view)
+        hold_screen(f"inspect-{said['kind']}", columns, capsys.readouterr().out.splitlines())

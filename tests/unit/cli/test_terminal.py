@@ -8,6 +8,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,17 @@ async def test_an_error_is_said_on_the_normal_screen(tmp_path: Path) -> None:
         assert terminal.process.stderr.read() == (
             b"pushctl: the session ended or is not known (4504): run `pushctl client login NAME`\n"
         )
+
+
+@pytest.mark.parametrize("state", ["running", "suspended"])
+async def test_a_terminal_that_has_gone_ends_it_without_a_word(state: str, tmp_path: Path) -> None:
+    async with live_screen(tmp_path) as terminal:
+        if state == "suspended":
+            terminal.process.send_signal(signal.SIGTSTP)
+            await trio.to_thread.run_sync(os.waitpid, terminal.process.pid, os.WUNTRACED)
+        os.close(terminal.master)
+        terminal.master = os.open(os.devnull, os.O_RDONLY)
+        terminal.process.send_signal(signal.SIGCONT)
+        assert await trio.to_thread.run_sync(partial(terminal.process.wait, PATIENCE_SECONDS)) == 0
+        assert terminal.process.stderr is not None
+        assert terminal.process.stderr.read() == b""

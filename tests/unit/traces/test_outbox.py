@@ -60,6 +60,19 @@ async def test_a_collector_that_never_answers_holds_a_stop_up_for_a_bounded_time
     assert counts == {"failed": 200}
 
 
+@pytest.mark.parametrize("host", ["a..b", "xn--a", "ü..de"])
+async def test_a_collector_whose_name_is_none_stops_nobody(host: str) -> None:
+    counts: Counter[str] = Counter()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            traces = traces_to(f"http://{host}/v1/traces", counts)
+            nursery.start_soon(traces.run)
+            record(traces, 1)
+            await traces.flush()
+            nursery.cancel_scope.cancel()
+    assert counts == {"failed": 1}
+
+
 def test_what_is_not_sampled_is_nothing_and_its_steps_are_nothing() -> None:
     traces = traces_to("http://127.0.0.1:9/", Counter(), ratio=0)
     step = traces.begin("step", [(b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")], trusted=False)
