@@ -21,7 +21,6 @@ def plain(command: Any) -> None:
     for each in command.params:
         if isinstance(each, TyperArgument):
             each.__class__ = _Argument
-            each.metavar = each.metavar or str(each.name).upper()
         elif isinstance(each, TyperOption):
             each.__class__ = _Option
     for inner in getattr(command, "commands", {}).values():
@@ -70,7 +69,7 @@ class _Argument(TyperArgument):
             raise _in_our_words(self, value, error) from None
 
     def get_usage_pieces(self, ctx: Any) -> list[str]:
-        name = self.metavar or ""
+        name = self.display_name_raw
         return [f"{name if self.required else f'[{name}]'}{'...' if self.nargs != 1 else ''}"]
 
     def display_type_rich(self, ctx: Any) -> str | None:

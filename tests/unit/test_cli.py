@@ -95,11 +95,6 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(capsys: pytest.CaptureFix
     assert "Traceback" not in err
 
 
-def test_a_choice_that_is_none_is_told_the_choices_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (("serve", "srv"), ("client", "listen", "--min-urgency", "srv")):
-        assert ": 'srv' is not one of '" in run(capsys, *words)[2]
-
-
 def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean 'serve'?" in run(capsys, "srve")[2]
 
