@@ -37,13 +37,14 @@ class Attendance:
         label: str,
         *,
         counts: Callable[[], Mapping[str, int]],
+        late: Callable[[], float],
         not_ready: Callable[[], Awaitable[Sequence[Reason]]],
     ) -> None:
-        """`counts`: see LoadMeter; `not_ready`: see Role."""
+        """`counts`, `late`: see LoadMeter; `not_ready`: see Role."""
         self._id = f"{role}-{new_id()}"
         self._role, self._label = role, label
         self._started_at = rfc3339(system_clock())
-        self._meter = LoadMeter(counts)
+        self._meter = LoadMeter(counts, late)
         self._not_ready = not_ready
         self._draining = False
         self._changed = trio.Event()

@@ -1,13 +1,17 @@
 """Whether the loops that a role cannot do without still make steps, and how late the event loop is.
 
-Owns: what each loop last did. Promises: a loop counts as stuck only after the event loop turned for `patience_seconds`
+Owns: what each loop last did, and the one sample of how late the event loop comes, for all who ask: health, the role's
+load, its metrics. Promises: two samples a second, whoever asks; an instrument of Trio's would look at each step of each
+task. A loop counts as stuck only after the event loop turned for `patience_seconds`
 without a step of it; time in which the whole process did not run (stopped, or its machine asleep) counts as one tick,
 so nobody is restarted for having been frozen. Waiting for what may be long away, Redis above all, is no standstill: a
 loop says so (`idle`).
 Must not know: what loops do; who asks.
 """
 
-from collections.abc import Iterator
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -15,7 +19,11 @@ import trio
 
 from pushctl.reasons import Code, Reason
 
-TICK_SECONDS: Final = 1.0
+TICK_SECONDS: Final = 0.5
+"""Between two samples, as a rule."""
+
+KEPT_SECONDS: Final = 10
+"""How far back `latest_seconds` looks."""
 
 PATIENCE_SECONDS: Final = 30.0
 """Longer than any step may take whose questions all run into their deadlines."""
@@ -65,7 +73,9 @@ class Liveness:
         self.patience_seconds = patience_seconds
         self._turned_seconds = 0.0
         self._loops: list[Loop] = []
-        self._late = (0.0, 0.0)
+        self._late: deque[float] = deque(maxlen=round(KEPT_SECONDS / TICK_SECONDS))
+        """In seconds, the newest last."""
+        self._told: list[Callable[[float], None]] = []
 
     def watch(self, *loops: Loop) -> None:
         """From now on they have to make steps."""
@@ -78,20 +88,32 @@ class Liveness:
         """It is needed no more."""
         self._loops.remove(loop)
 
+    def tell(self, late: Callable[[float], None]) -> None:
+        """Have it called with every sample: seconds."""
+        self._told.append(late)
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            began = trio.current_time()
-            await trio.sleep(TICK_SECONDS)
-            self._late = (self._late[1], max(0.0, trio.current_time() - began - TICK_SECONDS))
-            self._turned_seconds += TICK_SECONDS
+            # Not in step with loops that come every second: they would always, or never, be what is waited for.
+            pause = TICK_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spread
+            due = trio.current_time() + pause
+            await trio.sleep_until(due)
+            self._turned_seconds += pause
+            self._late.append(trio.current_time() - due)
+            for late in self._told:
+                late(self._late[-1])
             for loop in self._loops:
                 loop.tick(self._turned_seconds)
 
     @property
     def late_seconds(self) -> float:
         """How much too late the event loop came, the last two times: the smaller one, for anything may freeze once."""
-        return min(self._late)
+        return min(self._late[-1], self._late[-2]) if len(self._late) > 1 else 0.0
+
+    def latest_seconds(self) -> float:
+        """The most that it was late in the last KEPT_SECONDS."""
+        return max(self._late, default=0.0)
 
     def stuck(self) -> list[Reason]:
         """Loops that make no steps any more. A restart helps; nothing else does."""

@@ -1,6 +1,7 @@
 """What a process is busy with: how much of the machine it takes, how late its event loop is, what it does a second.
 
-Owns: the shape that roles report of themselves (registry/servers.py, registry/processes.py), and its measuring.
+Owns: the shape that roles report of themselves (registry/servers.py, registry/processes.py), and its measuring, but for
+how late the event loop is (liveness.py).
 Promises: costs some tenths of a millisecond a second; figures are of the last WINDOW_SECONDS, so a look at any moment
 finds a fresh rate.
 Memory and CPU are of the whole process: roles that share one say the same. Must not know: who reads it.
@@ -20,9 +21,6 @@ import trio
 WINDOW_SECONDS: Final = 10
 SAMPLE_SECONDS: Final = 2.0
 
-TICK_SECONDS: Final = 0.5
-"""How late the event loop is, is seen so often."""
-
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -41,30 +39,22 @@ class Load(msgspec.Struct, frozen=True):
 class _Sample:
     at: float
     cpu_seconds: float
-    late_seconds: float
-    """At worst, before it."""
     counts: Mapping[str, int]
 
 
 class LoadMeter:
     """Run `run`, ask `load` at any time."""
 
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        """`counts`: what the role counts since its start, by word."""
-        self._counts = counts
+    def __init__(self, counts: Callable[[], Mapping[str, int]], late: Callable[[], float]) -> None:
+        """`counts`: what the role counts since its start, by word; `late`: see Liveness.latest_seconds."""
+        self._counts, self._late = counts, late
         self._samples: deque[_Sample] = deque(maxlen=round(WINDOW_SECONDS / SAMPLE_SECONDS) + 1)
-        self._late = 0.0
-        """In seconds, at worst, since the last sample."""
 
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
-            self._samples.append(_Sample(trio.current_time(), cpu_seconds(), self._late, self._counts()))
-            self._late = 0.0
-            for _ in range(round(SAMPLE_SECONDS / TICK_SECONDS)):
-                due = trio.current_time() + TICK_SECONDS
-                await trio.sleep_until(due)
-                self._late = max(self._late, trio.current_time() - due)
+            self._samples.append(_Sample(trio.current_time(), cpu_seconds(), self._counts()))
+            await trio.sleep(SAMPLE_SECONDS)
 
     def load(self) -> Load:
         """Of the last WINDOW_SECONDS, or for as long as it has been measured."""
@@ -78,7 +68,7 @@ class LoadMeter:
         return Load(
             cpu=round((cpu_seconds() - first.cpu_seconds) / seconds, 3),
             rss_bytes=rss_bytes(),
-            lag_ms=round(max(self._late, *(sample.late_seconds for sample in self._samples)) * 1000),
+            lag_ms=round(self._late() * 1000),
             counts=counts,
             per_second={word: rate for word, rate in rates.items() if rate},
         )

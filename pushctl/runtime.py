@@ -183,7 +183,7 @@ async def run_role(
         if role.admin_listen:
             app = AdminApp(role.label, role.metrics, life, dev_idp=dev_idp)
             admin = await _open_admin(app, role.admin_listen, http or Http(), around)
-            around.start_soon(role.metrics.sample)
+            role.health.liveness.tell(role.metrics.late)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop, role, life, until, nursery.cancel_scope)
             ready = replace(await nursery.start(_serve, role, life), admin=admin)

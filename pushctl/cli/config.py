@@ -130,7 +130,9 @@ def doc(
     )
 )
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where to write; made if need be.")] = Path("conf.d"),
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to write; made if need be.")] = Path(
+        "conf.d"
+    ),
     env: Annotated[bool, typer.Option("--env", help="Print them as variables instead, for an env file.")] = False,
 ) -> None:
     """Write the commented default files. Files that are there stay as they are, and nothing is written then."""

@@ -1,4 +1,4 @@
-"""Ctrl-C for commands that measure: the run is ended early, and what it found is still told.
+"""Ctrl-C for commands that measure or watch: they are ended early, and what was found is still told.
 
 Owns: the signals. Must not know: what is measured.
 """

@@ -42,7 +42,9 @@ KINDS = ("sealing", "user_id", "identity_index")
 
 @app.command(epilog=cli.examples("pushctl keys new", "sudo -u pushctl pushctl keys new /etc/pushctl/keys.toml"))
 def new(
-    file: Annotated[Path, typer.Argument(help="Where to write; must not be there yet.")] = Path("keys.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not be there yet.")] = Path(
+        "keys.toml"
+    ),
 ) -> None:
     """Make a keys file (mode 0600) and print the line of configuration that names it.
 
@@ -95,7 +97,7 @@ def status(
     )
 )
 def rotate(
-    kind: Annotated[str, typer.Argument(help="sealing, user_id or identity_index.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="sealing, user_id or identity_index.")],
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
     go_on: Annotated[bool, typer.Option("--continue", help="sealing: the second step.")] = False,
@@ -235,7 +237,9 @@ def _check_not_needed(keys: "Keys", kind: "Kind", key: "Key") -> None:
     )
 )
 def vapid(
-    file: Annotated[Path, typer.Argument(help="Where to write; must not be there yet.")] = Path("vapid.pem"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not be there yet.")] = Path(
+        "vapid.pem"
+    ),
 ) -> None:
     """Make a sender's key (VAPID, RFC 8292; PEM, mode 0600) and print its public half.
 

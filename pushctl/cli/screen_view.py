@@ -34,7 +34,6 @@ MOST_CHARACTERS: Final = 20_000
 """Of a message in full."""
 
 LETTER_CELLS: Final = 3
-_NO_LETTER: Final = Text(" " * LETTER_CELLS)
 _MEASURE: Final = Console(file=StringIO(), width=80)
 
 _KEYS: Final = (

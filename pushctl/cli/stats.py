@@ -29,7 +29,8 @@ app = typer.Typer()
 )
 def stats(
     section: Annotated[
-        str | None, typer.Argument(help="servers, users, messages, routing or redis; all without it.")
+        str | None,
+        typer.Argument(metavar="SECTION", help="servers, users, messages, routing or redis; all without it."),
     ] = None,
     config: cli.ConfigPaths = None,
     sets: cli.Sets = None,
@@ -57,11 +58,11 @@ def stats(
     What is out of the ordinary comes first, in words. Figures a second are of the last ten seconds, by the processes'
     own count; those of Redis are between two looks with --watch. Users and unread messages are as gc last counted.
 
-    On a terminal --watch redraws in place; elsewhere it prints each look. While Redis is away it says so and goes on
-    trying. docs/operations.md lists every name of --json and --prom.
+    On a terminal --watch redraws in place until q; elsewhere it prints each look. While Redis is away it says so and
+    goes on trying. docs/operations.md lists every name of --json and --prom.
 
-    Exit codes: 0 done, 3 fewer servers than --expect, 5 Redis cannot be reached at the start, 130 after Ctrl-C, which
-    leaves the last look on the screen.
+    Exit codes: 0 done, 3 fewer servers than --expect, 5 Redis cannot be reached at the start, 130 after Ctrl-C. q and
+    Ctrl-C leave the last look on the screen.
     """
     import trio
 

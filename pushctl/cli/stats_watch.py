@@ -1,13 +1,15 @@
 """`pushctl stats` over time: one look or many, drawn in place on a terminal, printed elsewhere.
 
-Owns: when to look, what becomes of a look that fails, the end by Ctrl-C. Promises: a registry that goes away while
-somebody watches is said in place, and asked again at every tick; after Ctrl-C the last look stands on the normal screen
-and the exit code is 130. Must not know: what a look shows.
+Owns: when to look, what becomes of a look that fails, the end by `q` or Ctrl-C. Promises: a registry that goes away
+while somebody watches is said in place, and asked again at every tick; afterwards the last look stands on the normal
+screen; the exit code is 0 after `q`, 130 after Ctrl-C. Must not know: what a look shows.
 """
 
 import math
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,10 +21,13 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from pushctl.cli.device import say
+from pushctl.cli.interrupts import interruptible
+from pushctl.cli.keyboard import Press
 from pushctl.cli.stats_table import Look
 from pushctl.cli.stats_trends import Trends
 from pushctl.cli.stats_view import render
 from pushctl.cli.stats_words import lag
+from pushctl.cli.terminal import keyboard_mode, typed
 from pushctl.config.model import Config
 from pushctl.errors import NotGood, StoreUnavailable
 from pushctl.overview import Lookout, Overview, part_of
@@ -92,19 +97,12 @@ def _fitting(look: Look, console: Console) -> Look:
     return replace(look, width=console.width, plain=console.options.ascii_only)
 
 
-async def _until_interrupted(run: Callable[[], object]) -> None:
-    """Run it until SIGINT or SIGTERM. Raises KeyboardInterrupt then."""
-
-    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(listen)
-        await run()  # type: ignore[misc]
-    raise KeyboardInterrupt
+async def _until_interrupted(run: Callable[[], Awaitable[None]]) -> None:
+    """Run it until it is over, or SIGINT or SIGTERM. Raises KeyboardInterrupt then."""
+    with trio.CancelScope() as scope:
+        await interruptible(run, scope.cancel)
+    if scope.cancelled_caught:
+        raise KeyboardInterrupt
 
 
 async def _print_again_and_again(console: Console, wish: Wish, lookout: Lookout) -> None:
@@ -130,6 +128,16 @@ async def _print_again_and_again(console: Console, wish: Wish, lookout: Lookout)
         await trio.sleep_until(due)
 
 
+async def _typed_q() -> None:
+    """Returns when it is typed, or the terminal is gone; never, where nobody types."""
+    if not sys.stdin.isatty():
+        await trio.sleep_forever()
+    async with aclosing(typed()) as keys:
+        async for key in keys:
+            if key == Press("q"):
+                return
+
+
 @dataclass
 class _Screen:
     console: Console
@@ -141,12 +149,17 @@ class _Screen:
     _problem: str = ""
 
     async def run(self) -> None:
-        """Draw until cancelled; then leave the last look on the normal screen."""
+        """Draw until `q` or cancelled; then leave the last look on the normal screen."""
         try:
-            with Live(console=self.console, screen=True, auto_refresh=False) as live:
+            with (
+                keyboard_mode(sys.stdin.fileno()) if sys.stdin.isatty() else nullcontext(),
+                Live(console=self.console, screen=True, auto_refresh=False) as live,
+            ):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._redraw_when_resized, live)
-                    await self._look_again_and_again(live)
+                    nursery.start_soon(self._look_again_and_again, live)
+                    await _typed_q()
+                    nursery.cancel_scope.cancel()
         finally:
             if self._last is not None:
                 _print_tables(self.console, self._shown())

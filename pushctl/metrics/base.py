@@ -19,7 +19,7 @@ from prometheus_client import (
 
 import pushctl
 from pushctl.metrics.kinds import Looked, Tallies
-from pushctl.metrics.process import collector_pauses, sample_lag
+from pushctl.metrics.process import collector_pauses
 from pushctl.metrics.redis import RedisMetrics
 from pushctl.stages import Stage
 from pushctl.tally import QUICK_SECONDS, LinkTally
@@ -88,15 +88,15 @@ class Metrics:
         """A counter that somebody else keeps. `name`: without `_total`."""
         return Looked("counter", f"pushctl_{name}", text, labels, registry=self._registry)
 
+    def late(self, seconds: float) -> None:
+        """The event loop came so late, once; see Liveness.tell."""
+        self._lag.add(seconds)
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
         """What was done since the start, in the few words that operators look at first (load.py)."""
         return {}
-
-    async def sample(self) -> None:
-        """Measure what has to be measured again and again, until cancelled."""
-        await sample_lag(self._lag)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format (CONTENT_TYPE)."""

@@ -169,10 +169,6 @@ class Jobs:
         left = await self._store.run_on(LEAVE_GROUP, self._keys(partition), group=GROUP, consumer=consumer)
         return bool(left)
 
-    async def backlogs(self) -> list[tuple[Backlog, list[Consumer]]]:
-        """Of each partition: what is to do, and who does it."""
-        return [await self.backlog(partition) for partition in range(self.partitions)]
-
     async def backlog(self, partition: int) -> tuple[Backlog, list[Consumer]]:
         """What is to do in a partition, and who does it."""
         length, size, lag_ms, *flat = await self._store.run_on(BACKLOG, self._keys(partition), group=GROUP)

@@ -72,7 +72,13 @@ class BoxOfficeRole:
         self.metrics = BoxOfficeMetrics()
         self.metrics.tls.watch(self._tls)
         self.metrics.picture_age_seconds.look = self._picture_age
-        self._attendance = Attendance("boxoffice", self._name, counts=self.metrics.counts, not_ready=self.not_ready)
+        self._attendance = Attendance(
+            "boxoffice",
+            self._name,
+            counts=self.metrics.counts,
+            late=self.health.liveness.latest_seconds,
+            not_ready=self.not_ready,
+        )
 
     @property
     def admin_listen(self) -> str:

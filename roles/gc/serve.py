@@ -44,7 +44,13 @@ class GcRole:
         self._sweeping = Loop("the sweep of what has expired")
         self._log = get_logger(role="gc")
         self._daemon = new_id()
-        self._attendance = Attendance("gc", self._daemon, counts=self.metrics.counts, not_ready=self.not_ready)
+        self._attendance = Attendance(
+            "gc",
+            self._daemon,
+            counts=self.metrics.counts,
+            late=self.health.liveness.latest_seconds,
+            not_ready=self.not_ready,
+        )
         self._registry: Registry | None = None
         self._repair_fence: int | None = None
         self._last: dict[int, Swept] = {}

@@ -44,7 +44,13 @@ class RouterRole:
         self._ring = KeyRing(config.identity, "router", self._consumer) if rpc else None
         if self._ring is not None and self.metrics.keys is not None:
             self.metrics.keys.look(self._ring.states, self._ring.lacking)
-        self._attendance = Attendance("router", self._consumer, counts=self.metrics.counts, not_ready=self.not_ready)
+        self._attendance = Attendance(
+            "router",
+            self._consumer,
+            counts=self.metrics.counts,
+            late=self.health.liveness.latest_seconds,
+            not_ready=self.not_ready,
+        )
         self._registry: Registry | None = None
         self._draining = trio.Event()
         self._idle = trio.Event()

@@ -75,7 +75,7 @@ class SocketRole:
         self._ring = KeyRing(config.identity, "socket", self.label)
         self.metrics.keys.look(self._ring.states, self._ring.lacking)
         self.metrics.tls.watch(self._tls)
-        self._meter = LoadMeter(self._counts)
+        self._meter = LoadMeter(self._counts, self.health.liveness.latest_seconds)
         self.hub = Hub()
         self.generation = 0
         self.registry: Registry

@@ -15,6 +15,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry.jobs import Backlog, Consumer
 from pushctl.runtime import run_role
 from roles.router.serve import RouterRole
+from tests.backlogs import backlogs
 from tests.redises.process import RedisProcess, debian_binary
 from tests.scenario.people import eventually
 
@@ -45,7 +46,7 @@ async def flood(registry: Registry, count: int) -> None:
 
 
 async def look(registry: Registry) -> tuple[Backlog, dict[str, Consumer]]:
-    ((backlog, consumers),) = await registry.jobs.backlogs()
+    ((backlog, consumers),) = await backlogs(registry)
     return backlog, {consumer.name: consumer for consumer in consumers}
 
 

@@ -20,6 +20,7 @@ from pushctl.runtime import run_role
 from pushctl.testing.service import running
 from roles.router import partition
 from roles.router.serve import RouterRole
+from tests.backlogs import backlogs
 from tests.faults.routers import forge
 from tests.scenario.people import Socket, Town, eventually
 
@@ -77,7 +78,7 @@ async def send(town: Town, url: str, body: str, ttl: int) -> float:
 
 async def drained(registry: Registry) -> bool:
     """Nothing is left in any stream."""
-    return not any(backlog.length or any(c.pending for c in them) for backlog, them in await registry.jobs.backlogs())
+    return not any(backlog.length or any(c.pending for c in them) for backlog, them in await backlogs(registry))
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +164,7 @@ async def test_a_router_frozen_for_15_s_and_continued_delivers_nothing_twice_and
                 return "after" in arrivals.at
 
             await eventually(came)
-            ((_, (reader,)),) = await registry.jobs.backlogs()
+            ((_, (reader,)),) = await backlogs(registry)
             assert (reader.name.partition("-")[0], reader.pending) == (by_strategy.routing.strategy, 0)
             frozen.send(signal.SIGTERM)
             assert await frozen.ended() == "exit 0"

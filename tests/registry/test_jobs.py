@@ -13,6 +13,7 @@ from pushctl.ids import ServerId, UserId
 from pushctl.registry import Registry, jobs, open_registry
 from pushctl.registry.connection import ConnectionLost
 from pushctl.registry.jobs import Backlog, Consumer, Taken
+from tests.backlogs import backlogs
 from tests.redises.process import RedisProcess
 
 ADA = UserId("ada")
@@ -32,7 +33,7 @@ def payloads(taken: list[Taken]) -> list[bytes]:
 
 async def look(registry: Registry) -> tuple[Backlog, dict[str, Consumer]]:
     """What is in ADA's stream, and who reads it."""
-    backlog, consumers = (await registry.jobs.backlogs())[registry.jobs.partition_of(ADA)]
+    backlog, consumers = (await backlogs(registry))[registry.jobs.partition_of(ADA)]
     return backlog, {consumer.name: consumer for consumer in consumers}
 
 

@@ -28,6 +28,7 @@ from pushctl.runtime import run_role
 from roles.router import partition as partition_module
 from roles.router.partition import Partition
 from roles.router.serve import RouterRole
+from tests.backlogs import backlogs
 from tests.faults.proxy import proxy
 from tests.redises.process import RedisProcess
 from tests.scenario.people import eventually
@@ -116,7 +117,7 @@ class Work(Partition):
         await self._deliver(self.strategy, taken)
 
     async def left(self) -> int:
-        return (await self.registry.jobs.backlogs())[self._number][0].length
+        return (await backlogs(self.registry))[self._number][0].length
 
 
 @pytest.fixture
@@ -227,11 +228,11 @@ async def routers(config: Config) -> AsyncIterator[Routers]:
 
 
 async def names(registry: Registry) -> set[str]:
-    return {consumer.name for _, consumers in await registry.jobs.backlogs() for consumer in consumers}
+    return {consumer.name for _, consumers in await backlogs(registry) for consumer in consumers}
 
 
 async def nothing_left(registry: Registry) -> bool:
-    return not any(backlog.length for backlog, _ in await registry.jobs.backlogs())
+    return not any(backlog.length for backlog, _ in await backlogs(registry))
 
 
 async def test_routers_share_the_work_and_come_and_go_without_ceremony(registry: Registry, config: Config) -> None:
@@ -539,9 +540,9 @@ async def test_a_router_whose_jobs_wait_too_long_is_not_ready(
     work = Work(registry, config)
     put(registry, lasting(1))
     await trio.sleep(0.06)
-    work._note((await registry.jobs.backlogs())[work._number][0])
+    work._note((await backlogs(registry))[work._number][0])
     (reason,) = work.not_ready()
     assert reason.code == "jobs_late"
     await work.deliver(await work.take())
-    work._note((await registry.jobs.backlogs())[work._number][0])
+    work._note((await backlogs(registry))[work._number][0])
     assert work.not_ready() == []

@@ -95,6 +95,8 @@ async def test_every_stage_and_both_latencies_count_each_delivery_once(town: Tow
             await meters.comes(3, server, "acknowledge_seconds_count")
         # All of them were here within a second: the clock that says so is the one that the messages bear.
         assert await meters.moved("s1", "delivery_seconds_bucket", "1.0", "hint") == 4
+        for role in ROLES:
+            assert (await meters.all(role))["pushctl_loop_lag_seconds_count", ()] > 0
         calls = await meters.moved("router", "rpc_calls_total", "answered")
         assert calls == await meters.moved("router", "rpc_seconds_count") > 0
         assert calls == sum([await meters.moved(server, "hints_heard_total", "rpc") for server in ("s1", "s2")])

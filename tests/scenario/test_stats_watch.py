@@ -141,7 +141,8 @@ async def test_a_watch_redraws_in_place_outlives_redis_and_leaves_its_last_look(
     its_config: Config, own_redis: RedisProcess, columns: int
 ) -> None:
     watching = command(its_config, "--watch", "200ms")
-    shell = ["sh", "-c", 'trap : INT; "$@"; echo "it ended with $?"', "sh", *watching]
+    twice = 'trap : INT; "$@"; echo "it ended with $?"; read -r _; "$@"; echo "then with $?"'
+    shell = ["sh", "-c", twice, "sh", *watching]
     async with terminal(shell, columns=columns, rows=50) as shown:
         async with living(its_config):
             await shown.until("███  970 to 970")
@@ -158,6 +159,10 @@ async def test_a_watch_redraws_in_place_outlives_redis_and_leaves_its_last_look(
         lines = await shown.until("it ended with 130")
         assert sum("socket server" in line for line in lines) >= 1
         assert "Redis memory" in "\n".join(lines)
+        await shown.press("Enter")
+        await shown.until(lambda screen: "it ended" not in "\n".join(screen) and "Redis memory" in "\n".join(screen))
+        await shown.press("x", "q")
+        await shown.until("then with 0")
 
 
 async def test_a_watch_that_is_piped_prints_a_line_for_each_look_and_goes_on_without_redis(

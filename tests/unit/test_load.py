@@ -3,14 +3,14 @@
 import trio
 from trio.testing import MockClock
 
-from pushctl.load import TICK_SECONDS, WINDOW_SECONDS, LoadMeter
+from pushctl.load import WINDOW_SECONDS, LoadMeter
 from pushctl.metrics import ApiMetrics, BoxOfficeMetrics, GcMetrics, RouterMetrics, SocketMetrics
 from pushctl.stages import Stage
 
 
 async def test_rates_are_of_the_last_ten_seconds_and_counts_of_all(autojump_clock: MockClock) -> None:
     done = {"jobs": 0, "nothing": 0}
-    meter = LoadMeter(lambda: dict(done))
+    meter = LoadMeter(lambda: dict(done), lambda: 0.25)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(meter.run)
         for _ in range(20):
@@ -23,22 +23,7 @@ async def test_rates_are_of_the_last_ten_seconds_and_counts_of_all(autojump_cloc
     assert (busy.counts, idle.counts) == ({"jobs": 100}, {"jobs": 100})
     assert 4 <= busy.per_second["jobs"] <= 6
     assert idle.per_second == {}
-    assert busy.rss_bytes > 1_000_000
-
-
-async def test_an_event_loop_that_was_held_up_says_so_for_ten_seconds(mock_clock: MockClock) -> None:
-    meter = LoadMeter(dict)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(meter.run)
-        await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(1.7)  # nothing ran for so long
-        await trio.testing.wait_all_tasks_blocked()
-        assert 1190 <= meter.load().lag_ms <= 1210
-        for _ in range(2 * WINDOW_SECONDS + 8):
-            mock_clock.jump(TICK_SECONDS)
-            await trio.testing.wait_all_tasks_blocked()
-        assert meter.load().lag_ms == 0
-        nursery.cancel_scope.cancel()
+    assert (busy.rss_bytes > 1_000_000, busy.lag_ms) == (True, 250)
 
 
 def test_roles_count_what_they_do_in_a_few_words() -> None:
