@@ -41,17 +41,17 @@ test-long: install ## minutes: random steps beside the model of an inbox, others
 faults: install ## ten minutes: every role and Redis killed, frozen and cut off while messages flow; 3 if one is lost
 	$(BIN)/python -m tests.faults
 
-interop: install needs ## a real Firefox, other people's senders and identity providers, and the standards' sentences
+interop: install needs ## a real Firefox and Chromium, others' senders and identity providers, the standards' sentences
 	$(BIN)/pytest -n 2 --dist loadfile tests/interop -o faulthandler_timeout=0
 
 cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
 	$(BIN)/python -m tests.previous.cross $(BEFORE)
 
 needs: # what tests need of Debian's packages
-	which redis-server npm firefox-esr tmux promtool faketime nginx haproxy systemd-analyze >/dev/null || { \
-		apt-get update && apt-get install -y --no-install-recommends redis-server nodejs npm firefox-esr tmux \
-		prometheus faketime nginx-light haproxy systemd; }
-	redis-server --version; node --version; firefox-esr --version; tmux -V; promtool --version
+	which redis-server npm chromium firefox-esr tmux promtool faketime nginx haproxy systemd-analyze >/dev/null || { \
+		apt-get update && apt-get install -y --no-install-recommends redis-server nodejs npm chromium firefox-esr \
+		tmux prometheus faketime nginx-light haproxy systemd; }
+	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V; promtool --version
 	nginx -v; haproxy -v; systemd-analyze --version
 
 demo: install ## the main job, for real, on free ports and a temporary directory

@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -84,21 +83,22 @@ async def terminal(
     with tempfile.TemporaryDirectory(prefix="pushctl-tmux-") as folder:
         socket = f"{folder}/tmux"
         server = dying_with_us(["/usr/bin/tmux", "-S", socket, "-f", "/dev/null", "-D"])
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(partial(trio.run_process, server, check=False, env=_environment()))
-            asked = Terminal(socket)
-            try:
-                with trio.fail_after(PATIENCE_SECONDS):
-                    await _answering(asked)
-                    await asked._ask("set-option", "-g", "remain-on-exit", "on")
-                    await asked._ask("set-option", "-g", "remain-on-exit-format", "")
-                    await asked._ask("set-option", "-g", "default-terminal", "tmux-256color")
-                    await asked._ask("set-option", "-g", "status", "off")
-                    await asked._ask("set-option", "-s", "set-clipboard", "on")
-                    await asked._ask("new-session", "-d", "-x", str(columns), "-y", str(rows), shell)
-                yield asked
-            finally:
-                process.kill()
+        # At once, not in a thread: tests/processes.py says why.
+        process = subprocess.Popen(server, env=_environment())  # noqa: ASYNC220
+        asked = Terminal(socket)
+        try:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await _answering(asked)
+                await asked._ask("set-option", "-g", "remain-on-exit", "on")
+                await asked._ask("set-option", "-g", "remain-on-exit-format", "")
+                await asked._ask("set-option", "-g", "default-terminal", "tmux-256color")
+                await asked._ask("set-option", "-g", "status", "off")
+                await asked._ask("set-option", "-s", "set-clipboard", "on")
+                await asked._ask("new-session", "-d", "-x", str(columns), "-y", str(rows), shell)
+            yield asked
+        finally:
+            process.kill()
+            process.wait()
 
 
 _OURS: Final = ("TMUX", "TMUX_PANE", "NO_COLOR", "LINES", "COLUMNS")

@@ -147,6 +147,7 @@ def _defaults(loaded: Loaded, options: Options) -> dict[str, Any]:
     defaults: dict[str, Any] = {f"{role}.drain_seconds": DRAIN_SECONDS for role in ROLE_NAMES}
     defaults["limits.exempt_networks"] = LOOPBACK
     defaults["identity.keys_file"] = str(options.data_dir / "keys.toml")
+    defaults["api.inbox"] = True
     defaults["socket.rpc_listen"] = "127.0.0.1:0"  # the router of this process calls it, and no other
     if is_loopback(options.listen_host):
         both = {"identity.environment": "development", "identity.dev_idp.enabled": True}
@@ -226,15 +227,22 @@ async def _serve_parts(
 
             if any(tls_on(part.config, part.name) for part in plan.parts):  # else a terminal that goes ends us
                 await around.start(reload_on_hangup, started, supervision)
-            roles = {part.name: start(part) for part in plan.parts if part.name != "socket"}
+            first = [part for part in plan.parts if part.name not in ("api", "socket")]
+            roles = {part.name: start(part) for part in first}
+            inbox = any(part.config.api.inbox for part in plan.parts)
             boxoffice = cast(_BoxOffice, roles["boxoffice"])
-            around.start_soon(_announce, everyone, boxoffice, redis, collector, supervision)
-            # A socket server tells devices their push URLs, which begin with the api's address.
-            api = await _unless_stopped(stop, partial(everyone.ready_one, "api"))
-            if api is not None:
+            around.start_soon(_announce, everyone, boxoffice, redis, collector, supervision, inbox)
+            # The api tells browsers where the Box Office is. A socket server tells devices their push URLs, which begin
+            # with the api's address.
+            known: dict[str, str] = {}
+            for waited_for, then in (("boxoffice", "api"), ("api", "socket")):
+                ready = await _unless_stopped(stop, partial(everyone.ready_one, waited_for))
+                if ready is None:
+                    break
+                known[f"{waited_for}.public_url"] = str(ready.url)
                 for part in plan.parts:
-                    if part.name == "socket":
-                        start(part, **{"api.public_url": str(api.url)})
+                    if part.name == then:
+                        start(part, **known)
         around.cancel_scope.cancel()
 
 
@@ -263,7 +271,12 @@ class _Everyone:
 
 
 async def _announce(
-    everyone: _Everyone, boxoffice: _BoxOffice, redis: EmbeddedRedis, collector: Collector, supervision: Supervision
+    everyone: _Everyone,
+    boxoffice: _BoxOffice,
+    redis: EmbeddedRedis,
+    collector: Collector,
+    supervision: Supervision,
+    inbox: bool,
 ) -> None:
     ready = await everyone.ready_all()
     collector.begin()
@@ -277,6 +290,8 @@ async def _announce(
         redis=redis.url,
     )
     print(cli.ready_line("all", ready["api"].listen), json_line(addresses), sep="\n", flush=True)
+    if inbox:
+        print(f"pushctl: the inbox in a browser: {addresses.api}/inbox/", file=sys.stderr)
     supervision.is_ready(f"all roles serve, api at {addresses.api}")
 
 

@@ -3,7 +3,7 @@
 Owns: what the command is told, and its end.
 Promises: CMD is run by `sh -c`; what a message says is only in its environment, never in text that a shell reads. One
 at a time, in the order in which messages came. Its standard input is empty. It has a process group of its own, which
-ends when we do (SIGTERM, and after GRACE_SECONDS SIGKILL), children of CMD included.
+ends when we do (SIGTERM, and after GRACE_SECONDS SIGKILL), children of CMD included; only `kill -9` of us leaves it.
 Must not know: phones and stores; what follows from its exit code (listening.py).
 """
 
@@ -114,10 +114,12 @@ def judged(execution: Execution | None) -> Iterator[None]:
 async def _end(process: trio.Process) -> None:
     with trio.CancelScope(shield=True):
         _signal(process, signal.SIGTERM)
-        with trio.move_on_after(GRACE_SECONDS):
-            await process.wait()
-        # Whoever of its group is left, too.
-        _signal(process, signal.SIGKILL)
+        try:
+            with trio.move_on_after(GRACE_SECONDS):
+                await process.wait()
+        finally:  # a second Ctrl-C gets through any shield
+            # Whoever of its group is left, too.
+            _signal(process, signal.SIGKILL)
         await process.wait()
 
 

@@ -18,7 +18,7 @@ from pushctl.cli.execution import Execution
 from pushctl.client import events
 from pushctl.client.phone import Phone
 from pushctl.errors import TimedOut, Unreachable
-from pushctl.protocol.frames import Urgency
+from pushctl.protocol.frames import URGENCY_RANK, Urgency
 
 EVENTS_WAITING = 256
 """Events between the connection and the display. When it is full the connection is not read."""
@@ -28,21 +28,31 @@ class Listening:
     """What is done with each event, and what came so far."""
 
     def __init__(
-        self, phone: Phone, show: Callable[[events.Event], None], execution: Execution | None, *, read: bool
+        self,
+        phone: Phone,
+        show: Callable[[events.Event], None],
+        execution: Execution | None,
+        *,
+        read: bool,
+        min_urgency: Urgency = "very-low",
     ) -> None:
         self._phone = phone
         self._show = show
         self._execution = execution
         self._read = read
+        self._min_rank = URGENCY_RANK[min_urgency]
         self.received = 0
         self.connected = False
         self.last_trouble = "no answer"
 
     async def catch_up(self) -> None:
-        """With a command and `--read`, unread means not done: what an earlier run left comes first."""
+        """With a command and `--read`, unread means not done: what an earlier run left comes first, as far as it
+        is urgent enough for this one."""
         if self._execution is None or not self._read:
             return
         for stored in self._phone.store.messages():
+            if URGENCY_RANK[stored.message.urgency] < self._min_rank:
+                continue
             left = events.message_event(
                 stored.message, push_url_icon=stored.icon, received_at_ms=stored.received_at_ms, live=False, cursor=None
             )
@@ -85,7 +95,7 @@ async def listen(
     Raises TimedOut if there were fewer than `count`, Unreachable if there never was a connection, and what Phone.run
     raises.
     """
-    listening = Listening(phone, show, execution, read=read)
+    listening = Listening(phone, show, execution, read=read, min_urgency=min_urgency)
     ended_by: list[signal.Signals] = []
     to_us, from_phone = trio.open_memory_channel[events.Event](EVENTS_WAITING)
     with to_us, from_phone:
@@ -95,7 +105,7 @@ async def listen(
                 await phone.run(to_us, min_urgency=min_urgency, keep_trying=keep_trying)
 
             async def end_with_command(*, task_status: trio.TaskStatus[None]) -> None:
-                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT) as signals:
                     task_status.started()
                     async for number in signals:
                         ended_by.append(signal.Signals(number))

@@ -24,6 +24,7 @@ READERS: Final[dict[str, tuple[str, ...]]] = {
     "http.max_body_bytes": ("api",),
     "api": ("api",),
     "api.public_url": ("api", "socket"),
+    "boxoffice.public_url": ("api", "boxoffice"),
     "boxoffice": ("boxoffice",),
     "socket": ("socket",),
     "socket.reconcile_seconds": ("socket", "router"),

@@ -37,8 +37,21 @@ def check_role(config: Config, role: RoleName, *, alone: bool = True) -> list[st
         *_check_rpc(config, role),
         *_check_dev_idp(config, role),
         *_check_browserid(config, role),
+        *(_check_inbox(config) if alone and role == "api" else ()),
         *(check_providers(config) if role == "api" else ()),
     ]
+
+
+def _check_inbox(config: Config) -> list[str]:
+    """The page asks the Box Office itself."""
+    boxoffice = config.boxoffice.public_url
+    if not config.api.inbox:
+        return []
+    if not boxoffice:
+        return [f"boxoffice.public_url: required by api.inbox: where its page asks, such as {_PUBLIC['boxoffice']}"]
+    if config.api.public_url.startswith("https:") and boxoffice.startswith("http:"):
+        return ["boxoffice.public_url: must begin with https:// with api.inbox: a page from https:// asks nothing else"]
+    return []
 
 
 def _check_keys(config: Config, role: RoleName) -> list[str]:

@@ -83,6 +83,7 @@ class Api:
     admin_listen: str = key("127.0.0.1:9080", "host:port of /healthz /readyz /metrics /version; empty: none")
     drain_seconds: float = key(30, "how long a stop may take", minimum=0)
     origins: tuple[str, ...] = key((), "origins of browser pages that may use the client API, besides public_url")
+    inbox: bool = key(False, "serve the inbox in a browser at /inbox/; needs boxoffice.public_url, too")
     trusted_proxies: tuple[str, ...] = key((), "networks whose Forwarded / X-Forwarded-For is believed")
 
 
@@ -354,6 +355,8 @@ class OidcProvider:
     client_ids: tuple[str, ...] = key((), "access_token: whose tokens are taken; empty: any client's")
     generation_claim: str = key("", "of a number that rises with each sign-out at the provider; fxa-generation")
     max_age_seconds: int = key(0, "a token may be traded so long after its iat; 0: until its end", minimum=0)
+    inbox_client_id: str = key("", "the client id by which the page at /inbox/ logs in here; empty: it does not")
+    inbox_token_origin: str = key("", "origin of its token endpoint, for that page, where it is not the issuer's")
     disabled: bool = key(False, "takes no log-ins; the sessions it vouched for end")
 
 

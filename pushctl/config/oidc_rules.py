@@ -38,6 +38,7 @@ def check_providers(config: Config) -> list[str]:
             *_urls(provider, development=development),
             *_algorithms(provider),
             *_audience(provider),
+            *_inbox(provider, development=development),
         ]
         mistakes += [f"identity.oidc.providers[{number}].{line}" for line in found]
     return mistakes
@@ -98,3 +99,15 @@ def _audience(provider: OidcProvider) -> Iterator[str]:
         yield "required_scope: required with check_audience = false: else any token of this issuer would do"
     if " " in provider.required_scope:
         yield "required_scope: expected one word"
+
+
+def _inbox(provider: OidcProvider, *, development: bool) -> Iterator[str]:
+    """What the page at /inbox/ is told must be what its tokens are then checked for."""
+    client_id, origin = provider.inbox_client_id, provider.inbox_token_origin
+    allowed = provider.audiences if provider.kind == "id_token" else provider.client_ids
+    if client_id and allowed and client_id not in allowed:
+        yield f"inbox_client_id: must be one of {'audiences' if provider.kind == 'id_token' else 'client_ids'}"
+    if origin and not client_id:
+        yield "inbox_token_origin: means nothing without inbox_client_id"
+    if origin and (not _is_safe(origin, development=development) or urlsplit(origin).path):
+        yield f"inbox_token_origin: expected an https origin (http: on loopback, in development), got {origin!r}"

@@ -39,8 +39,11 @@ class OidcLogins:
         return self._leeway_ms
 
     def fetches(self) -> Counter[str]:
-        """Fetches of providers' keys so far, by outcome."""
-        return sum((Counter(entry.keys.fetches) for entry in self._entries.values()), Counter())
+        """Fetches of providers' keys so far, by outcome; those that never came about with 0."""
+        found: Counter[str] = Counter()
+        for entry in self._entries.values():
+            found.update(entry.keys.fetches)  # a sum of counters leaves zeros out
+        return found
 
     def key_ages(self) -> dict[str, float]:
         """Seconds since a provider's keys were fetched, of those whose keys ever were."""

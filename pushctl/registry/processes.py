@@ -1,7 +1,7 @@
 """Roles that run, beside the socket servers (servers.py): a row for each, so that a screen can show every process.
 
 Owns: key processes, script attend. Promises: nothing depends on it; a role that is killed stays to be seen until
-FORGOTTEN_MS have passed. Must not know: who looks.
+FORGOTTEN_MS have passed; a row that cannot be read hides no other. Must not know: who looks.
 """
 
 from dataclasses import dataclass
@@ -71,16 +71,20 @@ class Processes:
         await self._store.link.ask("HDEL", self._key, id_)
 
     async def picture(self) -> list[Process]:
-        """All that reported within FORGOTTEN_MS, by role, host and label."""
+        """All that reported within FORGOTTEN_MS, in a way that this release can read, by role, host and label."""
         rows, time = await self._store.link.ask_all([("HGETALL", self._key), ("TIME",)], near=self._key)
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000 + self._store.shift_ms()
         flat = iter(rows)
         found = [_process(id_, raw, now_ms) for id_, raw in zip(flat, flat, strict=True)]
-        fresh = [process for process in found if process.seen_ms_ago <= FORGOTTEN_MS]
+        fresh = [process for process in found if process is not None and process.seen_ms_ago <= FORGOTTEN_MS]
         return sorted(fresh, key=lambda process: (process.row.role, process.row.host, process.row.label, process.id))
 
 
-def _process(id_: bytes, raw: bytes, now_ms: int) -> Process:
+def _process(id_: bytes, raw: bytes, now_ms: int) -> Process | None:
+    """None: written by a later release, in words that this one does not know."""
     seen, _, row = raw.partition(b" ")
-    decoded = msgspec.msgpack.decode(row, type=ProcessRow)
-    return Process(id_.decode(), decoded, max(0, now_ms - int(seen)), decoded.clock_ms - int(seen))
+    try:
+        decoded = msgspec.msgpack.decode(row, type=ProcessRow)
+        return Process(id_.decode(), decoded, max(0, now_ms - int(seen)), decoded.clock_ms - int(seen))
+    except (msgspec.DecodeError, ValueError):
+        return None

@@ -17,6 +17,7 @@ from pushctl.http.observe import Observed
 from pushctl.http.rest import rest_app
 from roles.api import checks
 from roles.api.document import PUSH_PATHS
+from roles.api.inbox_page import InboxPage
 from roles.api.publish import Publisher
 from roles.api.push_routes import PushRoutes
 from roles.api.receipts import Receipts
@@ -67,19 +68,33 @@ def client_api_handlers(services: Services) -> Sequence[HTTPRouteHandler]:
 class ApiApp:
     """Sends each path to the part that owns it."""
 
-    def __init__(self, rest: ASGIApp, push: PushRoutes) -> None:
+    def __init__(self, rest: ASGIApp, push: PushRoutes, inbox_page: InboxPage | None) -> None:
         self._rest = rest
         self._push = push
+        self._inbox_page = inbox_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._push if PushRoutes.owns(scope["path"]) else self._rest
-        await app(scope, receive, send)
+        await self._part_for(scope["path"])(scope, receive, send)
+
+    def _part_for(self, path: str) -> ASGIApp:
+        if PushRoutes.owns(path):
+            return self._push
+        if self._inbox_page is not None and InboxPage.owns(path):
+            return self._inbox_page
+        return self._rest
 
 
 def build_app(
-    services: Services, publisher: Publisher, receipts: Receipts, *, origins: frozenset[str], max_body_bytes: int
+    services: Services,
+    publisher: Publisher,
+    receipts: Receipts,
+    *,
+    origins: frozenset[str],
+    max_body_bytes: int,
+    inbox_page: InboxPage | None = None,
 ) -> ASGIApp:
-    """`origins`: of pages that may use the client API; `max_body_bytes`: of a request to it."""
+    """`origins`: of pages that may use the client API; `max_body_bytes`: of a request to it; `inbox_page`: the inbox in
+    a browser, if it is on."""
     rest = rest_app(
         client_api_handlers(services),
         title="pushctl API",
@@ -102,5 +117,6 @@ def build_app(
         from roles.api.dev_idp_routes import ON_EVERY_ANSWER
 
         headers.append(ON_EVERY_ANSWER)
-    app = ApiApp(cast(ASGIApp, rest), PushRoutes(publisher, services.inbox, receipts, services.limits))
+    push = PushRoutes(publisher, services.inbox, receipts, services.limits)
+    app = ApiApp(cast(ASGIApp, rest), push, inbox_page)
     return Observed(CorsLayer(app, policy_of), services.metrics.http, headers)

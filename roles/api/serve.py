@@ -33,6 +33,7 @@ from pushctl.webpush.request import Rules
 from pushctl.webpush.vapid import Verifier
 from roles.api import checks
 from roles.api.app import build_app, own_origins
+from roles.api.inbox_page import InboxPage
 from roles.api.limits import Limits
 from roles.api.publish import Publisher
 from roles.api.receipts import Receipts
@@ -80,7 +81,14 @@ class ApiRole:
 
     def _check_public(self, public_url: str) -> None:
         own_origins(public_url, self._config.api.origins)
-        IdentityVerifier(self._config, self._clock, public_url=public_url)
+        verifier = IdentityVerifier(self._config, self._clock, public_url=public_url)
+        self._inbox_page(public_url, verifier)
+
+    def _inbox_page(self, public_url: str, verifier: IdentityVerifier) -> InboxPage | None:
+        """The inbox in a browser, where it is on."""
+        if not self._config.api.inbox:
+            return None
+        return InboxPage(self._config, public_url=public_url, audience=verifier.audience)
 
     @property
     def admin_listen(self) -> str:
@@ -166,6 +174,7 @@ class ApiRole:
             receipts,
             origins=own_origins(public_url, config.api.origins),
             max_body_bytes=config.http.max_body_bytes,
+            inbox_page=self._inbox_page(public_url, verifier),
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
         http = replace(config.http, max_body_bytes=sys.maxsize)

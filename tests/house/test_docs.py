@@ -99,6 +99,14 @@ def test_a_link_leads_to_what_it_says() -> None:
     assert not [wrong for name, link in LINKS if (wrong := wrong_with(name, link))]
 
 
+def test_the_pictures_are_small_and_each_is_shown() -> None:
+    pictures = set((ROOT / "docs").rglob("*.webp"))
+    assert all(picture.stat().st_size < 60_000 for picture in pictures)
+    documents = DOCUMENTS.values()
+    shown = {(each.file.parent / link.path).resolve() for each in documents for link in each.links()}
+    assert pictures <= shown
+
+
 def test_the_readme_leads_to_every_document() -> None:
     linked = {(ROOT / link.path).resolve() for link in DOCUMENTS["README.md"].links()}
     assert {document.file for document in DOCUMENTS.values()} - {ROOT / "README.md"} <= linked

@@ -97,17 +97,17 @@ class LocatesBeforeItAppends(Inbox):
 
 
 @pytest.mark.parametrize(
-    "plan",
+    ("plan", "every"),
     [
         pytest.param(
-            Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, connection=ReadsBeforeItClaims), id="hello"
+            Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, connection=ReadsBeforeItClaims), 5, id="hello"
         ),
-        pytest.param(Plan(hello=CLAIMED, publish=LOCATED, publishes=1, inbox=LocatesBeforeItAppends), id="publish"),
+        pytest.param(Plan(hello=CLAIMED, publish=LOCATED, publishes=1, inbox=LocatesBeforeItAppends), 1, id="publish"),
     ],
 )
 async def test_with_two_steps_swapped_some_orders_lose_a_message(
-    plan: Plan, config: Config, capsys: pytest.CaptureFixture[str]
+    plan: Plan, every: int, config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = await play(plan, config, capsys, every=5)
+    wrong = await play(plan, config, capsys, every=every)
     assert wrong
     assert all("was owed" in what for what in wrong.values()), told(wrong)

@@ -6,12 +6,12 @@ Must not know: what is run.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,24 +78,26 @@ class Era:
         """`pushctl serve all` on this directory."""
         command = [sys.executable, "-m", "pushctl", "serve", "all", "--ports", "auto", "--data-dir", str(data_dir)]
         log = data_dir.parent / "service.log"
-        async with trio.open_nursery() as nursery:
+        stdout, its_stdout = os.pipe()
+        async with trio.lowlevel.FdStream(stdout) as said:
             with log.open("ab") as stderr:
-                process = await nursery.start(
-                    partial(
-                        trio.run_process,
-                        dying_with_us(command),
-                        cwd=data_dir.parent,
-                        env=self.environment,
-                        stdout=subprocess.PIPE,
-                        stderr=stderr,
-                        check=False,
-                    )
+                # At once, not in a thread: tests/processes.py says why.
+                process = subprocess.Popen(  # noqa: ASYNC220
+                    dying_with_us(command),
+                    cwd=data_dir.parent,
+                    env=self.environment,
+                    stdout=its_stdout,
+                    stderr=stderr,
                 )
+            os.close(its_stdout)
             try:
                 with trio.fail_after(READY_SECONDS):
-                    yield _addresses(await _second_line(process.stdout, log))
+                    where = _addresses(await _second_line(said, log))
+                yield where
             finally:
                 process.terminate()
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(process.wait)
         assert process.returncode == 0, log.read_text()[-2000:]
 
 

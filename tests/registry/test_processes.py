@@ -29,6 +29,16 @@ async def test_a_role_that_falls_silent_is_dead_and_then_forgotten(registry: Reg
     assert await registry.processes.picture() == []
 
 
+async def test_a_row_that_cannot_be_read_hides_no_other_and_is_forgotten(registry: Registry) -> None:
+    key, now_ms = registry.users._store.keys.servers("processes"), await registry.now_ms()
+    later = msgspec.msgpack.encode(msgspec.structs.asdict(API) | {"state": "asleep"})
+    await registry.link.ask("HSET", key, "api-9", b"%d " % now_ms + later, "junk", b"junk", "\0\x1b[2J", b"")
+    await registry.processes.report("api-1", API)
+    assert [each.id for each in await registry.processes.picture()] == ["api-1"]
+    await registry.servers.bury()
+    assert sorted(await registry.link.ask("HKEYS", key)) == [b"api-1", b"api-9"]
+
+
 async def test_how_far_a_hosts_clock_is_ahead_is_told_from_its_reports(registry: Registry, shift: Shift) -> None:
     now_ms = await registry.now_ms()
     ahead = msgspec.structs.replace(API, clock_ms=now_ms + 60_000)

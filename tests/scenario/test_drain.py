@@ -17,16 +17,24 @@ from pushctl.testing.service import running
 from tests.conftest import RedisProcess
 from tests.scenario.people import Closed, Socket, Town, eventually
 from tests.scenario.test_processes import PUSHCTL
-from tests.unit.cli.commands import Ran
+from tests.unit.cli.commands import Ran, pushctl
+
+
+def redis_of(town: Town) -> tuple[str, str]:
+    redis = town.service.config.redis
+    return f"--set=redis.url={redis.url}", f"--set=redis.prefix={redis.prefix}"
 
 
 async def run(town: Town, *arguments: str) -> Ran:
-    """`pushctl ARGUMENTS`, as a process: others run beside it."""
-    redis = town.service.config.redis
-    sets = (f"--set=redis.url={redis.url}", f"--set=redis.prefix={redis.prefix}")
+    """`pushctl ARGUMENTS`, here: nothing else of what is run may print meanwhile."""
+    return await pushctl(*arguments, *redis_of(town))
+
+
+async def run_beside_others(town: Town, *arguments: str) -> Ran:
+    """The same as a process."""
     with trio.fail_after(60):
         done = await trio.run_process(
-            [PUSHCTL, *arguments, *sets], capture_stdout=True, capture_stderr=True, check=False
+            [PUSHCTL, *arguments, *redis_of(town)], capture_stdout=True, capture_stderr=True, check=False
         )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), arguments)
 
@@ -125,7 +133,9 @@ async def test_the_command_returns_when_the_server_is_empty_and_everybody_can_se
             ran: list[Ran] = []
 
             async def command() -> None:
-                ran.append(await run(town, "drain", "s1", "--over", "4s", "--by", "ada, OPS-17", "--json"))
+                ran.append(
+                    await run_beside_others(town, "drain", "s1", "--over", "4s", "--by", "ada, OPS-17", "--json")
+                )
 
             nursery.start_soon(command)
             for socket in sockets:
@@ -188,7 +198,7 @@ async def test_a_drain_that_is_taken_back_ends_the_waiting_with_1(town: Town) ->
         ran: list[Ran] = []
 
         async def command() -> None:
-            ran.append(await run(town, "drain", "s1", "--over", "1h"))
+            ran.append(await run_beside_others(town, "drain", "s1", "--over", "1h"))
 
         nursery.start_soon(command)
         await eventually(lambda: draining(town))

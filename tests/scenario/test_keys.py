@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import trio
 
 from pushctl.config.model import Config
 from pushctl.errors import Unreachable
@@ -15,10 +14,10 @@ from pushctl.registry.key_holders import About, Report
 from pushctl.rotation import without
 from pushctl.runtime import Reloads
 from pushctl.testing.service import running
-from tests.faults.processes import PUSHCTL
 from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town, eventually
 from tests.scenario.test_strategies import by
+from tests.unit.cli.commands import pushctl
 
 
 @pytest.fixture
@@ -52,10 +51,8 @@ async def keys(town: Town, *words: str) -> tuple[int, str, str]:
         "identity.keys_file": str(file_of(town)),
     }
     sets = [f"--set={name}={value}" for name, value in settings.items()]
-    done = await trio.run_process(
-        [PUSHCTL, "keys", *words, *sets], capture_stdout=True, capture_stderr=True, check=False
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    ran = await pushctl("keys", *words, *sets)
+    return ran.code, ran.out, ran.err
 
 
 async def has_everywhere(town: Town, key_id: str) -> bool:

@@ -1,11 +1,7 @@
 """`pushctl stats` against a running service: numbers that agree, a layout that fits, exit codes that can be trusted."""
 
 import io
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import trio
@@ -21,16 +17,12 @@ from pushctl.testing.service import running
 from roles.gc import run_once
 from tests.json_lines import valid_json_lines
 from tests.scenario.people import Town
+from tests.unit.cli.commands import Ran, pushctl
 
-PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
 
-
-async def stats(config: Config, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"PUSHCTL_REDIS__URL": config.redis.url, "PUSHCTL_REDIS__PREFIX": config.redis.prefix}
-    with trio.fail_after(30):
-        return await trio.run_process(
-            [PUSHCTL, "stats", *arguments], capture_stdout=True, capture_stderr=True, check=False, env=environment
-        )
+async def stats(config: Config, *arguments: str) -> Ran:
+    redis = ("--set", f"redis.url={config.redis.url}", "--set", f"redis.prefix={config.redis.prefix}")
+    return await pushctl("stats", *arguments, *redis)
 
 
 async def overview_of(town: Town) -> Overview:
@@ -60,12 +52,12 @@ async def test_the_numbers_are_the_services_own(town: Town) -> None:
         assert overview.messages.unread == 1
         assert overview.routing.partitions[0].routers == 1
         done = await stats(town.service.config, "--json")
-        assert done.returncode == 0, done.stderr
-        (line,) = valid_json_lines("stats", done.stdout.decode())
+        assert done.code == 0, done.err
+        (line,) = valid_json_lines("stats", done.out)
         assert line["users"]["users"] == 2
         assert line["connections"] == 2
         done = await stats(town.service.config, "servers", "--json")
-        (line,) = valid_json_lines("stats", done.stdout.decode())
+        (line,) = valid_json_lines("stats", done.out)
         assert set(line) == {"at", "connections", "servers", "roles", "warnings", "unknown"}
     assert set(part_of(overview, None)) == set().union(*(part_of(overview, section) for section in SECTIONS))
 
@@ -164,14 +156,14 @@ async def test_a_role_that_stops_is_gone_at_once_and_a_drained_service_has_nobod
 
 
 async def test_expect_is_a_check_for_scripts(town: Town) -> None:
-    assert (await stats(town.service.config, "servers", "--expect", "2")).returncode == 0
+    assert (await stats(town.service.config, "servers", "--expect", "2")).code == 0
     missing = await stats(town.service.config, "servers", "--expect", "3")
-    assert missing.returncode == 3
-    assert b"2 socket servers live, 3 were expected" in missing.stderr
-    assert (await stats(town.service.config, "unheard-of")).returncode == 2
-    assert (await stats(town.service.config, "--prom", "--json")).returncode == 2
+    assert missing.code == 3
+    assert "2 socket servers live, 3 were expected" in missing.err
+    assert (await stats(town.service.config, "unheard-of")).code == 2
+    assert (await stats(town.service.config, "--prom", "--json")).code == 2
     nowhere = replace(town.service.config, redis=replace(town.service.config.redis, url="unix:///nowhere.sock"))
     away = await stats(nowhere, "--set", "redis.connect_seconds=0.2")
-    assert away.returncode == 5
-    assert away.stdout == b""
-    assert b"Start it, or set [redis] url" in away.stderr
+    assert away.code == 5
+    assert away.out == ""
+    assert "Start it, or set [redis] url" in away.err

@@ -14,7 +14,7 @@ for i = 1, #seen, 2 do
 end
 local processes = redis.call('HGETALL', K.processes)
 for i = 1, #processes, 2 do
-  if now - tonumber(string.match(processes[i + 1], '^%d+')) > tonumber(A.forgotten_ms) then
+  if now - tonumber(string.match(processes[i + 1], '^%d+') or 0) > tonumber(A.forgotten_ms) then
     redis.call('HDEL', K.processes, processes[i])
   end
 end

@@ -30,12 +30,21 @@ server.listen(settings.port, "127.0.0.1", () => {
         response_types: ["code"],
         id_token_signed_response_alg: settings.alg ?? "RS256",
       },
+      {
+        client_id: "push-page",
+        application_type: "native", // a page on this machine, whatever its port
+        token_endpoint_auth_method: "none",
+        redirect_uris: ["http://127.0.0.1/inbox/"],
+        response_types: ["code"],
+        id_token_signed_response_alg: settings.alg ?? "RS256",
+      },
     ],
     jwks: {
       keys: [key("rsa", { modulusLength: 2048 }, "RS256"), key("ec", { namedCurve: "P-256" }, "ES256")],
     },
     scopes: ["openid", "push"],
     pkce: { required: () => true },
+    clientBasedCORS: () => true,
     extraTokenClaims: () => ({ generation: settings.generation ?? 1 }),
     features: {
       deviceFlow: { enabled: true },

@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -121,15 +120,9 @@ async def test_an_interrupt_gives_the_report_and_130(service: FakeService) -> No
 
 def test_without_a_service_it_ends_with_5_and_one_line() -> None:
     nowhere = ["--api", "http://127.0.0.1:1", "--boxoffice", "http://127.0.0.1:1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pushctl", "client", "swarm", *nowhere],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr.splitlines()[-1] == "pushctl: cannot connect to http://127.0.0.1:1: connection refused"
+    ran = run("client", "swarm", *nowhere)
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.splitlines()[-1] == "pushctl: cannot connect to http://127.0.0.1:1: connection refused"
 
 
 @pytest.mark.parametrize(

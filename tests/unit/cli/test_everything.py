@@ -80,8 +80,10 @@ def test_what_the_operator_says_goes_before_the_defaults_of_all(tmp_path: Path) 
         "limits.exempt_networks=",
         "limits.unread_per_user=7",
         "api.public_url=https://push.example",
+        "api.inbox=false",
     )
     config = made.parts[0].config
+    assert not config.api.inbox
     assert not dev_idp_on(config)
     assert (config.api.drain_seconds, config.gc.drain_seconds) == (1, 5)
     assert config.limits.exempt_networks == ()
@@ -157,6 +159,8 @@ def test_everything_starts_says_where_it_is_stops_and_comes_back_with_its_data(t
                 assert http.get(f"{url}/readyz").json()["reasons"] == []
             assert http.get(f"{where['admin']['api']}/healthz").json()["dev_idp"] is True
             assert http.get(f"{where['boxoffice']}/v1/servers").status_code == 401
+            told = http.get(f"{where['api']}/inbox/config.json").json()
+            assert (told["api"], told["boxoffice"], told["dev_idp"]) == (where["api"], where["boxoffice"], True)
         assert (tmp_path / "keys.toml").stat().st_mode & 0o777 == 0o600
         keys = Keys.load(tmp_path / "keys.toml")
         with redis.Redis.from_url(where["redis"]) as client:
@@ -164,6 +168,7 @@ def test_everything_starts_says_where_it_is_stops_and_comes_back_with_its_data(t
         code, out, err = finished(process, signal.SIGTERM)
         assert (code, out) == (0, "")
         assert "Traceback" not in err
+        assert f"the inbox in a browser: {where['api']}/inbox/\n" in err
     with serving(tmp_path, "--sockets", "1") as (process, (_, addresses)):
         where = json.loads(addresses)
         assert len(where["socket"]) == 1

@@ -1,6 +1,9 @@
 """A command per message: what it is told, what becomes of it, and that it ends when we do."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -89,7 +92,7 @@ async def test_a_command_that_is_cut_off_ends_with_all_its_children(
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     # One that does not care about SIGTERM, and one that it did not wait for: both hold the pipe open.
-    command = f"exec 3> {fifo}; trap '' TERM; sleep 1000 & echo started >&3; sleep 1000; sleep 1000"
+    command = f"exec 3> {fifo}; trap '' TERM; sleep 30 & echo started >&3; sleep 30; sleep 30"
     execution = Execution(command, to_stderr=True)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
@@ -100,3 +103,26 @@ async def test_a_command_that_is_cut_off_ends_with_all_its_children(
         async with pipe:
             assert await pipe.read() == "", "nobody has it open any more"
     assert execution.failed == 1
+
+
+CUT_OFF_TWICE = """
+import signal, sys, trio
+from pushctl.cli.execution import Execution
+from tests.unit.cli.test_execution import told
+signal.signal(signal.SIGINT, signal.default_int_handler)
+trio.run(Execution(sys.argv[1], to_stderr=True).run, told())
+"""
+
+
+async def test_a_second_ctrl_c_leaves_no_command_behind(tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    command = f"exec 3> {fifo}; trap 'echo asked >&3' TERM; echo started >&3; while :; do sleep 30 & wait; done"
+    process = subprocess.Popen([sys.executable, "-c", CUT_OFF_TWICE, command], stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with await trio.open_file(fifo) as pipe:
+            for said in ("started\n", "asked\n"):
+                assert await pipe.readline() == said
+                process.send_signal(signal.SIGINT)
+            assert await pipe.read() == "", "nobody has it open any more"
+        assert await trio.to_thread.run_sync(process.wait) != 0

@@ -40,3 +40,16 @@ async def test_read_without_a_command_marks_what_was_shown(tmp_path: Path) -> No
         assert phone.store.is_unread("a")
         await listening.take(told)
         assert phone.store.pending_reads() == ["a"]
+
+
+async def test_what_an_earlier_run_left_and_is_not_urgent_enough_is_left_for_later(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with open_offline_phone(tmp_path, SetClock()) as phone:
+        for number, urgency in enumerate(frames.URGENCIES):
+            missed = frames.MessageEvent(cursor(number), message(urgency, urgency=urgency))
+            phone.store.apply_event(missed, "very-low")
+        execution = Execution('echo "$PUSHCTL_ID"', to_stderr=False)
+        await Listening(phone, lambda event: None, execution, read=True, min_urgency="normal").catch_up()
+        assert capfd.readouterr().out.split() == ["normal", "high"]
+        assert sorted(stored.message.id for stored in phone.store.messages()) == ["low", "very-low"]

@@ -63,6 +63,15 @@ async def test_one_of_several_is_what_the_login_names_and_never_what_the_token_s
     assert "accounts, api, other" in unnamed.detail
 
 
+async def test_fetches_are_counted_over_all_providers_from_0_on(signer: Signer) -> None:
+    away = replace(API, name="far", jwks_uri="https://away.example/keys")
+    three = logins(signer, ID_TOKENS, API, away)
+    assert three.fetches() == {"ok": 0, "failed": 0}
+    assert list(three.fetches()) == ["ok", "failed"], "a series that is not there from the start hides its first step"
+    await three.warm()
+    assert three.fetches() == {"ok": 2, "failed": 1}
+
+
 async def test_a_disabled_provider_takes_nobody(signer: Signer) -> None:
     other = replace(ID_TOKENS, name="other", issuer="https://other.example", disabled=True)
     one = logins(signer, ID_TOKENS, other)
