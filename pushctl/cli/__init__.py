@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -94,15 +95,6 @@ class _Commands(Group):
         super().__init__(**options)
         self.commands.update({name: _Later(name, help=text, callback=None) for name, text in COMMANDS.items()})
 
-    def invoke(self, ctx: Any) -> Any:
-        """Whatever is below it is parsed and run in here."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            # What pydantic puts in front of a mistake that typer found tells a user nothing.
-            error.message = error.message.removeprefix("Value error, ")
-            raise
-
 
 def load_command(name: str) -> Any:
     """The click command of `pushctl.cli.<name>`."""
@@ -170,7 +162,23 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command; always ends with SystemExit."""
     # Not app(): that would put typer's traceback printer, which shows local variables, into sys.excepthook.
     command = _without_own_completion(typer.main.get_command(app))
-    sys.exit(exit_code_of(lambda: command.main(args=args, prog_name="pushctl")))
+    sys.exit(exit_code_of(lambda: _run(command, args)))
+
+
+def _run(command: Any, args: Sequence[str] | None) -> None:
+    """Ends with SystemExit unless the command was good. Wrong usage is told in words and lines of our own."""
+    try:
+        code = command.main(args=args, prog_name="pushctl", standalone_mode=False)
+    except typer.TyperException as caught:
+        error: Any = caught  # its kinds, which are all shown in the same way, have no public names
+        # What pydantic puts in front of a mistake that typer found tells a user nothing.
+        error.message = error.message.removeprefix("Value error, ")
+        told = StringIO()
+        error.show(told)
+        for line in told.getvalue().splitlines():
+            print(fitted(line, sys.stderr) if line.startswith("Error: ") else line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
