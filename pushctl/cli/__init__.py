@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -22,8 +23,6 @@ from typer.core import TyperCommand, TyperGroup
 from pushctl.cli import suggestions
 from pushctl.cli.plain import plain
 from pushctl.errors import PushctlError
-
-_UsageError: Any = typer.BadParameter.__base__  # typer has no public name for what all of them are
 
 STARTED_NS = time.monotonic_ns()
 """When this program began, for start-up times."""
@@ -100,15 +99,6 @@ class _Commands(Group):
             {name: _Later(name, help=text, short_help=text, callback=None) for name, text in COMMANDS.items()}
         )
 
-    def invoke(self, ctx: Any) -> Any:
-        """Whatever is below it is parsed and run in here."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            # What pydantic puts in front of a mistake that typer found tells a user nothing.
-            error.message = error.message.removeprefix("Value error, ")
-            raise
-
 
 def load_command(name: str) -> Any:
     """The click command of `pushctl.cli.<name>`."""
@@ -169,27 +159,22 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command; always ends with SystemExit."""
     # Not app(): that would put typer's traceback printer, which shows local variables, into sys.excepthook.
     command = _without_own_completion(typer.main.get_command(app))
-
-    def run() -> None:
-        try:
-            code = command.main(args=args, prog_name="pushctl", standalone_mode=False)
-        except _UsageError as error:
-            _show(error)
-            code = error.exit_code
-        if code:
-            sys.exit(code)
-
-    sys.exit(exit_code_of(run))
+    sys.exit(exit_code_of(lambda: _run(command, args)))
 
 
-def _show(error: Any) -> None:
-    """What typer would print, in lines of the terminal's width, and without a prefix that says nothing."""
-    if error.ctx is None or type(error).show is not _UsageError.show:  # a help text, for who typed no command
-        error.show()
-        return
-    hint = f"Try '{error.ctx.command_path} -h' for help."
-    said = error.format_message().removeprefix("Invalid value: ").replace("\n\t", " ")
-    print(error.ctx.get_usage(), hint, "", fitted(f"Error: {said}", sys.stderr), sep="\n", file=sys.stderr)
+def _run(command: Any, args: Sequence[str] | None) -> None:
+    """Ends with SystemExit unless the command was good. Wrong usage is told in lines of the terminal's width."""
+    try:
+        code = command.main(args=args, prog_name="pushctl", standalone_mode=False)
+    except typer.TyperException as caught:
+        error: Any = caught  # its kinds, which are all shown in the same way, have no public names
+        told = StringIO()
+        error.show(told)
+        # Choices come one a line; and where no option is named, the prefix says nothing.
+        for line in told.getvalue().replace("\n\t", " ").replace("Error: Invalid value: ", "Error: ").splitlines():
+            print(fitted(line, sys.stderr) if line.startswith("Error: ") else line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
 
 
 def exit_code_of(command: Callable[[], object]) -> int:

@@ -22,6 +22,7 @@ TYPED = (
     "keys retire x7Qa --set identity.keys_file=",
     "client read nosuch",
     "sned",
+    "serve apii",
 )
 CHANGING = (r"\d:\d\d:\d\d",)
 
