@@ -12,8 +12,8 @@ import msgspec
 
 from pushctl.checkup import Finding
 from pushctl.cli import answers
-from pushctl.cli.bench_run import BenchResult
-from pushctl.cli.send_load import LoadResult
+from pushctl.cli.bench.run import BenchResult
+from pushctl.cli.send.load import LoadResult
 from pushctl.client.api import DeviceRow, IdentityRow
 from pushctl.client.events import Event, StoredEvent
 from pushctl.client.report import Report

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import pushctl
 import roles
 from pushctl.checkup import CHECKS
-from pushctl.cli.bench_run import BenchResult
-from pushctl.cli.send_load import LoadResult
+from pushctl.cli.bench.run import BenchResult
+from pushctl.cli.send.load import LoadResult
 from pushctl.client.report import Report
 from pushctl.config.render import toml_value
 from pushctl.config.schema import keys

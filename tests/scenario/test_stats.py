@@ -7,8 +7,8 @@ import msgspec
 import trio
 from rich.console import Console
 
-from pushctl.cli.stats_table import Look
-from pushctl.cli.stats_view import render
+from pushctl.cli.stats.table import Look
+from pushctl.cli.stats.view import render
 from pushctl.config.model import Config
 from pushctl.ids import UserId
 from pushctl.overview import SECTIONS, Overview, gather, part_of

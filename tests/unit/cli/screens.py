@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pushctl.cli.icons import Icons
-from pushctl.cli.keyboard import Press
-from pushctl.cli.screen import Deed, Screen
-from pushctl.cli.screen_view import Look, frame
+from pushctl.cli.client.live.icons import Icons
+from pushctl.cli.client.live.keyboard import Press
+from pushctl.cli.client.live.screen import Deed, Screen
+from pushctl.cli.client.live.screen_view import Look, frame
 from pushctl.client import events
 from pushctl.client.phone import Phone, open_phone
 from pushctl.client.store import Store
