@@ -90,19 +90,19 @@ BENCH = {
 ELSEWHERE = {
     ("serve", 3): "tests/registry/test_gc.py::test_once_is_not_good_if_others_hold_a_shard_all_the_time",
     ("serve", 1): "tests/unit/test_runtime.py::test_a_second_signal_ends_the_process_at_once_with_1",
-    ("client swarm", 0): "tests/unit/cli/test_client_swarm.py::test_a_good_run_ends_with_0_and_one_json_object",
-    ("client swarm", 3): "tests/unit/cli/test_client_swarm.py::test_a_loss_ends_with_3_and_says_what_was_lost",
-    ("client swarm", 130): "tests/unit/cli/test_client_swarm.py::test_an_interrupt_gives_the_report_and_130",
+    ("client swarm", 0): "tests/unit/cli/client/test_swarm.py::test_a_good_run_ends_with_0_and_one_json_object",
+    ("client swarm", 3): "tests/unit/cli/client/test_swarm.py::test_a_loss_ends_with_3_and_says_what_was_lost",
+    ("client swarm", 130): "tests/unit/cli/client/test_swarm.py::test_an_interrupt_gives_the_report_and_130",
     ("send", 3): "tests/unit/client/test_sender.py::test_a_message_that_died_is_not_waited_for",
     **{
         (f"bench {form}", code): f"tests/scenario/test_bench.py::{test}"
         for form in FORMS
         for code, test in BENCH.items()
     },
-    ("client run", 0): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
-    ("client run", 1): "tests/unit/cli/test_terminal.py::test_an_error_is_said_on_the_normal_screen",
-    ("client run", 130): "tests/unit/cli/test_terminal.py::test_the_terminal_is_given_back",
-    ("client listen", 3): "tests/unit/cli/test_execution.py::test_a_failure_is_said_counted_and_a_3_at_the_end",
+    ("client run", 0): "tests/unit/cli/client/live/test_terminal.py::test_the_terminal_is_given_back",
+    ("client run", 1): "tests/unit/cli/client/live/test_terminal.py::test_an_error_is_said_on_the_normal_screen",
+    ("client run", 130): "tests/unit/cli/client/live/test_terminal.py::test_the_terminal_is_given_back",
+    ("client listen", 3): "tests/unit/cli/client/test_execution.py::test_a_failure_is_said_counted_and_a_3_at_the_end",
     ("drain", 1): "tests/scenario/test_drain.py::test_a_drain_that_is_taken_back_ends_the_waiting_with_1",
     (
         "undrain",
