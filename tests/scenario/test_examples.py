@@ -28,9 +28,9 @@ LAST = (
 
 ENDLESS = "goes on until it is stopped"
 PROVIDER = "needs an identity provider of its own: tests/interop/test_oidc.py, test_browserid.py"
-MANY = "goes on for a minute and more: tests/unit/cli/test_client_swarm.py, tests/scenario/test_swarm.py"
+MANY = "goes on for a minute and more: tests/unit/cli/client/test_swarm.py, tests/scenario/test_swarm.py"
 MEASURES = "takes its time to measure: tests/scenario/test_bench.py"
-LOAD = "sends for many seconds: tests/unit/cli/test_send_load.py"
+LOAD = "sends for many seconds: tests/unit/cli/send/test_load.py"
 
 INSTEAD: dict[str, int | str] = {
     "pushctl serve all": ENDLESS,
