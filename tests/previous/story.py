@@ -246,5 +246,8 @@ async def _what_operators_see(era: Era, at: Addresses) -> None:
 
 
 def copied(recorded: Path, folder: Path) -> Path:
-    """A copy to go on with."""
-    return Path(shutil.copytree(recorded, folder))
+    """A copy to go on with. What is secret is its owner's alone again: a repository does not keep that."""
+    shutil.copytree(recorded, folder)
+    for secret in (folder / "service" / "keys.toml", *(folder / "profiles").iterdir()):
+        secret.chmod(0o600)
+    return folder
