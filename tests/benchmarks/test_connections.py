@@ -63,7 +63,7 @@ def test_the_document_quotes_a_run_with_ten_thousand() -> None:
         assert re.search(rf"^\| {re.escape(name)} +\| +[\d,.-]+ \| +[\d,.-]+ \| +[\d.-]+ \|$", section, re.MULTILINE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_benchmark_measures_clients_with_and_without_tls_and_nothing_is_lost(tmp_path: Path) -> None:
     faulthandler.cancel_dump_traceback_later()  # it takes a minute, and bounds itself
     told = tmp_path / "connections.json"

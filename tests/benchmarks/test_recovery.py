@@ -89,7 +89,7 @@ async def small_run(tmp_path: Path, *options: str) -> list[Any]:
     return lives
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_clients_of_a_server_that_was_killed_come_back_without_loss_and_not_too_fast(tmp_path: Path) -> None:
     (killed,) = await small_run(tmp_path, "--restarted", "0")
     (found,) = killed["returns"]

@@ -255,7 +255,7 @@ def test_the_document_quotes_a_measurement_of_all_of_it() -> None:
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_benchmark_measures_every_strategy_with_few_and_many_servers(tmp_path: Path) -> None:
     svg, told = tmp_path / "routing.svg", tmp_path / "routing.json"
     options = ["--quick", "--servers", "1,2", "--svg", str(svg), "--json", str(told)]

@@ -125,7 +125,7 @@ async def test_a_redis_that_stands_still_costs_nobody_anything(own_redis: RedisP
     await stand_still(own_redis, 10 * SHARE, 2 * SHARE, Redis(timeout_seconds=2 * SHARE))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_redis_that_stands_still_for_20_s_costs_nobody_anything(own_redis: RedisProcess) -> None:
     await stand_still(own_redis, 20, 2, Redis())
 
