@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Most tests wait for something most of the time: for a deadline, for a process to start.
-SIDE_BY_SIDE := -n 3 --dist worksteal
+SIDE_BY_SIDE := -n 4 --dist worksteal
 # They start hundreds of processes, and are collected by several at once: what was compiled is kept, whatever the
 # environment says. Collecting costs a third of the CPU then, and a role starts in two thirds of the time.
 export PYTHONDONTWRITEBYTECODE :=

@@ -41,6 +41,7 @@ async def test_a_question_about_ten_thousand_messages_takes_less_than_twice_what
     assert [each for each in found if each.ratio >= (16 if each.name == FILTERED else 2)] == []
 
 
+@pytest.mark.long
 async def test_the_benchmarks_print_all_the_tables_that_the_document_quotes() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.registry", "--quick"]
     with trio.fail_after(300):

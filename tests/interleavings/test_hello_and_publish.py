@@ -39,7 +39,7 @@ async def play(plan: Plan, config: Config, capsys: pytest.CaptureFixture[str], *
 @pytest.mark.parametrize(
     "plan",
     [
-        pytest.param(Plan(hello=READ, publish=APPENDED), id="everybody", marks=pytest.mark.slow),
+        pytest.param(Plan(hello=READ, publish=APPENDED), id="everybody", marks=pytest.mark.long),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True), id="closer"),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, cut="phone"), id="cut-in-its-hello"),
         pytest.param(Plan(hello=ALL_OF_HELLO, publish=APPENDED), id="every-point", marks=pytest.mark.long),

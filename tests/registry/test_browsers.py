@@ -95,7 +95,7 @@ async def test_nothing_is_stored_for_a_browser_that_only_says_hello(registry: Re
     assert await registry.link.ask_masters("KEYS", f"{config.redis.prefix}:*") == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_hundred_thousand_hellos_without_a_register_leave_no_key_behind(
     registry: Registry, config: Config
 ) -> None:

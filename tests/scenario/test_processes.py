@@ -127,14 +127,14 @@ def test_the_demo_passes_with_separate_processes_on_an_external_redis(tmp_path: 
     assert "9. gc runs" in told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_passes_on_the_wheels_redis() -> None:
     server = Path(sys.executable).with_name("redis-server")
     assert b"v=6.2" in subprocess.run([server, "--version"], capture_output=True, check=True).stdout
     assert "9. gc runs" in run_demo(PUSHCTL_REDIS_SERVER=str(server))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.debian
 def test_the_demo_passes_on_debians_redis() -> None:
     server = shutil.which("redis-server", path="/usr/bin")

@@ -192,7 +192,7 @@ def test_ctrl_c_in_a_terminal_reaches_us_and_not_redis(tmp_path: Path) -> None:
         assert os.getsid(pid) != os.getsid(0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_redis_outlives_15_idle_seconds(tmp_path: Path) -> None:
     """Trio's worker threads end after 10 idle seconds; a death signal would follow the one that forked."""
     with trio.fail_after(40):
