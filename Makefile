@@ -33,7 +33,7 @@ check: install ## linters, types, imports
 test: check ## all set-up, check, and the everyday tests
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not debian and not long"
 
-test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish
+test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish, benchmarks
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/registry/test_model.py --hypothesis-profile=long -o faulthandler_timeout=0
 	$(BIN)/pytest tests/property tests/unit -m hypothesis --hypothesis-profile=long -o faulthandler_timeout=0
