@@ -2,8 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Most tests wait for something most of the time: for a deadline, for a process to start.
-SIDE_BY_SIDE := -n 4 --dist worksteal
+# Most tests wait for something most of the time: for a deadline, for a process to start. Slow ones are busier.
+SIDE_BY_SIDE := --dist worksteal -n
 # They start hundreds of processes, and are collected by several at once: what was compiled is kept, whatever the
 # environment says. Collecting costs a third of the CPU then, and a role starts in two thirds of the time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -31,7 +31,7 @@ check: install ## linters, types, imports
 	$(BIN)/lint-imports
 
 test: check ## all set-up, check, and the everyday tests
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not debian and not long"
+	$(BIN)/pytest $(SIDE_BY_SIDE) 4 -m "not slow and not debian and not long"
 
 test-long: install ## minutes: random steps beside the model of an inbox, others each time; every order of hello and publish, benchmarks
 	$(BIN)/pytest -m long -o faulthandler_timeout=0
@@ -70,7 +70,7 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.recovery
 
 ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "(slow or debian) and not long and not alone" --ignore tests/interop
+	$(BIN)/pytest $(SIDE_BY_SIDE) 3 -m "(slow or debian) and not long and not alone" --ignore tests/interop
 	$(BIN)/pytest -m "(slow or debian) and not long and alone"
 	$(BIN)/pytest -n 2 --dist loadfile -m "slow or debian" tests/interop -o faulthandler_timeout=0
 	$(MAKE) demo

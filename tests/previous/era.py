@@ -46,6 +46,8 @@ class Era:
     @property
     def environment(self) -> dict[str, str]:
         found = clean_environment() | {"PYTHONPATH": str(self.tree), "PUSHCTL_CLIENT_DIR": str(self.profiles)}
+        # The wheel's Redis: Debian's does not start under libfaketime.
+        found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found['PATH']}"
         if self.ago_seconds:
             found |= {"LD_PRELOAD": _library(), "FAKETIME": f"{-self.ago_seconds:+d}s"}
             found |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
