@@ -76,9 +76,8 @@ class Watched:
     def pruned(self) -> float:
         router = self.town.service.roles["router"]
         assert isinstance(router, RouterRole)
-        counted = values(router.metrics)
-        assert counted["pushctl_jobs_total", ("handed_over", "rpc")]
-        return counted.get(("pushctl_jobs_total", ("pruned", "rpc")), 0.0)
+        strategy = self.town.service.config.routing.strategy
+        return values(router.metrics)["pushctl_jobs_total", ("pruned", strategy)]
 
     async def both_hear(self) -> None:
         """Of a message each, at once: reconcile is far away."""
