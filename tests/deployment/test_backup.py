@@ -1,7 +1,6 @@
 """A restore drill: a running service whose Redis is put back to an older backup, as docs/runbook.md says it is done."""
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from pushctl.config.model import Config, Redis
 from pushctl.testing.service import running
 from tests.redises.process import RedisProcess
+from tests.redises.waiting import until
 from tests.scenario.people import Closed, Town, eventually
 
 pytestmark = pytest.mark.slow
@@ -21,6 +21,11 @@ def back_up(redis: RedisProcess, backup: Path) -> None:
     redis.ask("CONFIG", "SET", "save", "3600 1")
     redis.ask("SAVE")
     shutil.copy(redis.path.parent / "dump.rdb", backup)
+
+
+def rewrites(redis: RedisProcess) -> bool:
+    persistence = redis.info("persistence")
+    return "1" in (persistence[f"aof_rewrite_{what}"] for what in ("in_progress", "scheduled"))
 
 
 def restore(redis: RedisProcess, backup: Path) -> None:
@@ -35,8 +40,7 @@ def restore(redis: RedisProcess, backup: Path) -> None:
     configuration.write_text(as_always.replace("appendonly yes", "appendonly no"))
     redis.start()
     redis.ask("CONFIG", "SET", "appendonly", "yes")
-    while "1" in (redis.info("persistence")[f"aof_rewrite_{what}"] for what in ("in_progress", "scheduled")):
-        time.sleep(0.01)
+    until(lambda: not rewrites(redis), "the append-only file is written")
     redis.stop()
     configuration.write_text(as_always)
     redis.start()

@@ -3,7 +3,7 @@
 Owns: what people type, and the defaults of each form. Promises: nothing but an api and a Box Office is needed, and
 nothing stays behind; on stdout there is the banner and the report, with --json one object; a run that lost a client or
 a message ends with 3.
-Must not know: what a form does (client/bench.py), how it is run and shown (bench_run.py).
+Must not know: what a form does (pushctl/client/bench.py), how it is run and shown (run.py).
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """How `pushctl bench` runs a form: with or without the registry, to the report and the exit code.
 
 Owns: what a storm is when the registry can be asked, the banner's parameters, the files, the exit code.
-Must not know: what is typed (bench.py), how a report looks (bench_view.py).
+Must not know: what is typed (__init__.py), how a report looks (view.py).
 """
 
 import os
@@ -19,8 +19,8 @@ from pushctl import emptying
 from pushctl.cli.bench.view import bench_moment, bench_view
 from pushctl.cli.interrupts import interruptible
 from pushctl.cli.layout import print_report
+from pushctl.cli.load_view import banner_view, watched
 from pushctl.cli.report_files import append_row, can_be_written, write_histogram
-from pushctl.cli.send.load_view import banner_view, watched
 from pushctl.cli.values import Sizes, seconds_text, whoami
 from pushctl.client.banner import Banner, banner
 from pushctl.client.bench import Bench, BenchPlan, Trouble, cut, look_at_nothing

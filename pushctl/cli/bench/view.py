@@ -6,8 +6,9 @@ Owns: layout and words. Must not know: how anything was measured.
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from pushctl.cli.client.swarm_view import by_code, percentiles, refused
 from pushctl.cli.layout import facts, size
-from pushctl.cli.send.load_view import histogram, latencies, load_counts
+from pushctl.cli.load_view import histogram, latencies, load_counts
 from pushctl.client.bench import Bench
 from pushctl.client.bench_report import BenchReport, Delivery, Storm
 from pushctl.client.distribution import Latencies
@@ -43,32 +44,17 @@ def _swarm(found: BenchReport) -> RenderableType:
     swarm = found.swarm
     everybody = swarm.connected == swarm.devices
     per_second = found.connections_per_second
-    connect = swarm.connect_ms
     return facts(
         f"{swarm.devices:,} devices of {swarm.users:,} users",
         ("connected", Text(f"{swarm.connected:,} of {swarm.devices:,}", style="green" if everybody else "red")),
         ("logins", f"{found.logins_per_second:,.1f}/s"),
         ("connecting", f"{per_second:,.1f}/s until the last was up to date" if per_second is not None else None),
-        (
-            "to connect",
-            f"p50 {connect.p50:,} ms, p90 {connect.p90:,}, p99 {connect.p99:,}, max {connect.max:,}"
-            if connect.max is not None
-            else None,
-        ),
-        ("disconnected", ", ".join(f"{n:,} with {code}" for code, n in swarm.disconnects.items()) or None),
-        ("given up", ", ".join(f"{n:,} with {code}" for code, n in swarm.given_up.items()) or None),
-        ("refused", _refused(swarm)),
+        ("to connect", percentiles(swarm.connect_ms) if swarm.connect_ms.max is not None else None),
+        ("disconnected", by_code(swarm.disconnects)),
+        ("given up", by_code(swarm.given_up)),
+        ("refused", refused(swarm)),
         *((server.id, f"{size(server.rss_bytes)}, {server.connections:,} connections") for server in found.servers),
     )
-
-
-def _refused(swarm: Report) -> str | None:
-    counts = {
-        "api": swarm.refused_by_api,
-        "Box Office": swarm.refused_by_boxoffice,
-        "socket servers": swarm.refused_by_servers,
-    }
-    return ", ".join(f"{count:,} by {who}" for who, count in counts.items() if count) or None
 
 
 def _storm(found: Storm) -> RenderableType:

@@ -1,8 +1,9 @@
 """`pushctl client`: be a device. Log in, allow sites, receive and read messages.
 
 Owns: the commands' options and what each prints.
-Promises: with --json every line on stdout is one JSON object with the names of docs/protocol.md or client/events.py.
-Must not know: sockets, HTTP, SQLite (client/), how lines look (lines.py).
+Promises: with --json every line on stdout is one JSON object with the names of docs/protocol.md or of
+pushctl/client/events.py.
+Must not know: sockets, HTTP, SQLite (pushctl/client), how lines look (lines.py).
 """
 
 import os
@@ -12,10 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pushctl.cli import Group, examples
-from pushctl.cli.client import account as client_account
-from pushctl.cli.client import listen as client_listen
-from pushctl.cli.client import login as client_login
-from pushctl.cli.client import swarm as client_swarm
+from pushctl.cli.client import account, listen, login, swarm
 from pushctl.cli.client.device import Json, Profile, print_one, say, shower, whole_ids, with_phone
 from pushctl.cli.client.listen import MinUrgency
 from pushctl.cli.values import icon, site, text
@@ -55,7 +53,7 @@ def client() -> None:
     """
 
 
-app.command(epilog=client_login.EXAMPLES)(client_login.login)
+app.command(epilog=login.EXAMPLES)(login.login)
 
 
 @app.command(
@@ -246,7 +244,7 @@ def read(
     print_one(json, MarkedRead(count), f"{count} marked read")
 
 
-app.command(epilog=client_listen.EXAMPLES)(client_listen.listen)
+app.command(epilog=listen.EXAMPLES)(listen.listen)
 
 
 @app.command(
@@ -283,5 +281,5 @@ def run(min_urgency: MinUrgency = "very-low", profile: Profile = "default") -> N
     with_phone(profile, act)
 
 
-client_account.add_commands(app)
-app.command(epilog=client_swarm.EXAMPLES)(client_swarm.swarm)
+account.add_commands(app)
+app.command(epilog=swarm.EXAMPLES)(swarm.swarm)

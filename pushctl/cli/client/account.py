@@ -2,7 +2,7 @@
 
 Owns: these commands' options and what each prints.
 Promises: with --json every line on stdout is one JSON object with the names of docs/protocol.md, section 1.
-Must not know: HTTP, SQLite (client/), how the other commands look (client.py).
+Must not know: HTTP, SQLite (pushctl/client/), how the other commands look (lines.py).
 """
 
 from typing import TYPE_CHECKING, Annotated

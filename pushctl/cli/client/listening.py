@@ -4,7 +4,8 @@ Owns: when listening is over, with which exit code, and what `--read` marks.
 Promises: each line is flushed before the next event is taken. Printing blocks on purpose: if whoever reads our stdout
 stops, this device stops reading its socket and answering pings, and the service treats it as the slow device it is.
 While a command runs, up to EVENTS_WAITING events wait for it, and then the socket does.
-Must not know: how lines look (lines.py), how a phone connects (client/phone.py), how a command is run (execution.py).
+Must not know: how lines look (lines.py), how a phone connects (pushctl/client/phone.py), how a command is run
+(execution.py).
 """
 
 import math

@@ -3,7 +3,7 @@
 Owns: the options, where a token or an assertion comes from, what a person is asked to do, and what a profile remembers
 of a provider (issuer and client id, never a token of it).
 Promises: no credential in the arguments; what a person must see goes to stderr.
-Must not know: the protocol with a provider (client/oidc.py), how a credential is checked.
+Must not know: the protocol with a provider (pushctl/client/oidc.py), how a credential is checked.
 """
 
 import os

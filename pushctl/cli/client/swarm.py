@@ -3,7 +3,7 @@
 Owns: the options, the file of push URLs, and the exit code.
 Promises: on stdout there is the report and nothing else; Ctrl-C ends the run early and still gives it; push URLs go to
 a file that only its owner can read, and are never printed.
-Must not know: devices (client/fleet.py), how a report looks (client_swarm_view.py).
+Must not know: devices (pushctl/client/fleet.py), how a report looks (swarm_view.py).
 """
 
 import os

@@ -107,12 +107,12 @@ def _view(found: Report) -> RenderableType:
         ("unchecked", Text(f"{found.unchecked:,} users", style="yellow") if found.unchecked else None),
         ("read", f"{found.reads:,}, {found.reads_confirmed:,} confirmed" if found.reads else None),
         ("syncs", f"{found.deltas:,} deltas, {found.snapshots:,} snapshots"),
-        ("disconnected", _by_code(found.disconnects)),
-        ("given up", _by_code(found.given_up)),
-        ("refused", _refused(found)),
+        ("disconnected", by_code(found.disconnects)),
+        ("given up", by_code(found.given_up)),
+        ("refused", refused(found)),
         ("unreachable", f"{found.unreachable:,} tries" if found.unreachable else None),
-        ("to connect", _percentiles(found.connect_ms)),
-        ("latency", _percentiles(found.latency_ms) + (", since sent_at" if found.latency_ms.max is not None else "")),
+        ("to connect", percentiles(found.connect_ms)),
+        ("latency", percentiles(found.latency_ms) + (", since sent_at" if found.latency_ms.max is not None else "")),
     )
 
 
@@ -127,11 +127,13 @@ def _wrong(found: Report) -> Text:
     return Text(said, style="red" if found.wrong else "green")
 
 
-def _by_code(counts: dict[str, int]) -> str | None:
+def by_code(counts: dict[str, int]) -> str | None:
+    """None where there is nothing to say."""
     return ", ".join(f"{count:,} with {code}" for code, count in counts.items()) or None
 
 
-def _refused(found: Report) -> str | None:
+def refused(found: Report) -> str | None:
+    """None where there is nothing to say."""
     counts = {
         "api": found.refused_by_api,
         "Box Office": found.refused_by_boxoffice,
@@ -140,7 +142,7 @@ def _refused(found: Report) -> str | None:
     return ", ".join(f"{count:,} by {who}" for who, count in counts.items() if count) or None
 
 
-def _percentiles(found: Percentiles) -> str:
+def percentiles(found: Percentiles) -> str:
     if found.max is None:
         return "nothing measured"
     return f"p50 {found.p50:,} ms, p90 {found.p90:,}, p99 {found.p99:,}, max {found.max:,}"

@@ -1,6 +1,6 @@
 """`pushctl send`: be a third party and send one message to a push URL, or a load to those of a file.
 
-Owns: what people type, and which form it is: one message (send_one.py) or a load (send_load.py).
+Owns: what people type, and which form it is: one message (one.py) or a load (load.py).
 Must not know: what either does.
 """
 

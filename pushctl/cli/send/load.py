@@ -3,7 +3,7 @@
 Owns: which options fit together, the files that a report is written to, and the exit code.
 Promises: on stdout there is the banner and the report, with --json one object; Ctrl-C ends the run and still gives it;
 no push URL is ever printed.
-Must not know: HTTP (client/load.py), how a report looks (load_view.py).
+Must not know: HTTP (pushctl/client/load.py), how a report looks (load_view.py).
 """
 
 import math
@@ -143,7 +143,7 @@ async def _run(plan: "LoadPlan", shown: Banner, json: bool) -> LoadReport:
 
     from pushctl.cli.interrupts import interruptible
     from pushctl.cli.layout import print_report
-    from pushctl.cli.send.load_view import banner_view, time_text, watched
+    from pushctl.cli.load_view import banner_view, time_text, watched
     from pushctl.client.load import Load
 
     if not json:
@@ -170,7 +170,7 @@ def _print(result: LoadResult, *, json: bool) -> None:
     if json:
         print_report(result, None)
     else:
-        from pushctl.cli.send.load_view import load_view
+        from pushctl.cli.load_view import load_view
 
         print_report(result.load, load_view)
 

@@ -1,7 +1,7 @@
 """One message of `pushctl send`: to a push URL, and what became of it.
 
 Owns: which of the two arguments is what, what may be left out, and what is printed.
-Must not know: HTTP (client/sender.py), which options there are (send.py).
+Must not know: HTTP (pushctl/client/sender.py), which options there are (__init__.py).
 """
 
 import os

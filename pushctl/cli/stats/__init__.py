@@ -1,7 +1,7 @@
 """`pushctl stats`: what the shared registry says, for people as tables, for machines as JSON lines or for Prometheus.
 
 Owns: the options and what they mean together. Must not know: how it is gathered (pushctl/overview), how it looks
-(stats_view.py), when it looks (stats_watch.py).
+(view.py), when it looks (watch.py).
 """
 
 import os

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from pushctl.cli.bench.view import bench_view
 from pushctl.cli.layout import print_report
-from pushctl.cli.send.load_view import banner_view, load_view, phase_line
+from pushctl.cli.load_view import banner_view, load_view, phase_line
 from pushctl.client.banner import Banner
 from pushctl.client.bench_report import BenchReport, Delivery, ServerMemory, Storm
 from pushctl.client.distribution import Distribution, Latencies

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pushctl.cli.send.load_view import histogram, time_text
+from pushctl.cli.load_view import histogram, time_text
 from tests.fake_service import FakeService, open_fake_service
 from tests.terminal import PUSHCTL, hold_screen, terminal
 
