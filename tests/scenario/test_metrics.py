@@ -12,7 +12,7 @@ from pushctl.config.model import Config
 from pushctl.testing.service import running
 from tests.metrics import helps, values
 from tests.scenario.mozilla_peer import Browser
-from tests.scenario.people import Town, eventually
+from tests.scenario.people import Person, Town, eventually
 
 ROLES = ("api", "router", "s1", "s2", "gc", "boxoffice")
 
@@ -180,16 +180,22 @@ async def test_the_link_counts_what_it_asks_and_what_it_is_told(town: Town, mete
     assert {labels[0]: value for labels, value in connected.items()} == {"quick": 1, "bulk": 1}
 
 
-async def test_a_role_shows_nothing_that_it_never_sets(town: Town, meters: Meters) -> None:
+async def brought_something(town: Town) -> Person:
+    """Whose device had a message brought."""
     phone = await town.login("ada")
     push_url = await phone.allow()
     async with phone.connected("s1") as socket:
         await socket.synced()
         await town.push(push_url["url"], {"body": "hello"})
         await socket.until("message")
-        headers = {"Authorization": f"Bearer {phone.token}"}
-        await town.http.get(f"{town.service.boxoffice}/v1/servers", headers=headers)
-        await town.http.post(f"{town.service.api}/push/nonsense")
+    return phone
+
+
+async def test_a_role_shows_nothing_that_it_never_sets(town: Town, meters: Meters) -> None:
+    phone = await brought_something(town)
+    headers = {"Authorization": f"Bearer {phone.token}"}
+    await town.http.get(f"{town.service.boxoffice}/v1/servers", headers=headers)
+    await town.http.post(f"{town.service.api}/push/nonsense")
     silent = {"pushctl_redis_wait_seconds"}  # nobody waits for replicas here
     words_to_come = {"pushctl_closes_total", "pushctl_refusals_total", "pushctl_problems_total"}
     backlog = {"pushctl_job_backlog", "pushctl_job_backlog_bytes", "pushctl_job_lag_seconds"}  # every five seconds
@@ -214,12 +220,7 @@ async def test_a_role_is_ready_by_its_metrics_too(town: Town, meters: Meters) ->
 
 @pytest.mark.debian
 async def test_promtool_finds_nothing_to_say(town: Town, meters: Meters) -> None:
-    phone = await town.login("ada")
-    push_url = await phone.allow()
-    async with phone.connected("s1") as socket:
-        await socket.synced()
-        await town.push(push_url["url"], {"body": "hello"})
-        await socket.until("message")
+    await brought_something(town)
     for role in ROLES:
         text = await meters.text(role)
         done = subprocess.run(  # noqa: ASYNC221 - a moment

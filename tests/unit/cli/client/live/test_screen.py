@@ -1,8 +1,5 @@
 """The state of the live screen: what keys select, mark and ask for."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from pushctl.cli.client.live.keyboard import Named, Paste, Press
@@ -24,19 +21,8 @@ from pushctl.cli.client.live.screen import (
 from pushctl.client.phone import Phone
 from pushctl.protocol import frames
 from pushctl.protocol.frames import Notification
-from tests.unit.cli.screens import arrive, open_offline_phone, press, rows, shown
-from tests.unit.client.builders import NOW_MS, SetClock, cursor, message, push_url
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock(NOW_MS + 12_000)
-
-
-@pytest.fixture
-async def phone(tmp_path: Path, clock: SetClock) -> AsyncIterator[Phone]:
-    async with open_offline_phone(tmp_path, clock) as opened:
-        yield opened
+from tests.unit.cli.screens import arrive, press, rows, shown
+from tests.unit.client.builders import SetClock, cursor, message, push_url
 
 
 @pytest.fixture

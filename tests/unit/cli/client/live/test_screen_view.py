@@ -1,8 +1,6 @@
 """How the live screen looks, at any size, with icons and without, whatever senders wrote."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,19 +16,8 @@ from pushctl.client.phone import BoxOfficeAnswer, Phone
 from pushctl.client.store import Store
 from pushctl.protocol import frames
 from pushctl.protocol.frames import Notification
-from tests.unit.cli.screens import CONNECTED, SYNCED, arrive, open_offline_phone, press, rows, shown
+from tests.unit.cli.screens import CONNECTED, SYNCED, arrive, press, rows, shown
 from tests.unit.client.builders import NOW_MS, SetClock, cursor, message, push_url
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock(NOW_MS + 12_000)
-
-
-@pytest.fixture
-async def phone(tmp_path: Path, clock: SetClock) -> AsyncIterator[Phone]:
-    async with open_offline_phone(tmp_path, clock) as opened:
-        yield opened
 
 
 async def test_the_screen_at_80_columns(phone: Phone, clock: SetClock) -> None:
