@@ -144,25 +144,23 @@ async def test_without_a_rate_it_waits_for_answers_and_says_so(service: FakeServ
 
 @pytest.mark.parametrize("rate", [100.0, None], ids=["open", "closed"])
 async def test_the_warm_up_counts_nowhere(rate: float | None, service: FakeService) -> None:
+    """What begins it is answered late, within the time that counts, and with a refusal."""
     cold = trio.Event()
 
     async def slow() -> Any:
         await cold.wait()
-        return ACCEPTED
+        return refuse(500)
 
     service.answers[ROUTE] = slow
-    async with running(plan(service, rate=rate, seconds=0.3, warmup_seconds=0.4, concurrency=50)) as (load, found):
-        await trio.sleep(0.3)
-        service.answers[ROUTE] = refuse(503) if rate else ACCEPTED
-        await trio.sleep(0.02)
+    async with running(plan(service, rate=rate, seconds=0.8, warmup_seconds=0.6, concurrency=50)) as (load, found):
+        await trio.sleep(0.1)
         service.answers[ROUTE] = ACCEPTED
+        await trio.sleep(0.6)
         cold.set()
     [report] = found
     assert report.warmup
-    assert load.tally.latency.count == report.accepted == report.sent
+    assert load.tally.latency.count == report.accepted == report.sent > 0
     assert (report.errors, report.refused) == (0, {})
-    assert report.latency_us.max is not None
-    assert report.latency_us.max < 250_000
 
 
 async def test_what_finds_no_room_in_the_backlog_is_not_sent_and_told(
