@@ -71,7 +71,7 @@ bench: install ## how fast it is here
 
 ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	$(BIN)/pytest $(SIDE_BY_SIDE) 3 -m "(slow or debian) and not long and not alone" --ignore tests/interop
-	$(BIN)/pytest -m "(slow or debian) and not long and alone"
+	$(BIN)/pytest -m "(slow or debian) and not long and alone" tests/benchmarks tests/faults
 	$(BIN)/pytest -n 2 --dist loadfile -m "slow or debian" tests/interop -o faulthandler_timeout=0
 	$(MAKE) demo
 

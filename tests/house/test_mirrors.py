@@ -1,4 +1,5 @@
-"""The tests of a module are found where the module says: tests/unit mirrors pushctl/ and roles/."""
+"""Tests are found where one looks for them: tests/unit mirrors pushctl/ and roles/, and what runs alone lies in two
+folders."""
 
 from pathlib import Path
 
@@ -22,3 +23,12 @@ def test_a_unit_test_names_a_module_that_exists() -> None:
 def test_a_folder_of_unit_tests_is_a_package() -> None:
     folders = {test.parent for test in TESTS}
     assert not [str(folder) for folder in folders if not (UNIT / folder / "__init__.py").exists()]
+
+
+def test_what_runs_alone_lies_where_make_ci_looks_for_it() -> None:
+    """It would not be run elsewhere."""
+    files = (ROOT / "tests").rglob("test_*.py")
+    alone = {file.relative_to(ROOT / "tests").parts[0] for file in files if "mark.alone" in file.read_text()}
+    assert alone - {"house"} == {"benchmarks", "faults"}
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "long and alone" in line]
+    assert line.endswith(" tests/benchmarks tests/faults")
