@@ -47,10 +47,12 @@ interop: install needs ## a real Firefox and Chromium, others' senders and ident
 cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade from it, back to it, and both at once
 	$(BIN)/python -m tests.previous.cross $(BEFORE)
 
-needs: # what tests need of Debian's packages
-	which redis-server npm chromium firefox-esr tmux promtool faketime nginx haproxy systemd-analyze >/dev/null || { \
-		apt-get update && apt-get install -y --no-install-recommends redis-server nodejs npm chromium firefox-esr \
-		tmux prometheus faketime nginx-light haproxy systemd; }
+DEBIAN := redis-server:redis-server npm:nodejs npm:npm chromium:chromium firefox-esr:firefox-esr tmux:tmux \
+	promtool:prometheus faketime:faketime nginx:nginx-light haproxy:haproxy systemd-analyze:systemd
+
+needs: # what tests need of Debian's packages: those whose command is missing, for npm may have come from elsewhere
+	missing=$$(for each in $(DEBIAN); do command -v $${each%:*} >/dev/null || echo $${each#*:}; done); \
+	test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $$missing; }
 	redis-server --version; node --version; firefox-esr --version; chromium --version; tmux -V; promtool --version
 	nginx -v; haproxy -v; systemd-analyze --version
 

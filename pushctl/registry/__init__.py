@@ -129,7 +129,7 @@ class Registry:
 
     async def now_ms(self) -> int:
         """Redis TIME: the clock that everything stored is judged by."""
-        seconds, microseconds = await self.link.ask("TIME")
+        seconds, microseconds = await self.link.ask_any("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
 

@@ -148,6 +148,21 @@ class Link:
         replies = await self._answer([Question(command, None, node=node) for node in nodes])
         return {str(node): self._checked(command[0], reply) for node, reply in zip(nodes, replies, strict=True)}
 
+    async def ask_any(self, *command: Argument) -> Reply:
+        """A command without a key that changes nothing (TIME), to any master; to the next if that one is just going.
+        Raises as `ask`, of the last."""
+        nodes = self._masters.nodes
+        random.shuffle(nodes)
+        nodes.sort(key=lambda node: node.connected)
+        while True:
+            try:
+                (reply,) = await self._answer([Question(command, None, node=nodes.pop())])
+            except StoreUnavailable:
+                if not nodes:
+                    raise
+            else:
+                return self._checked(command[0], reply)
+
     async def ask_master(self, address: str, *command: Argument) -> Reply:
         """A command without a key to one master, named as in `masters`. Raises as `ask`."""
         node = next((node for node in self._masters.nodes if str(node) == address), None)

@@ -25,6 +25,16 @@ async def look(lookout: Lookout, *, away: int) -> Overview:
             await trio.sleep(0.1)
 
 
+async def test_the_clock_is_any_masters_that_answers(own_cluster: RedisCluster, config: Config) -> None:
+    config = replace(config, redis=replace(config.redis, url=own_cluster.url, timeout_seconds=0.5))
+    first, second, _ = own_cluster.masters
+    async with open_registry(config, name="test") as registry:
+        with first.frozen(), second.frozen():  # nobody has noticed yet
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(registry.now_ms)
+
+
 async def test_a_master_that_is_away_hides_only_what_lies_on_it(own_cluster: RedisCluster, config: Config) -> None:
     config = replace(config, redis=replace(config.redis, url=own_cluster.url, timeout_seconds=1))
     async with open_registry(config, name="test") as registry:
