@@ -132,7 +132,8 @@ class Inbox:
             store.set(db__system__name="redis", db__operation__name="append")
             stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
-            self._registry.index.expires(address.user, stored.ref.expires_at_ms)
+            if stored.expires_first:
+                self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell(address.user, stored.change, message.body, span)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)

@@ -21,7 +21,7 @@ from pushctl.errors import (
 )
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.rates import MessageRates
-from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
+from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -67,7 +67,8 @@ class NewMessage:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
-    `lifetime_ms`, `receipt`: what its sender was told when it was stored."""
+    `lifetime_ms`, `receipt`: what its sender was told when it was stored. `expires_first`: nothing of the user's expires
+    before it, so the gc index must hear of it. In `change` its body is left out."""
 
     ref: MessageRef
     change: Change
@@ -75,6 +76,7 @@ class Stored:
     unread: bool
     lifetime_ms: int
     receipt: bool
+    expires_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,16 @@ class Messages:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rates = MessageRates(store.config.limits)
+        limits = store.config.limits
+        self._append = APPEND.bind(
+            idem_ms=IDEMPOTENCY_MS,
+            max_unread=limits.unread_per_user,
+            max_unread_url=limits.unread_per_push_url,
+            max_bytes=limits.unread_bytes_per_user,
+            max_bytes_url=limits.unread_bytes_per_push_url,
+            **self._rates.arguments,
+        )
+        self._announce = ANNOUNCE.bind(idem_ms=IDEMPOTENCY_MS, **self._rates.arguments)
 
     def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
         """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
@@ -178,12 +190,13 @@ class Messages:
     async def append(self, user: UserId, message: NewMessage) -> Stored:
         """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, RateLimited (`limit` is
         push_url or user; empty for `only_again`), StoreUnavailable."""
-        limits = self._store.config.limits
         special, fingerprint = self._idempotency(user, message)
+        tag = new_tag()
         reply = await self._store.run_uncertain(
-            APPEND,
+            self._append,
             user,
             special=special,
+            tag=tag,
             push_url=message.push_url,
             number=message.number,
             lifetime_ms=message.lifetime_ms,
@@ -194,14 +207,8 @@ class Messages:
             signed_by=message.signed_by or "",
             plain=int(message.plain),
             fingerprint=fingerprint,
-            idem_ms=IDEMPOTENCY_MS,
             receipt=int(message.receipt),
-            max_unread=limits.unread_per_user,
-            max_unread_url=limits.unread_per_push_url,
-            max_bytes=limits.unread_bytes_per_user,
-            max_bytes_url=limits.unread_bytes_per_push_url,
             only_again="1" if message.only_again else "",
-            **self._rates.arguments,
         )
         self._rates.check(reply)
         _proved(reply, message.signed_by)
@@ -214,16 +221,29 @@ class Messages:
                 lifetime_ms=int(reply[4]),
                 receipt=reply[5] == b"1",
             )
-        ref = MessageRef(int(reply[1]), int(reply[2]), reply[3].decode(), int(reply[4]))
-        change = Change.parse(reply[5])
-        return Stored(ref, change, again=False, unread=True, lifetime_ms=message.lifetime_ms, receipt=message.receipt)
+        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, connections, site, dropped = reply
+        ref = MessageRef(seq, tag, message.key_id, expires_ms)
+        record = MessageRecord(
+            ref, message.rank, message.push_url, now_ms, message.topic, site.decode(), b"", len(message.body)
+        )
+        entries = [*map(parse_entry, dropped), MessageEntry(Position(seq, tag), record)]
+        change = Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), connections, entries)
+        return Stored(
+            ref,
+            change,
+            again=False,
+            unread=True,
+            lifetime_ms=message.lifetime_ms,
+            receipt=message.receipt,
+            expires_first=first == 1,
+        )
 
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
         """Accept a TTL 0 message: nothing is stored. Raises as `append`."""
         special, fingerprint = self._idempotency(user, message)
         tag = new_tag()
         reply = await self._store.run_uncertain(
-            ANNOUNCE,
+            self._announce,
             user,
             special=special,
             push_url=message.push_url,
@@ -232,10 +252,8 @@ class Messages:
             signed_by=message.signed_by or "",
             plain=int(message.plain),
             fingerprint=fingerprint,
-            idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
             only_again="1" if message.only_again else "",
-            **self._rates.arguments,
         )
         self._rates.check(reply)
         _proved(reply, message.signed_by)
