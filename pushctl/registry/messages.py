@@ -67,8 +67,8 @@ class NewMessage:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
-    `lifetime_ms`, `receipt`: what its sender was told when it was stored. `expires_first`: nothing of the user's expires
-    before it, so the gc index must hear of it. In `change` its body is left out."""
+    `lifetime_ms`, `receipt`: what its sender was told when it was stored. `expires_first`: nothing of the user's
+    expires before it, so the gc index must hear of it. In `change` its body is left out."""
 
     ref: MessageRef
     change: Change

@@ -67,7 +67,9 @@ class Store:
             constants["shift_ms"] = 0
         return script.bind(**constants, **more)
 
-    def _ready(self, script: Script, given: dict[str, Argument], rest: Sequence[Argument]) -> tuple[Script, list[Argument]]:
+    def _ready(
+        self, script: Script, given: dict[str, Argument], rest: Sequence[Argument]
+    ) -> tuple[Script, list[Argument]]:
         """A script as Redis is given it, and its arguments with those that all calls have."""
         bound = self._bound.get(script.sha1)
         if bound is None:
