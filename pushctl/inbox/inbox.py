@@ -134,7 +134,10 @@ class Inbox:
         if not stored.again:
             if stored.expires_first:
                 self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            await self._tell(address.user, stored.change, message.body, span)
+            if stored.quiet and self._ask_presence:
+                await passed(Point.APPENDED)
+            else:
+                await self._tell(address.user, stored.change, message.body, span)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)

@@ -71,8 +71,7 @@ class PushUrlRecord:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEntry:
+class MessageEntry(msgspec.Struct, frozen=True):
     position: Position
     message: MessageRecord
 
@@ -127,8 +126,7 @@ def parse_entry(raw: Sequence[bytes]) -> Entry:
             raise ValueError(f"a log entry of kind {kind!r}: written by a newer version?")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
 
     epoch: str

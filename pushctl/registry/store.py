@@ -12,13 +12,15 @@ from typing import Any
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable, Unauthenticated
 from pushctl.ids import UserId, new_tag
-from pushctl.registry.connection import Argument, Reply
+from pushctl.registry.connection import Argument, Reply, pack
 from pushctl.registry.keys import MAX_STUBS, Keys
 from pushctl.registry.link import Link
 from pushctl.registry.script import Script
 
 DAY_MS = 86_400_000
 TOMBSTONE_MS = DAY_MS
+_USER = b"\0"
+
 LOG_MARGIN_MS = 3_600_000
 """Events outlive the longest-lived message by an hour, so that the read mark of every message is found beside it."""
 
@@ -40,10 +42,16 @@ class Store:
         self._shift_ms = shift_ms
         self._bound: dict[str, Script] = {}
         """By the hash that a script has without what is bound here."""
+        self._heads: dict[tuple[str, int], bytes] = {}
 
     def shift_ms(self) -> int:
         """Of the clock that scripts go by, against Redis TIME."""
         return 0 if self._shift_ms is None else self._shift_ms()
+
+    @property
+    def shift(self) -> tuple[int, ...]:
+        """The first argument of a bound script that goes by that clock; none where it is bound, too."""
+        return () if self._shift_ms is None else (self._shift_ms(),)
 
     @cached_property
     def partitions(self) -> int:
@@ -114,6 +122,34 @@ class Store:
         keys = self.keys.of_script(script, user, **(special or {}))
         ready, arguments = self._ready(script, given, rest)
         return await self.link.run_script(ready, keys, arguments)
+
+    async def run_often(
+        self, script: Script, user: UserId, arguments: Sequence[Argument], special: dict[str, str] | None = None
+    ) -> Any:
+        """As `run_uncertain`, for what is asked for every message: a script that is bound already, and its arguments in
+        its order, with `shift` in front."""
+
+        def command() -> Sequence[Argument]:
+            keys = self.keys.of_script(script, user, **(special or {}))
+            return ("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+
+        if special is None:
+            # Everything up to the arguments is the same for all users but for the user.
+            packed = pack(arguments)
+            head = self._heads.get((script.sha1, len(user))) or self._head(script, len(user))
+            count = 3 + len(script.keys) + len(arguments)
+            packed = b"*%d\r\n%b%b" % (count, head.replace(_USER, user.encode()), packed[packed.index(b"$") :])
+        else:
+            packed = pack(command())
+        return await self.link.run_packed(script, self.keys.user(user, "meta"), packed, command)
+
+    def _head(self, script: Script, length: int) -> bytes:
+        """`EVALSHA` to the last key, packed, with a place for a user's id of that length."""
+        user = UserId(chr(0) * length)
+        packed = pack(("EVALSHA", script.sha1, len(script.keys), *self.keys.of_script(script, user)))
+        head = packed[packed.index(b"$") :].replace(bytes(length), _USER)
+        self._heads[script.sha1, length] = head
+        return head
 
     async def run_on(
         self, script: Script, keys: Sequence[str], *, rest: Sequence[Argument] = (), **given: Argument
