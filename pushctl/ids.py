@@ -6,8 +6,10 @@ Must not know: who stores them, or how ids travel sealed (identity/sealing.py).
 """
 
 import binascii
+import os
 import re
 import secrets
+import string
 from dataclasses import dataclass
 from typing import NewType
 
@@ -35,14 +37,24 @@ def new_id(octets: int = 9) -> str:
     return drawn
 
 
+_drawn: list[int] = []
+os.register_at_fork(after_in_child=_drawn.clear)
+
+
 def new_tag() -> int:
     """A fresh random tag. Never 0: that is the tag of the empty log."""
-    return secrets.randbits(64) or 1
+    if not _drawn:  # many at once: the kernel is asked for every message otherwise
+        _drawn.extend(memoryview(secrets.token_bytes(8 * 256)).cast("Q"))
+    return _drawn.pop() or 1
 
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_+/", b"+/**")
 """What is not of the alphabet becomes what no alphabet has."""
+_ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+_LAST = [{letter.encode() for letter in _ALPHABET[::step]} for step in (1, 65, 16, 4)]
+"""By the length beyond whole groups of four: the last characters that have no bits to spare."""
+_LAST[0].add(b"")
 
 
 def b64url(raw: bytes) -> str:
@@ -56,14 +68,10 @@ def unb64url(text: str) -> bytes:
     Raises ValueError unless `text` is their one spelling: no padding, no foreign characters, no stray bits.
     """
     quads = text.encode("ascii").translate(_FROM_URL)
-    if not len(quads) % 4:
-        if quads.endswith(b"="):
-            raise ValueError("not canonical base64url")
-        return binascii.a2b_base64(quads, strict_mode=True)
-    raw = binascii.a2b_base64(quads + b"=" * (-len(quads) % 4), strict_mode=True)
-    if b64url(raw) != text:
+    spare = len(quads) % 4
+    if quads[-1:] not in _LAST[spare]:
         raise ValueError("not canonical base64url")
-    return raw
+    return binascii.a2b_base64(quads + b"=" * (-spare % 4), strict_mode=True)
 
 
 @dataclass(frozen=True, slots=True)

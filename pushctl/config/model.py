@@ -73,6 +73,7 @@ class Api:
     """The client API and the third-party API."""
 
     listen: str = key("127.0.0.1:8080", "host:port of the public listener; port 0 picks one")
+    reuse_port: bool = key(False, "other processes of this host may listen on that port, too: one for each core")
     public_url: str = key("", "the origin clients and sites use; push URLs begin with it (required)")
     tls_certificate: str = key(
         "",
@@ -92,6 +93,7 @@ class Boxoffice:
     """Tells clients which socket servers to try."""
 
     listen: str = key("127.0.0.1:8081", "host:port of the public listener; port 0 picks one")
+    reuse_port: bool = key(False, "other processes of this host may listen on that port, too: one for each core")
     public_url: str = key("", "the URL clients use (required)")
     tls_certificate: str = key(
         "",

@@ -42,6 +42,8 @@ REFUSAL_SECONDS = 2
 RETRY_AFTER_SECONDS = (2, 10)
 """Those who were refused together come apart."""
 SLOWEST_WATCH_SECONDS = 0.5
+BACKLOG = 0xFFFF
+"""Connections that wait to be taken; the kernel makes it net.core.somaxconn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,18 @@ class Statistics:
     """applications that raised, or gave no whole answer"""
 
 
-async def open_listeners(listen: str) -> list[trio.SocketListener]:
-    """Listen on `host:port`; port 0 picks a free one. Raises ConfigError, Failed with one line if it cannot be had."""
+async def open_listeners(listen: str, *, shared: bool = False) -> list[trio.SocketListener]:
+    """Listen on `host:port`; port 0 picks a free one. `shared`: with others that say so, too (SO_REUSEPORT); each new
+    connection is one of theirs. Raises ConfigError, Failed with one line if it cannot be had."""
     try:
         host, port = split_address(listen)
     except ValueError:
         raise ConfigError([f"{listen!r} is no listen address: write host:port, such as 127.0.0.1:8080"]) from None
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        if shared:
+            listeners = await _open_shared(host, port)
+        else:
+            listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
         raise Failed(f"cannot listen on {listen}: {error.strerror or error}") from None
     if port == 0:  # a name with several addresses got as many ports: one address can be told to others, not two
@@ -76,6 +82,27 @@ async def open_listeners(listen: str) -> list[trio.SocketListener]:
             await surplus.aclose()
         del listeners[1:]
     return listeners
+
+
+async def _open_shared(host: str, port: int) -> list[trio.SocketListener]:
+    """As trio.open_tcp_listeners, which has no place for this option. Raises OSError."""
+    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE)
+    listeners = []
+    try:
+        for family, kind, proto, _, address in found:
+            sock = trio.socket.socket(family, kind, proto)
+            listeners.append(sock)
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEPORT, 1)
+            if family == trio.socket.AF_INET6:
+                sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+            await sock.bind(address)
+            sock.listen(BACKLOG)
+    except OSError:
+        for sock in listeners:
+            sock.close()
+        raise
+    return [trio.SocketListener(sock) for sock in listeners]
 
 
 def address_of(listeners: Sequence[trio.SocketListener]) -> str:

@@ -23,6 +23,8 @@ from pushctl.identity.key import KEY_ID_BYTES, Key
 from pushctl.identity.keys import Keys
 from pushctl.ids import MessageRef, PushUrlId, SessionHash, UserId, b64url, unb64url
 
+_KEY_ID_CHARACTERS = KEY_ID_BYTES * 4 // 3
+
 _USER_BYTES = 16
 _PUSH_URL_BYTES = 9
 _NUMBER_BYTES = 4
@@ -49,7 +51,8 @@ class _Purpose:
         self._ciphers = {key.id: AESSIV(_derive(name, key.secret)) for key in keys}
 
     def seal(self, key_id: str, content: bytes) -> str:
-        return b64url(unb64url(key_id) + self._cipher(key_id).encrypt(content, self._data))
+        # The key's id is whole characters, and stands in front as it is.
+        return key_id + b64url(self._cipher(key_id).encrypt(content, self._data))
 
     def open(self, text: str) -> tuple[str, bytes] | None:
         """(key id, content); None if the key that it names did not seal it for this purpose."""
@@ -59,7 +62,7 @@ class _Purpose:
             return None
         if len(raw) != self._length:
             return None
-        key_id = b64url(raw[:KEY_ID_BYTES])
+        key_id = text[:_KEY_ID_CHARACTERS]
         try:
             return key_id, self._cipher(key_id).decrypt(raw[KEY_ID_BYTES:], self._data)
         except InvalidTag:

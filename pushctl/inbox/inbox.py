@@ -120,7 +120,7 @@ class Inbox:
             body=msgspec.msgpack.encode(content),
             idempotency_key=push.idempotency_key,
             # TTL 0 and a stored message are different requests: one must not answer for the other.
-            fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body,
+            fingerprint=(b"now " if push.ttl_seconds == 0 else b"store ") + push.body if push.idempotency_key else b"",
             plain=push.notification is not None,
             signed_by=push.signed_by,
             receipt=push.receipt,
@@ -128,8 +128,11 @@ class Inbox:
         )
         if push.ttl_seconds == 0:
             return await self._announce(address.user, message, span)
-        with span.child("store", "client") as store:
-            store.set(db__system__name="redis", db__operation__name="append")
+        if span:
+            with span.child("store", "client") as store:
+                store.set(db__system__name="redis", db__operation__name="append")
+                stored = await self._registry.messages.append(address.user, message)
+        else:
             stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
             if stored.expires_first:

@@ -195,6 +195,8 @@ def _ttl(value: str | None, *, encoded: bool, maximum: int) -> int:
         if encoded:
             raise TtlMissing("say how many seconds the message may wait, in the header TTL", field="TTL")
         return maximum
+    if value.isdecimal() and value.isascii() and len(value) <= _LONGEST_TTL_DIGITS:
+        return min(int(value), maximum)
     if _TTL.fullmatch(value):
         digits = value.lstrip("0") or "0"
         return min(int(digits), maximum) if len(digits) <= _LONGEST_TTL_DIGITS else maximum

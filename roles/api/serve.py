@@ -113,7 +113,7 @@ class ApiRole:
             self._attendance.kept(registry),
         ):
             self._registry = registry
-            listeners = await open_listeners(config.api.listen)
+            listeners = await open_listeners(config.api.listen, shared=config.api.reuse_port)
             address = address_of(listeners)
             public_url = config.api.public_url or f"{'https' if self._tls else 'http'}://{address}"
             verifier = IdentityVerifier(config, self._clock, dev_idp, public_url=public_url)

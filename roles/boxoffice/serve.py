@@ -98,7 +98,7 @@ class BoxOfficeRole:
             self._attendance.kept(registry),
         ):
             self._registry = registry
-            listeners = await open_listeners(config.boxoffice.listen)
+            listeners = await open_listeners(config.boxoffice.listen, shared=config.boxoffice.reuse_port)
             address = address_of(listeners)
             doorman = Doorman(Accounts(registry, config), config.boxoffice.stale_seconds)
             app = build_app(Services(self._desk(), doorman, self.metrics))

@@ -14,6 +14,7 @@ import trio
 from pushctl.config.model import Http
 from pushctl.http.asgi import ASGIApp, Receive, Scope, Send, read_body, respond
 from pushctl.http.server import HttpServer, address_of, open_listeners
+from pushctl.http.short import ShortWay
 
 CEILING_SECONDS = 10
 
@@ -119,7 +120,7 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp | None = None, *, tls: Any = None, proxies: Any = (), **limits: Any
+    app: ASGIApp | None = None, *, tls: Any = None, proxies: Any = (), short: ShortWay | None = None, **limits: Any
 ) -> AsyncIterator[Running]:
     """A server with `app`, or with one that records requests and answers with their path."""
     seen: list[tuple[str, str, bytes]] = []
@@ -131,7 +132,7 @@ async def serving(
 
     with trio.fail_after(CEILING_SECONDS):
         listeners = await open_listeners("127.0.0.1:0")
-        server = HttpServer(app or record, replace(Http(), **limits), tls=tls, trusted_proxies=proxies)
+        server = HttpServer(app or record, replace(Http(), **limits), tls=tls, trusted_proxies=proxies, short=short)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, listeners)
             running = Running(server, address_of(listeners), nursery, seen)

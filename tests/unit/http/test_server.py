@@ -59,6 +59,32 @@ async def test_a_taken_port_is_one_clear_line() -> None:
     await listeners[0].aclose()
 
 
+async def test_a_shared_port_is_shared_with_those_who_say_so_and_nobody_else() -> None:
+    (first,) = await open_listeners("127.0.0.1:0", shared=True)
+    (second,) = await open_listeners(address_of([first]), shared=True)
+    with pytest.raises(Failed, match="Address already in use"):
+        await open_listeners(address_of([first]))
+    taken = 0
+    async with trio.open_nursery() as nursery:
+
+        async def take(listener: trio.SocketListener) -> None:
+            nonlocal taken
+            while True:
+                async with await listener.accept():
+                    taken += 1
+                if taken == 8:
+                    nursery.cancel_scope.cancel()
+
+        nursery.start_soon(take, first)
+        nursery.start_soon(take, second)
+        host, port = address_of([first]).split(":")
+        for _ in range(8):
+            async with await trio.open_tcp_stream(host, int(port)):
+                pass
+    await first.aclose()
+    await second.aclose()
+
+
 @pytest.mark.parametrize("listen", ["8080", ":8080", "127.0.0.1", "127.0.0.1:", "a b:1", "127.0.0.1:99999", "::1:80"])
 async def test_what_is_no_listen_address_is_a_config_error(listen: str) -> None:
     with pytest.raises(ConfigError, match="listen address"):
