@@ -364,6 +364,16 @@ async def test_the_log_is_bounded_and_an_old_cursor_then_gets_a_snapshot(config:
         assert isinstance(await inbox.sync(old), Snapshot)
 
 
+async def test_the_gc_index_hears_of_a_message_that_nothing_of_the_users_expires_before(inbox: Inbox) -> None:
+    async def expires_first(lifetime_ms: int) -> bool:
+        message = replace(inbox.message(b"x"), lifetime_ms=lifetime_ms)
+        return (await inbox.registry.messages.append(ADA, message)).expires_first
+
+    assert [await expires_first(ms) for ms in (60_000, 90_000, 30_000, 40_000)] == [True, False, True, False]
+    await inbox.registry.messages.read_upto(ADA, await inbox.here())
+    assert await expires_first(90_000)
+
+
 async def test_state_tells_what_became_of_a_message(inbox: Inbox) -> None:
     messages = inbox.registry.messages
     stored = await inbox.append(b"one", topic="t")
