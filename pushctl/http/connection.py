@@ -97,7 +97,7 @@ class Connection:
             (host, _), scheme = service.proxies.client_of(peer.client, scheme, request.headers)
         body, began = peer.parser.read_body(), trio.current_time()
         with Contained() as call:
-            status, lines = await short.answer(request, body, host, scheme)
+            status, lines = await short.answer(request, body, host, scheme, began)
         if call.error is not None:
             return await Exchange(service, peer, request).run_app(short.instead(call.error, began))
         keep_alive = request.keep_alive and not service.draining and not (peer.ended and not peer.parser.buffered)

@@ -19,10 +19,11 @@ class ShortWay(Protocol):
         """May this request with a body of so many bytes, all of it there, go this way?"""
         ...
 
-    async def answer(self, request: Request, body: bytes, host: str, scheme: str) -> tuple[int, bytes]:
-        """Status and header lines of an answer without a body. Whatever it raises is answered by `instead`."""
+    async def answer(self, request: Request, body: bytes, host: str, scheme: str, began: float) -> tuple[int, bytes]:
+        """Status and header lines of an answer without a body. Whatever it raises is answered by `instead`. `began`:
+        trio.current_time."""
         ...
 
     def instead(self, error: Exception, began: float) -> ASGIApp:
-        """Answers the request that `answer` raised this for; `began`: when it was asked (trio.current_time)."""
+        """Answers the request that `answer` raised this for."""
         ...

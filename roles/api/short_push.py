@@ -46,8 +46,8 @@ class ShortPush:
             and length <= self._max_body_bytes
         )
 
-    async def answer(self, request: Request, body: bytes, host: str, scheme: str) -> tuple[int, bytes]:
-        metrics, began = self._metrics, trio.current_time()
+    async def answer(self, request: Request, body: bytes, host: str, scheme: str, began: float) -> tuple[int, bytes]:
+        metrics = self._metrics
         metrics.in_flight += 1
         try:
             status, headers = await self._routes.accept(request.path[_BEHIND:], request.headers, body, host, scheme)

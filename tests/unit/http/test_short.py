@@ -23,7 +23,7 @@ class Short:
     def takes(self, request: Request, length: int) -> bool:
         return request.method == "POST" and request.path.startswith("/s/") and length <= 1000
 
-    async def answer(self, request: Request, body: bytes, host: str, scheme: str) -> tuple[int, bytes]:
+    async def answer(self, request: Request, body: bytes, host: str, scheme: str, began: float) -> tuple[int, bytes]:
         self.bodies.append(body)
         self.hosts.append((host, scheme))
         await trio.lowlevel.checkpoint()
