@@ -65,6 +65,7 @@ serve: install ## the whole service on this machine
 bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.http_server
 	$(BIN)/python -m tests.benchmarks.posting
+	$(BIN)/python -m tests.benchmarks.accept --processes 2
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation

@@ -327,7 +327,8 @@ async def measure_all(size: Size, kinds: Sequence[Kind], senders: Sequence[Sende
         plan: list[tuple[Kind, Sender, int]] = [
             ("plain", sender, count) for sender in senders for count in size.connections
         ]
-        plan += [(kind, senders[0], size.connections[1]) for kind in kinds if kind not in ("plain", "quiet")]
+        if "wrk" in senders:
+            plan += [(kind, "wrk", size.connections[1]) for kind in kinds if kind not in ("plain", "quiet")]
         rounds = [[await stretch(site, *each, size) for each in plan] for _ in range(size.rounds)]
         stretches += [middle(each) for each in zip(*rounds, strict=True)]
     if "quiet" in kinds:

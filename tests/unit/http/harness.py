@@ -14,7 +14,6 @@ import trio
 from pushctl.config.model import Http
 from pushctl.http.asgi import ASGIApp, Receive, Scope, Send, read_body, respond
 from pushctl.http.server import HttpServer, address_of, open_listeners
-from pushctl.http.short import ShortWay
 
 CEILING_SECONDS = 10
 
@@ -120,7 +119,7 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp | None = None, *, tls: Any = None, proxies: Any = (), short: ShortWay | None = None, **limits: Any
+    app: ASGIApp | None = None, *, tls: Any = None, proxies: Any = (), short: Any = None, **limits: Any
 ) -> AsyncIterator[Running]:
     """A server with `app`, or with one that records requests and answers with their path."""
     seen: list[tuple[str, str, bytes]] = []
