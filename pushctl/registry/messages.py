@@ -197,7 +197,7 @@ class Messages:
     def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
         """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
         if message.idempotency_key is None:
-            return {}, ""
+            return {"idem": self._store.keys.idempotency(user, "-")}, ""
         name = hashlib.sha256(f"{message.push_url} {message.idempotency_key}".encode()).digest()[:16]
         return {"idem": self._store.keys.idempotency(user, b64url(name))}, b64url(
             hashlib.sha256(message.fingerprint).digest()[:16]

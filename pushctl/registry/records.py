@@ -71,7 +71,8 @@ class PushUrlRecord:
         )
 
 
-class MessageEntry(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MessageEntry:
     position: Position
     message: MessageRecord
 
@@ -126,7 +127,8 @@ def parse_entry(raw: Sequence[bytes]) -> Entry:
             raise ValueError(f"a log entry of kind {kind!r}: written by a newer version?")
 
 
-class Change(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Change:
     """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
 
     epoch: str
