@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -22,6 +22,8 @@ from pushctl.errors import ConfigError
 from pushctl.log import get_logger
 
 log = get_logger(part="tls")
+
+Plain = TypeVar("Plain", bound=trio.abc.Stream)
 
 SOON: Final = timedelta(days=14)
 """A certificate that ends within so long is worth a word."""
@@ -161,9 +163,7 @@ def _is_certificate(path: str) -> bool:
     return True
 
 
-async def shake_hands(
-    stream: trio.SocketStream, context: Callable[[], ssl.SSLContext], by: float
-) -> trio.SSLStream[trio.SocketStream] | None:
+async def shake_hands(stream: Plain, context: Callable[[], ssl.SSLContext], by: float) -> trio.SSLStream[Plain] | None:
     """The stream under TLS once the peer has shaken hands; None, and the connection is dropped, if it has not by
     then (trio.current_time), or cannot."""
     secure = trio.SSLStream(stream, context(), server_side=True, https_compatible=True)

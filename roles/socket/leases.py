@@ -208,6 +208,7 @@ class Leases:
             self._role.heart.turn()
             now = trio.current_time()
             for connection in self._role.hub:
-                connection.check(now)
+                if connection.due <= now:
+                    connection.check(now)
             self._look_at_doubtful()
             await trio.sleep(TICK_SECONDS)
