@@ -55,11 +55,21 @@ async def test_frames(section: str, cut: Callable[[Case], Sequence[bytes]], auto
     assert await verdicts(SECTIONS[section], cut) == {}
 
 
+CONVERSATION = (
+    "1.1 text of 0 bytes",
+    "1.1 text of 126 bytes",
+    "2.1 a ping of 8 bytes",
+    "2.2 a pong unasked, of 0 bytes",
+    "5.4 pings between",
+    "5.5 text, then bytes",
+    "6.7 a character in fragments, with a ping between",
+)
+
+
 async def test_a_conversation_may_be_cut_anywhere(autojump_clock: MockClock) -> None:
     del autojump_clock
-    fine = [case for section in SECTIONS.values() for case in section.values() if case.goes_on]
-    medium = next(case for case in fine if 126 < len(case.octets) < 150)
-    whole = joined([case for case in fine if len(case.octets) < 20] + [medium])
+    cases = {name: case for section in SECTIONS.values() for name, case in section.items()}
+    whole = joined([cases[name] for name in CONVERSATION])
     for at in range(1, len(whole.octets)):
         assert faults(whole, *await converse([whole.octets[:at], whole.octets[at:], close(1000)])) == [], at
 
