@@ -51,7 +51,6 @@ async def verdicts(
 @pytest.mark.parametrize("cut", [in_one, byte_by_byte])
 @pytest.mark.parametrize("section", SECTIONS)
 async def test_frames(section: str, cut: Callable[[Case], Sequence[bytes]], autojump_clock: MockClock) -> None:
-    del autojump_clock  # whoever sends much is read later
     assert await verdicts(SECTIONS[section], cut) == {}
 
 
@@ -67,7 +66,6 @@ CONVERSATION = (
 
 
 async def test_a_conversation_may_be_cut_anywhere(autojump_clock: MockClock) -> None:
-    del autojump_clock
     cases = {name: case for section in SECTIONS.values() for name, case in section.items()}
     whole = joined([cases[name] for name in CONVERSATION])
     for at in range(1, len(whole.octets)):
@@ -86,7 +84,6 @@ def joined(cases: Sequence[Case]) -> Case:
 
 @pytest.mark.xfail(reason="what was announced is waited for", strict=False)
 async def test_a_length_that_is_too_much_is_enough(autojump_clock: MockClock) -> None:
-    del autojump_clock
     assert await verdicts(ANNOUNCED) == {}
 
 

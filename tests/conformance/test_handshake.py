@@ -66,7 +66,6 @@ ACCEPTED: Mapping[str, bytes] = {
 
 @pytest.mark.parametrize("name", ACCEPTED)
 async def test_let_in(name: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     server, said = await answered(ACCEPTED[name])
     found = headers(said)
     assert said.head.startswith(b"HTTP/1.1 101 ")
@@ -78,7 +77,6 @@ async def test_let_in(name: str, autojump_clock: MockClock) -> None:
 
 
 async def test_a_request_may_be_cut_anywhere(autojump_clock: MockClock) -> None:
-    del autojump_clock
     cuts = [[REQUEST[:at], REQUEST[at:]] for at in range(1, len(REQUEST))]
     for segments in (*cuts, [REQUEST[at : at + 1] for at in range(len(REQUEST))]):
         server, said = await answered(*segments)
@@ -98,7 +96,6 @@ OFFERS: Mapping[str, tuple[tuple[bytes, ...], bytes | None]] = {
 
 @pytest.mark.parametrize("name", OFFERS)
 async def test_of_the_subprotocols_one_of_ours_is_chosen_or_it_is_refused(name: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     offered, chosen = OFFERS[name]
     _, said = await answered(with_lines(*(b"Sec-WebSocket-Protocol: " + each for each in offered)))
     assert said.status == (101 if chosen else 400)
@@ -115,7 +112,6 @@ EXTENSIONS = (
 
 @pytest.mark.parametrize("offered", EXTENSIONS)
 async def test_extensions_are_declined_and_none_is_used(offered: bytes, autojump_clock: MockClock) -> None:
-    del autojump_clock
     request = with_lines(b"Sec-WebSocket-Extensions: " + offered)
     server, said = await answered(request)
     assert b"sec-websocket-extensions" not in headers(said)
@@ -177,7 +173,6 @@ def check_refusal(said: Said, statuses: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_refused(name: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     request, statuses = REFUSED[name]
     server, said = await answered(request)
     check_refusal(said, statuses)
@@ -186,7 +181,6 @@ async def test_refused(name: str, autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_another_version_is_told_which_one_is_spoken(version: bytes, autojump_clock: MockClock) -> None:
-    del autojump_clock
     _, said = await answered(other(b"Version: 13", b"Version: " + version))
     check_refusal(said, (426,))
     assert headers(said)[b"sec-websocket-version"] == b"13"
@@ -200,7 +194,6 @@ async def test_another_version_is_told_which_one_is_spoken(version: bytes, autoj
     ],
 )
 async def test_a_refusal_names_the_header(request_: bytes, field: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     _, said = await answered(request_)
     check_refusal(said, (400,))
     assert headers(said)[b"content-type"] == b"application/problem+json"
@@ -210,7 +203,6 @@ async def test_a_refusal_names_the_header(request_: bytes, field: str, autojump_
 
 
 async def test_who_says_nothing_is_refused_nothing(autojump_clock: MockClock) -> None:
-    del autojump_clock
     for request in (b"", b"GET / HTTP/1.1\r\nHost: push.ex", REQUEST[:-2]):
         server, stream = Server(), Script([request] if request else [])
         await server.serve(stream)
@@ -221,7 +213,6 @@ async def test_who_says_nothing_is_refused_nothing(autojump_clock: MockClock) ->
 
 
 async def test_a_body_is_never_taken_for_frames(autojump_clock: MockClock) -> None:
-    del autojump_clock
     inside = text("inside")
     for head, body in (
         (with_lines(b"Content-Length: %d" % len(inside)), inside),
@@ -235,7 +226,6 @@ async def test_a_body_is_never_taken_for_frames(autojump_clock: MockClock) -> No
 
 async def test_a_folded_line_is_unfolded_or_refused(autojump_clock: MockClock) -> None:
     """RFC 9112, section 5.2."""
-    del autojump_clock
     for request in (other(b"Upgrade: ", b"Upgrade:\r\n "), with_lines(b"X: a", b"\tb: c")):
         server, said = await answered(request)
         if said.status == 101:
@@ -262,7 +252,6 @@ MORE_GENEROUS: Mapping[str, bytes] = {
 @pytest.mark.xfail(reason="wsproto lets them in", strict=False)
 @pytest.mark.parametrize("name", STRICTER)
 async def test_refused_by_the_letter(name: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     request, statuses = STRICTER[name]
     _, said = await answered(request)
     check_refusal(said, statuses)
@@ -271,7 +260,6 @@ async def test_refused_by_the_letter(name: str, autojump_clock: MockClock) -> No
 @pytest.mark.xfail(reason="wsproto refuses them", strict=False)
 @pytest.mark.parametrize("name", MORE_GENEROUS)
 async def test_let_in_by_the_letter(name: str, autojump_clock: MockClock) -> None:
-    del autojump_clock
     server, said = await answered(MORE_GENEROUS[name])
     assert (said.status, server.heard) == (101, ["after"])
 
@@ -280,7 +268,6 @@ async def test_let_in_by_the_letter(name: str, autojump_clock: MockClock) -> Non
 async def test_what_comes_with_the_request_is_heard_or_refused_but_not_lost(autojump_clock: MockClock) -> None:
     """A client must wait for the answer (section 4.1); frames that are lost in the middle would be another
     conversation."""
-    del autojump_clock
     early = text("early")
     for at in range(1, len(early) + 1):
         server, said = await answered(REQUEST + early[:at], early[at:] + frame(PING, b"p"))
@@ -292,7 +279,6 @@ async def test_what_comes_with_the_request_is_heard_or_refused_but_not_lost(auto
 @pytest.mark.xfail(reason="no Upgrade beside 426", strict=False)
 async def test_426_says_what_to_upgrade_to(autojump_clock: MockClock) -> None:
     """RFC 9110, section 15.5.22."""
-    del autojump_clock
     _, said = await answered(other(b"Version: 13", b"Version: 8"))
     found = headers(said)
     assert found[b"upgrade"].lower() == b"websocket"
