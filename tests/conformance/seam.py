@@ -138,9 +138,11 @@ class Script(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-async def converse(segments: Sequence[bytes], *, request: bytes = REQUEST) -> tuple[Server, Said]:
+async def converse(
+    segments: Sequence[bytes], *, request: bytes = REQUEST, max_message_bytes: int = MAX_BYTES
+) -> tuple[Server, Said]:
     """After the upgrade a peer says this, and hangs up."""
-    server = Server()
+    server = Server(max_message_bytes=max_message_bytes)
     stream = Script([request, *segments])
     await server.serve(stream)
     return server, Said.of(bytes(stream.written))

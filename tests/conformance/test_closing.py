@@ -409,7 +409,7 @@ async def test_a_pong_does_not_interrupt_a_frame_and_comes_when_the_writer_looks
         await peer.read(1000)
         await peer.send(frame(PING, b"1") + frame(PING, b"2"))
         await owed.wait()
-        await peer.read(40_000)
+        await peer.read(4 + 40_000 + 3)
         await peer.send(close(1000))
         frames = (await peer.rest()).frames
         assert [(each.opcode, each.payload[:1]) for each in frames[:2]] == [(TEXT, b"x"), (PONG, b"2")]
