@@ -394,10 +394,7 @@ async def test_frames_of_two_tasks_do_not_mix(autojump_clock: MockClock) -> None
 
 
 async def test_a_pong_does_not_interrupt_a_frame_and_comes_when_the_writer_looks(autojump_clock: MockClock) -> None:
-    owed = trio.Event()
-
     async def write_slowly(wire: Wire) -> None:
-        wire.on_pong_owed = owed.set
         async with trio.open_nursery() as nursery:
             nursery.start_soon(unless_over, wire.receive)
             await wire.send(b"x" * 40_000)
@@ -408,7 +405,7 @@ async def test_a_pong_does_not_interrupt_a_frame_and_comes_when_the_writer_looks
     async with opened(write_slowly, slow=True) as peer:
         await peer.read(1000)
         await peer.send(frame(PING, b"1") + frame(PING, b"2"))
-        await owed.wait()
+        await wait_all_tasks_blocked()
         await peer.read(4 + 40_000 + 3)
         await peer.send(close(1000))
         frames = (await peer.rest()).frames
