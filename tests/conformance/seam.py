@@ -38,6 +38,8 @@ class Server:
     def __init__(self, *, max_message_bytes: int = MAX_BYTES, stall_seconds: float = STALL_SECONDS) -> None:
         self.heard: list[Message] = []
         self.gone: Disconnected | None = None
+        self.crashed: Exception | None = None
+        """Never, whatever the peer does; but for what a test's `talk` may raise."""
         self.wrong: str | None = None
         self._max_message_bytes = max_message_bytes
         self._stall_seconds = stall_seconds
@@ -50,6 +52,13 @@ class Server:
         self.wrong = await serve_stream(stream, self._answer, by=by, max_message_bytes=self._max_message_bytes)
 
     async def _answer(self, upgrade: Upgrade) -> None:
+        try:
+            await self._let_in(upgrade)
+        except Exception as error:
+            self.crashed = error
+            raise
+
+    async def _let_in(self, upgrade: Upgrade) -> None:
         try:
             subprotocol = self._admission.examine(
                 origin=upgrade.origin,
@@ -145,6 +154,7 @@ async def converse(
     server = Server(max_message_bytes=max_message_bytes)
     stream = Script([request, *segments])
     await server.serve(stream)
+    assert server.crashed is None
     return server, Said.of(bytes(stream.written))
 
 

@@ -75,6 +75,8 @@ async def opened(talk: Talk | None = None, *, slow: bool = False) -> AsyncIterat
             head += await theirs.receive_some(1)
         yield Ending(theirs, server, 1000 if slow else None)
         nursery.cancel_scope.cancel()
+    if server.crashed is not None:
+        raise server.crashed
 
 
 async def leave(wire: Wire) -> None:
@@ -295,10 +297,10 @@ async def test_a_close_does_not_wait_for_ever_for_a_peer_that_takes_nothing(auto
         async with trio.open_nursery() as nursery:
             nursery.start_soon(unless_over, wire.send, b"x" * 50_000)
             await wait_all_tasks_blocked()
+            started = trio.current_time()
             await wire.close(4001, "")
             assert trio.current_time() - started == pytest.approx(CLOSE_SECONDS)
 
-    started = trio.current_time()
     async with opened(send_and_close, slow=True) as peer:
         await trio.sleep(CLOSE_SECONDS + 1)
         said = await peer.rest()

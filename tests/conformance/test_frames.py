@@ -24,7 +24,7 @@ def byte_by_byte(case: Case) -> list[bytes]:
 
 
 def faults(case: Case, server: Server, said: Said) -> list[str]:
-    found = []
+    found = [] if server.crashed is None else [f"crashed: {server.crashed!r}"]
     if tuple(server.heard) != case.heard:
         found.append(f"heard {server.heard!r:.200}")
     if said.close_code not in case.codes:
