@@ -1,4 +1,4 @@
-// What every WebSocket client with the browsers' interface can do, for tests/interop/test_websocket.py: it connects to
+// What every WebSocket client with the browsers' interface can do, for tests/interop/websocket/told.py: it connects to
 // a socket server, says hello, says much and little, closes and is closed. `story` comes to what it was told each time.
 async function story(WebSocket, url, token) {
   const SIZES = [25, 125, 126, 127, 65535, 65536];
