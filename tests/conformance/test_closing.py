@@ -418,10 +418,8 @@ async def test_a_pong_does_not_interrupt_a_frame_and_comes_when_the_writer_looks
 
 
 FLOODS = {
-    "fragments of a byte": part(b"x"),
     "empty fragments": part(b""),
     "pings": frame(PING),
-    "pongs": frame(PONG),
     "small messages": text("{}"),
     "the largest messages": text("x" * MAX_BYTES),
 }
@@ -436,7 +434,7 @@ async def test_a_flood_is_read_slowly_and_ends_the_connection(octets: bytes, aut
         async def flood() -> None:
             await peer.send(beginning)
             while True:
-                await peer.send(octets * max(1, 3000 // len(octets)))
+                await peer.send(octets * max(1, 1000 // len(octets)))
                 await trio.sleep(0.5)
 
         nursery.start_soon(flood)

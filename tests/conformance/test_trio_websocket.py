@@ -31,12 +31,12 @@ async def test_trio_websocket_talks_pings_closes_and_is_closed(config: Config) -
         person = await Town(service, http).login("ada")
         with trio.fail_after(PATIENCE_SECONDS):
             await talk(person)
-            for code in (1000, 1001, 3000, 4999):
+            for code in (1000, 4999):
                 async with person.connected() as socket:
                     await socket.synced()
                     await socket.websocket.aclose(code, "grüße")
                     assert (await ended(socket))[0] == code
-            for wrong, code in (("", 4502), (b"{}", 4502), ("x" * 65_537, 1009)):
+            for wrong, code in (("", 4502), ("x" * 65_537, 1009)):
                 async with person.connected() as socket:
                     await socket.synced()
                     await socket.send(wrong)
