@@ -40,7 +40,6 @@ class Server:
         self.gone: Disconnected | None = None
         self.crashed: Exception | None = None
         """Never, whatever the peer does; but for what a test's `talk` may raise."""
-        self.wrong: str | None = None
         self._max_message_bytes = max_message_bytes
         self._stall_seconds = stall_seconds
         self._admission = Admission(Config(), trio.current_time(), count=lambda _: None)
@@ -49,7 +48,7 @@ class Server:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         by = trio.current_time() + HANDSHAKE_SECONDS
-        self.wrong = await serve_stream(stream, self._answer, by=by, max_message_bytes=self._max_message_bytes)
+        await serve_stream(stream, self._answer, by=by, max_message_bytes=self._max_message_bytes)
 
     async def _answer(self, upgrade: Upgrade) -> None:
         try:
