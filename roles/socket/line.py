@@ -67,13 +67,15 @@ class Line(Wire):
         return self.send_some(data[:PIECE_BYTES])
 
 
-class SecureLine:
-    """The same under TLS. What is sent always has to wait for its turn: nothing goes at once."""
+class StreamLine:
+    """The same over a Trio stream, which is TLS. What is sent always has to wait for its turn: nothing goes at once."""
 
-    __slots__ = ("_interrupted", "_scope", "_tls")
+    __slots__ = ("_interrupted", "_scope", "_stream", "close")
 
-    def __init__(self, tls: trio.SSLStream[Line]) -> None:
-        self._tls = tls
+    def __init__(self, stream: trio.abc.Stream, close: Callable[[], None]) -> None:
+        self._stream = stream
+        self.close = close
+        """Without ceremony."""
         self._scope: trio.CancelScope | None = None
         self._interrupted = False
 
@@ -83,7 +85,7 @@ class SecureLine:
         with trio.CancelScope() as self._scope:
             if self._interrupted:
                 self._scope.cancel()
-            data = bytes(await self._tls.receive_some(RECEIVE_BYTES))
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
         self._scope = None
         if data is None:
             raise Interrupted
@@ -106,15 +108,11 @@ class SecureLine:
     async def send_piece(self, data: memoryview) -> int:
         """See Line: a piece, whole. Once cancelled, nothing can be sent any more."""
         piece = data[:PIECE_BYTES]
-        await self._tls.send_all(piece)
+        await self._stream.send_all(piece)
         return len(piece)
 
-    def close(self) -> None:
-        """Without ceremony."""
-        self._tls.transport_stream.close()
 
-
-async def secured(line: Line, context: Callable[[], SSLContext], by: float) -> SecureLine | None:
+async def secured(line: Line, context: Callable[[], SSLContext], by: float) -> StreamLine | None:
     """The line under TLS; None if the peer has not shaken hands by then (trio.current_time), or cannot."""
     tls = await shake_hands(line, context, by)
-    return None if tls is None else SecureLine(tls)
+    return None if tls is None else StreamLine(tls, line.close)

@@ -23,7 +23,7 @@ from roles.socket.connection import Connection
 from roles.socket.ending import OF_BROWSERS, OF_DEVICES, Endings
 from roles.socket.frames_in import read_browser_hello, read_hello
 from roles.socket.held import Held
-from roles.socket.line import Line, SecureLine, secured
+from roles.socket.line import Line, StreamLine, secured
 from roles.socket.pulse import Pulse
 from roles.socket.upgrade import Upgrade, read_upgrade, refuse
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
@@ -99,7 +99,7 @@ class Reception:
             )
         return None if wire is None else (wire, subprotocol)
 
-    async def _upgrade(self, guest: Guest, line: Line | SecureLine, by: float) -> Upgrade | None:
+    async def _upgrade(self, guest: Guest, line: Line | StreamLine, by: float) -> Upgrade | None:
         """Its request for a WebSocket. What is none is answered, and counted."""
         with trio.move_on_at(by) as slow:
             try:

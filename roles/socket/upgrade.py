@@ -18,7 +18,7 @@ from pushctl.config.model import Http
 from pushctl.errors import BodyInvalid, Problem
 from pushctl.http.parser import Request, RequestParser
 from pushctl.http.problem import problem_response
-from roles.socket.line import Interrupted, Line, SecureLine
+from roles.socket.line import Interrupted, Line, StreamLine
 from roles.socket.pulse import Pulse
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
 
@@ -33,15 +33,15 @@ class OtherVersion(BodyInvalid):
 class Upgrade:
     """What a peer asks for before anything is promised: answer with `accept` or `refuse`."""
 
-    def __init__(self, line: Line | SecureLine, request: Request, first: bytes) -> None:
+    def __init__(self, line: Line | StreamLine, request: Request, first: bytes) -> None:
         """`first`: what came behind the request."""
-        headers = dict(request.headers)
+        keys = [value for name, value in request.headers if name == b"sec-websocket-key"]
         self._line = line
         self._first = first
-        self._key = headers.get(b"sec-websocket-key", b"")
+        self._key = keys[0] if len(keys) == 1 else b""
         self.headers = request.headers
         """Names in lower case."""
-        origin = headers.get(b"origin")
+        origin = dict(request.headers).get(b"origin")
         self.origin = None if origin is None else origin.decode("latin-1")
         self.subprotocols = tuple(
             word.decode("latin-1") for word in words_of(request.headers, b"sec-websocket-protocol")
@@ -71,7 +71,7 @@ class Upgrade:
         await refuse(self._line, problem)
 
 
-async def refuse(line: Line | SecureLine, problem: Problem) -> None:
+async def refuse(line: Line | StreamLine, problem: Problem) -> None:
     """Answer with an HTTP error, if the peer takes it, within CLOSE_SECONDS."""
     status, headers, body = problem_response(problem)
     if isinstance(problem, OtherVersion):
@@ -83,7 +83,7 @@ async def refuse(line: Line | SecureLine, problem: Problem) -> None:
         await _say(line, b"".join([head, *lines, end, body]))
 
 
-async def _say(line: Line | SecureLine, data: bytes) -> None:
+async def _say(line: Line | StreamLine, data: bytes) -> None:
     rest = memoryview(data)
     try:
         rest = rest[line.send_some(data) :]
@@ -93,7 +93,7 @@ async def _say(line: Line | SecureLine, data: bytes) -> None:
         raise Disconnected(1006) from None
 
 
-async def read_upgrade(line: Line | SecureLine, limits: Http) -> Upgrade:
+async def read_upgrade(line: Line | StreamLine, limits: Http) -> Upgrade:
     """Raises Problem, Disconnected."""
     parser = RequestParser(limits, upgrades=True)
     while (request := parser.next_request()) is None:

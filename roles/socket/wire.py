@@ -17,7 +17,7 @@ import trio
 
 from roles.socket.framing import Incoming, Kind, Violation, close_frame, control_frame, text_header
 from roles.socket.intake import Pace, TooFast
-from roles.socket.line import Interrupted, Line, SecureLine
+from roles.socket.line import Interrupted, Line, StreamLine
 from roles.socket.pulse import Pulse
 
 CLOSE_SECONDS = 2.0
@@ -75,7 +75,7 @@ class Wire:
     )
 
     def __init__(
-        self, line: Line | SecureLine, first: bytes, *, max_message_bytes: int, stall_seconds: float, pulse: Pulse
+        self, line: Line | StreamLine, first: bytes, *, max_message_bytes: int, stall_seconds: float, pulse: Pulse
     ) -> None:
         """`first`: what the peer sent behind its upgrade request; `pulse`: told of its pongs."""
         self._line = line
@@ -196,7 +196,8 @@ class Wire:
         """Until the kernel has taken all. Raises Disconnected: Stalled when the peer took nothing for
         `stall_seconds`."""
         while self._flushing:
-            self._flushed = self._flushed or trio.Event()
+            if self._flushed is None:
+                self._flushed = trio.Event()
             await self._flushed.wait()
         if self._dead:
             raise Disconnected(1006)
@@ -256,8 +257,7 @@ class Wire:
             await self._say_close(code, reason)
             self._line.resume()
             discarded = 0
-            while not self._incoming.closed and discarded < DISCARD_BYTES:
-                self._pass_over()
+            while not self._has_closed() and discarded < DISCARD_BYTES:
                 discarded += await self._feed()
         self._line.close()
 
@@ -268,9 +268,9 @@ class Wire:
         self._put(close_frame(code, reason))
         await self.flush()
 
-    def _pass_over(self) -> None:
-        """What has been read: up to the peer's Close."""
+    def _has_closed(self) -> bool:
+        """Whether the peer's Close is in what has been read, which is passed over."""
         while True:
             with suppress(Violation):
                 if self._incoming.next_event() is None:
-                    return
+                    return self._incoming.closed
