@@ -11,11 +11,11 @@ here, one multiplexed Trio connection 4.3 µs, and without a thread a cancelled 
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import hiredis
+import msgspec
 import trio
 
 from pushctl.causes import cause_of
@@ -34,8 +34,7 @@ class ConnectionLost(StoreUnavailable):
     """Redis closed the connection, or it broke. Whatever was sent and not answered may or may not have run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where a Redis is and how to introduce oneself. Never printed whole: it holds the password."""
 
     host: str = "127.0.0.1"

@@ -63,9 +63,10 @@ Owns: the names. Must not know: what is done with them.
 """
 
 import binascii
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
+
+import msgspec
 
 from pushctl.ids import ServerId, SessionHash, UserId
 from pushctl.registry.script import Script
@@ -82,8 +83,7 @@ MAX_BUCKETS = 4096
 """Of one kind in one shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     prefix: str
 
     def user(self, user: UserId, noun: str) -> str:
