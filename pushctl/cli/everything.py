@@ -9,11 +9,11 @@ Must not know: what a role does, or where its package is (`build` comes from ser
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
+import msgspec
 import platformdirs
 import trio
 
@@ -44,8 +44,7 @@ _SOCKET_LISTEN = 8082
 _SOCKET_ADMIN = 9090
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The flags of `serve all`."""
 
     data_dir: Path
@@ -54,16 +53,14 @@ class Options:
     sockets: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One role and its configuration. Socket servers differ in theirs."""
 
     name: RoleName
     config: Config
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What will be started, all but the embedded Redis' URL; and what the operator should hear about it."""
 
     options: Options
