@@ -10,14 +10,31 @@ Must not know: what any event means.
 import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, cast
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
-
 from pushctl import clock
+
+
+@contextmanager
+def _unseen(library: str) -> Iterator[None]:
+    """While the block lasts it is as if that were not installed."""
+    modules: dict[str, Any] = sys.modules
+    seen = modules.get(library)
+    modules[library] = None
+    try:
+        yield
+    finally:
+        del modules[library]
+        if seen is not None:
+            modules[library] = seen
+
+
+# For tracebacks in colour, which we never ask for, it would load what takes longer than all of structlog.
+with _unseen("rich"):
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]

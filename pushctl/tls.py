@@ -8,11 +8,11 @@ Must not know: who listens; when to read again (runtime.py).
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import trio
 
 from pushctl.config.check import tls_on
@@ -29,8 +29,7 @@ SOON: Final = timedelta(days=14)
 """A certificate that ends within so long is worth a word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(msgspec.Struct, frozen=True):
     """Paths, as configured for `role`. `client_ca` may be empty."""
 
     role: RoleName

@@ -8,9 +8,9 @@ Owns: that way; opening of push URLs and message ids. Must not know: who asks, o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from pushctl.clock import rfc3339
 from pushctl.errors import BodyInvalid, NotFound, QueryInvalid

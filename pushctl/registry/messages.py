@@ -7,8 +7,9 @@ is connected.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from pushctl.errors import (
     EncodingInvalid,
@@ -40,8 +41,7 @@ PAGE_COUNT = 200
 """Events or objects in one page of a sync, at most; `page_bytes` bounds it too."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(msgspec.Struct, frozen=True):
     """A message to store or announce. `rank`: urgency 0-3; `body`: opaque bytes."""
 
     push_url: PushUrlId
@@ -64,8 +64,7 @@ class NewMessage:
     """A limit refuses it, unless its idempotency key has stored it before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
     `lifetime_ms`, `receipt`: what its sender was told when it was stored."""
 
@@ -77,8 +76,7 @@ class Stored:
     receipt: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log; it expired
     when it was accepted. `deliver`: False when repeated."""
 
@@ -92,8 +90,7 @@ class Announced:
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True):
     """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
 
     state: State
@@ -101,8 +98,7 @@ class Awaited:
     left_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """A page of what came after a cursor. `cursor`: the place after it."""
 
     cursor: Cursor
@@ -110,8 +106,7 @@ class Delta:
     done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotPlace:
+class SnapshotPlace(msgspec.Struct, frozen=True):
     """Where a snapshot continues: pinned at `pin`, in `phase` (urls, messages), behind `after`."""
 
     pin: Cursor
@@ -119,8 +114,7 @@ class SnapshotPlace:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     push_urls: list[PushUrlRecord]
     messages: list[MessageRecord]
     next: SnapshotPlace

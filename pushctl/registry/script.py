@@ -14,12 +14,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from pushctl.registry.connection import Argument
 
 Lane = Literal["quick", "sure", "bulk"]
+
+_SCRIPTS = files("pushctl.registry") / "scripts"
 
 _DIRECTIVE = re.compile(r"^--!(use|keys|args|lane) +(.*)$", re.MULTILINE)
 
@@ -35,8 +38,7 @@ class Script:
 
     @classmethod
     def load(cls, name: str) -> "Script":
-        folder = files("pushctl.registry") / "scripts"
-        text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+        text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
         words: dict[str, tuple[str, ...]] = {"use": (), "keys": (), "args": (), "lane": ()}
         for directive, names in _DIRECTIVE.findall(text):
             words[directive] += tuple(names.split())
@@ -45,8 +47,7 @@ class Script:
             "local A = {" + ", ".join(f"{arg} = ARGV[{n}]" for n, arg in enumerate(words["args"], 1)) + "}",
             f"local REST = {len(words['args']) + 1}",
         ]
-        fragments = [(folder / "lib" / f"{part}.lua").read_text(encoding="utf-8") for part in words["use"]]
-        source = _without_comments("\n".join([*head, *fragments, text]))
+        source = "\n".join([*head, *map(_fragment, words["use"]), _without_comments(text)])
         digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         lane: Any = words["lane"][0] if words["lane"] else "quick"
         if lane not in get_args(Lane):
@@ -58,6 +59,12 @@ class Script:
         if given.keys() != set(self.args):
             raise KeyError(f"{self.name}: arguments {sorted(given)} where {sorted(self.args)} are taken")
         return [*(given[name] for name in self.args), *rest]
+
+
+@cache
+def _fragment(name: str) -> str:
+    """Each is part of many scripts."""
+    return _without_comments((_SCRIPTS / "lib" / f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def _without_comments(source: str) -> str:
