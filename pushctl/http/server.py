@@ -28,6 +28,7 @@ from pushctl.http.connection import Connection
 from pushctl.http.contained import Contained
 from pushctl.http.exchange import Service, refuse
 from pushctl.http.peer import Peer
+from pushctl.http.short import ShortWay
 from pushctl.http.wire import Wire
 from pushctl.liveness import Loop
 from pushctl.log import get_logger
@@ -93,10 +94,11 @@ class HttpServer:
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
         trusted_proxies: Sequence[str] = (),
+        short: ShortWay | None = None,
     ) -> None:
         """`tls`: asked for each new connection. `trusted_proxies`: networks whose Forwarded and X-Forwarded-* headers
-        are believed. Raises ConfigError."""
-        self._service = Service(app, limits, TrustedProxies(trusted_proxies))
+        are believed. `short`: for requests that need not go through `app`. Raises ConfigError."""
+        self._service = Service(app, limits, TrustedProxies(trusted_proxies), short)
         self._limits = limits
         self._tls = tls
         self._accepting = trio.CancelScope()

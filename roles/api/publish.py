@@ -50,7 +50,8 @@ class Publisher(msgspec.Struct, frozen=True):
         began = trio.current_time()
         push = request.parse(headers, body, self.rules)
         self.metrics.stage(Stage.RECEIVED)
-        span.set(messaging__message__body__size=len(body), pushctl__urgency=push.urgency)
+        if span:
+            span.set(messaging__message__body__size=len(body), pushctl__urgency=push.urgency)
         published = await self._accept(token, push, host, span)
         if published.seq:
             self.metrics.stage(Stage.STORED)
