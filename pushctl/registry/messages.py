@@ -6,7 +6,7 @@ is connected.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -335,9 +335,19 @@ class Messages:
         self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]], *, came_back: bool = False
     ) -> None:
         """Devices of one user say how far they have everything safe; `came_back`: by asking for what is behind."""
-        rest: list[str] = []
-        for device, cursor in positions:
-            at = cursor.position
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            rest += (device, cursor.epoch, str(at.seq), str(at.tag))
-        await self._store.run(ACKNOWLEDGE, user, rest=rest, came_back=int(came_back))
+        await self._store.run(ACKNOWLEDGE, user, rest=_spelled(positions), came_back=int(came_back))
+
+    async def acknowledge_all(self, positions: Mapping[UserId, Sequence[tuple[DeviceId, Cursor]]]) -> None:
+        """As `acknowledge`, for many users of one partition in one round trip; who is gone is passed over. Raises
+        StoreUnavailable: some of it may not be written, and all of it may be repeated."""
+        rest_of = {user: _spelled(theirs) for user, theirs in positions.items()}
+        await self._store.run_for_all(ACKNOWLEDGE, rest_of, came_back=0)
+
+
+def _spelled(positions: Sequence[tuple[DeviceId, Cursor]]) -> list[str]:
+    """As acknowledge.lua takes them: numbers as text, for 64 bits do not fit a number of Lua."""
+    spelled: list[str] = []
+    for device, cursor in positions:
+        at = cursor.position
+        spelled += (device, cursor.epoch, str(at.seq), str(at.tag))
+    return spelled

@@ -5,7 +5,7 @@ Promises: an answer of certainty (AccountGone) only on proof; anything less is S
 Must not know: what a single script means.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -92,6 +92,18 @@ class Store:
         """As `run`, where 'gone' and 'unknown' are answers that the caller reads itself."""
         keys = self.keys.of_script(script, user, **(special or {}))
         return await self.link.run_script(script, keys, script.arguments(self._common(script) | given, rest))
+
+    async def run_for_all(
+        self, script: Script, rest_of: Mapping[UserId, Sequence[Argument]], **given: Argument
+    ) -> None:
+        """Run a script for many users of one partition in one round trip; who is gone is passed over. For what may be
+        repeated: raises StoreUnavailable unless it ran for all the others."""
+        arguments = script.arguments(self._common(script) | given)
+        replies = await self.link.run_scripts(
+            [(script, self.keys.of_script(script, user), [*arguments, *rest]) for user, rest in rest_of.items()]
+        )
+        if any(reply[0] == b"unknown" for reply in replies):
+            raise StoreUnavailable("the store knows nothing of a user and cannot prove that it never did")
 
     async def run_on(
         self, script: Script, keys: Sequence[str], *, rest: Sequence[Argument] = (), **given: Argument
