@@ -129,18 +129,20 @@ def parse_entry(raw: Sequence[bytes]) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
+    """What one script appended to a user's log, right after `previous`; `held`: by whom the user's devices were held at
+    that moment, '<server> <generation>' each."""
 
     epoch: str
     previous: Position
-    connections: int
+    held: list[str]
     entries: list[Entry]
 
     @classmethod
     def parse(cls, raw: Sequence[Any]) -> "Change":
-        epoch, seq, tag, connections, entries = raw
+        epoch, seq, tag, leases, entries = raw
+        held = {lease.rpartition(b" ")[0].decode() for lease in leases}
         return cls(
-            epoch.decode(), Position(int(seq), int(tag)), int(connections), [parse_entry(entry) for entry in entries]
+            epoch.decode(), Position(int(seq), int(tag)), sorted(held), [parse_entry(entry) for entry in entries]
         )
 
     @property
