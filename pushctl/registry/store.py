@@ -95,15 +95,16 @@ class Store:
 
     async def run_for_all(
         self, script: Script, rest_of: Mapping[UserId, Sequence[Argument]], **given: Argument
-    ) -> None:
-        """Run a script for many users of one partition in one round trip; who is gone is passed over. For what may be
-        repeated: raises StoreUnavailable unless it ran for all the others."""
+    ) -> dict[UserId, Any]:
+        """Run a script for many users of one partition in one round trip: its replies, but of those who are gone. For
+        what may be repeated: raises StoreUnavailable unless it ran for all the others."""
         arguments = script.arguments(self._common(script) | given)
         replies = await self.link.run_scripts(
             [(script, self.keys.of_script(script, user), [*arguments, *rest]) for user, rest in rest_of.items()]
         )
         if any(reply[0] == b"unknown" for reply in replies):
             raise StoreUnavailable("the store knows nothing of a user and cannot prove that it never did")
+        return {user: reply for user, reply in zip(rest_of, replies, strict=True) if reply[0] != b"gone"}
 
     async def run_on(
         self, script: Script, keys: Sequence[str], *, rest: Sequence[Argument] = (), **given: Argument
