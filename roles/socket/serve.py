@@ -67,7 +67,7 @@ class SocketRole:
         self.admin_listen = config.socket.admin_listen
         self.drain_seconds = config.socket.drain_seconds
         self.metrics = SocketMetrics()
-        self.log = get_logger(role="socket", server=self.id)
+        self.log = get_logger(role="socket", server=self.id).bind()  # now: twice for each message would cost more
         self.reception: Reception
         self._tls = Tls.configured(config, "socket")
         self.health = Health(config, self._tls)

@@ -19,6 +19,6 @@ for i = 1, count do
     gone[#gone + 1] = i
   end
 end
-if freed > 0 then note_bytes(noted_bytes() - freed, redis.call('XLEN', K.stream)) end
+if freed > 0 then forget_bytes(freed, redis.call('XLEN', K.stream)) end
 local t = redis.call('TIME')
 return {t[1] * 1000 + math.floor(t[2] / 1000), unheard, gone}
