@@ -6,7 +6,7 @@ is connected.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -23,7 +23,7 @@ from pushctl.errors import (
 )
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.rates import MessageRates
-from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, parse_entry
+from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, held_by, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -233,7 +233,7 @@ class Messages:
                 lifetime_ms=int(reply[4]),
                 receipt=reply[5] == b"1",
             )
-        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, connections, site, dropped = reply
+        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, leases, site, dropped = reply
         ref = MessageRef(seq, tag, message.key_id, expires_ms)
 
         def parse_change() -> Change:
@@ -241,7 +241,7 @@ class Messages:
                 ref, message.rank, message.push_url, now_ms, message.topic, site.decode(), b"", len(message.body)
             )
             entries = [*map(parse_entry, dropped), MessageEntry(Position(seq, tag), record)]
-            return Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), connections, entries)
+            return Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), held_by(leases), entries)
 
         return Stored(
             ref,
@@ -251,7 +251,7 @@ class Messages:
             lifetime_ms=message.lifetime_ms,
             receipt=message.receipt,
             expires_first=first == 1,
-            quiet=not connections and not dropped,
+            quiet=not leases and not dropped,
         )
 
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
@@ -369,9 +369,19 @@ class Messages:
         self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]], *, came_back: bool = False
     ) -> None:
         """Devices of one user say how far they have everything safe; `came_back`: by asking for what is behind."""
-        rest: list[str] = []
-        for device, cursor in positions:
-            at = cursor.position
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            rest += (device, cursor.epoch, str(at.seq), str(at.tag))
-        await self._store.run(ACKNOWLEDGE, user, rest=rest, came_back=int(came_back))
+        await self._store.run(ACKNOWLEDGE, user, rest=_spelled(positions), came_back=int(came_back))
+
+    async def acknowledge_all(self, positions: Mapping[UserId, Sequence[tuple[DeviceId, Cursor]]]) -> None:
+        """As `acknowledge`, for many users of one partition in one round trip; who is gone is passed over. Raises
+        StoreUnavailable: some of it may not be written, and all of it may be repeated."""
+        rest_of = {user: _spelled(theirs) for user, theirs in positions.items()}
+        await self._store.run_for_all(ACKNOWLEDGE, rest_of, came_back=0)
+
+
+def _spelled(positions: Sequence[tuple[DeviceId, Cursor]]) -> list[str]:
+    """As acknowledge.lua takes them: numbers as text, for 64 bits do not fit a number of Lua."""
+    spelled: list[str] = []
+    for device, cursor in positions:
+        at = cursor.position
+        spelled += (device, cursor.epoch, str(at.seq), str(at.tag))
+    return spelled

@@ -119,19 +119,25 @@ def parse_entry(raw: Sequence[bytes]) -> Entry:
             raise ValueError(f"a log entry of kind {kind!r}: written by a newer version?")
 
 
+def held_by(leases: Sequence[bytes]) -> list[str]:
+    """The servers of some leases, '<server> <generation>' each, once."""
+    return sorted({lease.rpartition(b" ")[0].decode() for lease in leases})
+
+
 class Change(msgspec.Struct, frozen=True):
-    """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
+    """What one script appended to a user's log, right after `previous`; `held`: by whom the user's devices were held at
+    that moment, '<server> <generation>' each."""
 
     epoch: str
     previous: Position
-    connections: int
+    held: list[str]
     entries: list[Entry]
 
     @classmethod
     def parse(cls, raw: Sequence[Any]) -> "Change":
-        epoch, seq, tag, connections, entries = raw
+        epoch, seq, tag, leases, entries = raw
         return cls(
-            epoch.decode(), Position(int(seq), int(tag)), int(connections), [parse_entry(entry) for entry in entries]
+            epoch.decode(), Position(int(seq), int(tag)), held_by(leases), [parse_entry(entry) for entry in entries]
         )
 
     @property

@@ -5,7 +5,8 @@ connection ever sees it. Nothing here waits: a connection that cannot take a hin
 Must not know: sockets, Redis.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pushctl.ids import ConnectionId, UserId
@@ -13,6 +14,8 @@ from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, Session
 
 if TYPE_CHECKING:
     from roles.socket.held import Held
+
+_NOBODY: "Mapping[ConnectionId, Held]" = MappingProxyType({})
 
 
 class Hub:
@@ -45,6 +48,13 @@ class Hub:
         self.connections -= 1
         if not connections:
             del self._users[connection.user]
+
+    def check(self, users: Iterable[UserId], now: float) -> None:
+        """Let the connections of these users, if they are still here, look whether their time has come."""
+        for user in users:
+            for connection in self._users.get(user, _NOBODY).values():
+                if connection.due <= now:
+                    connection.check(now)
 
     def displace(self, user: UserId, connections: Collection[str], *, for_good: bool) -> None:
         """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503. Not
