@@ -275,6 +275,22 @@ async def test_nothing_is_sent_behind_a_close(autojump_clock: MockClock) -> None
         assert len(failed) == 2
 
 
+async def test_nothing_is_sent_while_the_answer_to_a_close_is_waited_for(autojump_clock: MockClock) -> None:
+    late: list[type[BaseException]] = []
+
+    async def close_and_send(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.close, 4001, "")
+            await wait_all_tasks_blocked()
+            with pytest.raises(Disconnected) as refused:
+                await wire.send(b"{}")
+            late.append(refused.type)
+
+    async with opened(close_and_send) as peer:
+        assert [each.code for each in (await peer.rest()).frames] == [4001]
+        assert len(late) == 1
+
+
 # --- while something is being sent -----------------------------------------------------------------------------------
 
 
@@ -481,6 +497,15 @@ async def test_a_peer_that_takes_nothing_is_heard_all_the_same(autojump_clock: M
 
 
 # --- how much a peer may send ----------------------------------------------------------------------------------------
+
+
+async def test_many_messages_at_once_are_all_heard_and_in_time(autojump_clock: MockClock) -> None:
+    many = [str(number) for number in range(1000)]
+    async with opened() as peer:
+        await peer.send(b"".join(map(text, many)) + close(1000))
+        assert (await peer.rest()).close_code == 1000
+        assert peer.server.heard == many
+        assert 2 < peer.seconds < 20
 
 
 FLOODS = {
