@@ -296,6 +296,8 @@ def _limits() -> Iterator[tuple[str, Case]]:
     yield "9.4 too many bytes, if not characters", wrong(text("€" * 22_000), code=1009)
     huge = b"\x81\xff" + struct.pack("!Q", 2**63 - 1) + b"\0\0\0\0"
     yield "9.5 the largest length there is", Case((huge + full + b"x",), codes=(1009,))
+    small = tuple(f"{number:01000}" for number in range(100))
+    yield "9.6 a hundred small ones", fine(*map(text, small), heard=small)
     yield "9.6 the sum begins anew", fine(text("x" * 40_000), text("y" * 40_000), heard=("x" * 40_000, "y" * 40_000))
 
 
