@@ -4,6 +4,8 @@ Owns: all that these tests know of the seam (roles/socket/upgrade.py and wire.py
 Must not know: how frames are read and written there.
 """
 
+import math
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +15,12 @@ import trio
 import trio.testing
 
 from pushctl.config.model import Config
+from pushctl.errors import Problem
 from roles.socket.admission import Admission, Refused
 from roles.socket.ending import OF_DEVICES
-from roles.socket.upgrade import Upgrade, serve_stream
+from roles.socket.line import Line, StreamLine
+from roles.socket.pulse import Pulse
+from roles.socket.upgrade import Upgrade, read_upgrade, refuse
 from roles.socket.wire import Disconnected, Wire
 from tests.conformance.server_frames import CLOSE, PONG, Frame, parse
 
@@ -30,6 +35,14 @@ REQUEST = (
 )
 
 Message = str | bytes
+
+
+def line_of(stream: trio.abc.Stream) -> Line | StreamLine:
+    """As the role has it: of an accepted connection, or over another stream."""
+    if isinstance(stream, trio.SocketStream):
+        plain = stream.socket
+        return Line(socket.socket(plain.family, plain.type, plain.proto, fileno=plain.detach()))
+    return StreamLine(stream, lambda: None)
 
 
 class Server:
@@ -47,15 +60,26 @@ class Server:
         """With whom was let in; raises Disconnected."""
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        by = trio.current_time() + HANDSHAKE_SECONDS
-        await serve_stream(stream, self._answer, by=by, max_message_bytes=self._max_message_bytes)
-
-    async def _answer(self, upgrade: Upgrade) -> None:
+        line = line_of(stream)
         try:
-            await self._let_in(upgrade)
-        except Exception as error:
+            await self._answer(line)
+        except Exception as error:  # noqa: BLE001 - kept for whoever looks
             self.crashed = error
-            raise
+        finally:
+            line.close()
+            await trio.aclose_forcefully(stream)
+
+    async def _answer(self, line: Line | StreamLine) -> None:
+        upgrade = None
+        with trio.move_on_after(HANDSHAKE_SECONDS):
+            try:
+                upgrade = await read_upgrade(line, Config().http)
+            except Problem as problem:
+                await refuse(line, problem)
+            except Disconnected:
+                pass
+        if upgrade is not None:
+            await self._let_in(upgrade)
 
     async def _let_in(self, upgrade: Upgrade) -> None:
         try:
@@ -69,7 +93,12 @@ class Server:
             await upgrade.refuse(refused.problem)
             return
         try:
-            wire = await upgrade.accept(subprotocol, stall_seconds=self._stall_seconds)
+            wire = await upgrade.accept(
+                subprotocol,
+                max_message_bytes=self._max_message_bytes,
+                stall_seconds=self._stall_seconds,
+                pulse=Pulse(trio.current_time(), ping_seconds=math.inf, pong_seconds=math.inf),
+            )
         except Disconnected as gone:
             self.gone = gone
             return
@@ -79,8 +108,6 @@ class Server:
             self.gone = gone
             how = OF_DEVICES.of_peer(gone)
             await wire.close(how.code, how.detail)
-        finally:
-            wire.forget()
 
     async def _listen(self, wire: Wire) -> None:
         while True:

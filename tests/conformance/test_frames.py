@@ -81,7 +81,6 @@ def joined(cases: Sequence[Case]) -> Case:
     )
 
 
-@pytest.mark.xfail(reason="what was announced is waited for", strict=False)
 async def test_a_length_that_is_too_much_is_enough(autojump_clock: MockClock) -> None:
     assert await verdicts(ANNOUNCED) == {}
 

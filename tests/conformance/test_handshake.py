@@ -249,7 +249,6 @@ MORE_GENEROUS: Mapping[str, bytes] = {
 }
 
 
-@pytest.mark.xfail(reason="wsproto lets them in", strict=False)
 @pytest.mark.parametrize("name", STRICTER)
 async def test_refused_by_the_letter(name: str, autojump_clock: MockClock) -> None:
     request, statuses = STRICTER[name]
@@ -257,14 +256,12 @@ async def test_refused_by_the_letter(name: str, autojump_clock: MockClock) -> No
     check_refusal(said, statuses)
 
 
-@pytest.mark.xfail(reason="wsproto refuses them", strict=False)
 @pytest.mark.parametrize("name", MORE_GENEROUS)
 async def test_let_in_by_the_letter(name: str, autojump_clock: MockClock) -> None:
     server, said = await answered(MORE_GENEROUS[name])
     assert (said.status, server.heard) == (101, ["after"])
 
 
-@pytest.mark.xfail(reason="wsproto loses what came with the request", strict=False)
 async def test_what_comes_with_the_request_is_heard_or_refused_but_not_lost(autojump_clock: MockClock) -> None:
     """A client must wait for the answer (section 4.1); frames that are lost in the middle would be another
     conversation."""
@@ -276,7 +273,6 @@ async def test_what_comes_with_the_request_is_heard_or_refused_but_not_lost(auto
             assert said.pongs == [b"p"]
 
 
-@pytest.mark.xfail(reason="no Upgrade beside 426", strict=False)
 async def test_426_says_what_to_upgrade_to(autojump_clock: MockClock) -> None:
     """RFC 9110, section 15.5.22."""
     _, said = await answered(other(b"Version: 13", b"Version: 8"))
