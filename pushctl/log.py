@@ -10,13 +10,13 @@ Must not know: what any event means.
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, Final, Literal
 
 import msgspec
-import structlog
 
 from pushctl import clock
 
@@ -80,7 +80,30 @@ def _as_json(line: Line) -> str:
     return msgspec.json.encode(line).decode()
 
 
+@contextmanager
+def _unseen(library: str) -> Iterator[None]:
+    """While the block lasts it is as if that were not installed."""
+    modules: dict[str, Any] = sys.modules
+    seen = modules.get(library)
+    modules[library] = None
+    try:
+        yield
+    finally:
+        del modules[library]
+        if seen is not None:
+            modules[library] = seen
+
+
+def _structlog() -> ModuleType:
+    """For terminals, and for tracebacks."""
+    # For tracebacks in colour, which we never ask for, it would load what takes longer than all of structlog.
+    with _unseen("rich"):
+        import structlog
+    return structlog
+
+
 def _text_renderer() -> Callable[[Line], str]:
+    structlog = _structlog()
     render = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
         exception_formatter=structlog.dev.plain_traceback,
@@ -123,7 +146,7 @@ class Logger:
 
     def _write(self, level: Level, event: str, values: Line) -> None:
         if "exc_info" in values:
-            structlog.processors.format_exc_info(None, level, values)
+            _structlog().processors.format_exc_info(None, level, values)
         # When and what first: lines are read by people too.
         line = {"timestamp": clock.rfc3339(clock.system_clock()), "level": level, "event": _redacted("", event)}
         line |= self._bound

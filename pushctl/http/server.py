@@ -133,6 +133,7 @@ class HttpServer:
         self._over = trio.Event()
         self._serving = False
         self._connections: set[Connection] = set()
+        self._somebody = trio.Event()
         self._accepted = 0
         self._refused = 0
         self._refusals = 0
@@ -173,6 +174,10 @@ class HttpServer:
         shortest = min(limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
         pause = min(shortest / 4, SLOWEST_WATCH_SECONDS)
         while True:
+            if not self._connections:  # most admin listeners, most of the time
+                self._somebody = trio.Event()
+                with self.loop.idle():
+                    await self._somebody.wait()
             await trio.sleep(pause)
             self.loop.turn()
             now = trio.current_time()
@@ -202,6 +207,7 @@ class HttpServer:
         connection = Connection(self._service, peer)
         self._accepted += 1
         self._connections.add(connection)
+        self._somebody.set()
         try:
             with Contained() as life:
                 await connection.run()

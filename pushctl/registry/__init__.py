@@ -61,12 +61,12 @@ class Registry:
         self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
         self.identities = Identities(store, self.users.listing, self.sessions)
-        self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
         self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.jobs = Jobs(store, self.channels)
         self.broadcasts = Broadcasts(store, self.channels)
         self.receipts = Receipts(store)
         self._keys = keys

@@ -7,9 +7,9 @@ away the others go on. Must not know: commands, deadlines of questions.
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from pushctl.config.model import Redis
 from pushctl.errors import StoreUnavailable, Unreachable

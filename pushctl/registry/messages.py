@@ -6,12 +6,11 @@ is connected.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
-from msgspec import Struct
+import msgspec
 
 from pushctl.errors import (
     EncodingInvalid,
@@ -24,7 +23,7 @@ from pushctl.errors import (
 )
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.rates import MessageRates
-from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, parse_entry
+from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, held_by, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -49,8 +48,7 @@ PAGE_COUNT = 200
 """Events or objects in one page of a sync, at most; `page_bytes` bounds it too."""
 
 
-@dataclass(slots=True)  # frozen ones take five times as long to make, and one is made for every message
-class NewMessage:
+class NewMessage(msgspec.Struct):
     """A message to store or announce. `rank`: urgency 0-3; `body`: opaque bytes."""
 
     push_url: PushUrlId
@@ -73,7 +71,7 @@ class NewMessage:
     """A limit refuses it, unless its idempotency key has stored it before."""
 
 
-class Stored(Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True):
     """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
     `lifetime_ms`, `receipt`: what its sender was told when it was stored. `expires_first`: nothing of the user's
     expires before it, so the gc index must hear of it. `quiet`: nobody is connected, and nothing had to go for it. In
@@ -93,8 +91,7 @@ class Stored(Struct, frozen=True):
         return self.parse_change()
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log; it expired
     when it was accepted. `deliver`: False when repeated."""
 
@@ -108,8 +105,7 @@ class Announced:
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True):
     """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
 
     state: State
@@ -117,8 +113,7 @@ class Awaited:
     left_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """A page of what came after a cursor. `cursor`: the place after it."""
 
     cursor: Cursor
@@ -126,8 +121,7 @@ class Delta:
     done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotPlace:
+class SnapshotPlace(msgspec.Struct, frozen=True):
     """Where a snapshot continues: pinned at `pin`, in `phase` (urls, messages), behind `after`."""
 
     pin: Cursor
@@ -135,8 +129,7 @@ class SnapshotPlace:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     push_urls: list[PushUrlRecord]
     messages: list[MessageRecord]
     next: SnapshotPlace
@@ -240,7 +233,7 @@ class Messages:
                 lifetime_ms=int(reply[4]),
                 receipt=reply[5] == b"1",
             )
-        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, connections, site, dropped = reply
+        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, leases, site, dropped = reply
         ref = MessageRef(seq, tag, message.key_id, expires_ms)
 
         def parse_change() -> Change:
@@ -248,7 +241,7 @@ class Messages:
                 ref, message.rank, message.push_url, now_ms, message.topic, site.decode(), b"", len(message.body)
             )
             entries = [*map(parse_entry, dropped), MessageEntry(Position(seq, tag), record)]
-            return Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), connections, entries)
+            return Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), held_by(leases), entries)
 
         return Stored(
             ref,
@@ -258,7 +251,7 @@ class Messages:
             lifetime_ms=message.lifetime_ms,
             receipt=message.receipt,
             expires_first=first == 1,
-            quiet=not connections and not dropped,
+            quiet=not leases and not dropped,
         )
 
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
@@ -376,9 +369,19 @@ class Messages:
         self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]], *, came_back: bool = False
     ) -> None:
         """Devices of one user say how far they have everything safe; `came_back`: by asking for what is behind."""
-        rest: list[str] = []
-        for device, cursor in positions:
-            at = cursor.position
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            rest += (device, cursor.epoch, str(at.seq), str(at.tag))
-        await self._store.run(ACKNOWLEDGE, user, rest=rest, came_back=int(came_back))
+        await self._store.run(ACKNOWLEDGE, user, rest=_spelled(positions), came_back=int(came_back))
+
+    async def acknowledge_all(self, positions: Mapping[UserId, Sequence[tuple[DeviceId, Cursor]]]) -> None:
+        """As `acknowledge`, for many users of one partition in one round trip; who is gone is passed over. Raises
+        StoreUnavailable: some of it may not be written, and all of it may be repeated."""
+        rest_of = {user: _spelled(theirs) for user, theirs in positions.items()}
+        await self._store.run_for_all(ACKNOWLEDGE, rest_of, came_back=0)
+
+
+def _spelled(positions: Sequence[tuple[DeviceId, Cursor]]) -> list[str]:
+    """As acknowledge.lua takes them: numbers as text, for 64 bits do not fit a number of Lua."""
+    spelled: list[str] = []
+    for device, cursor in positions:
+        at = cursor.position
+        spelled += (device, cursor.epoch, str(at.seq), str(at.tag))
+    return spelled

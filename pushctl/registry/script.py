@@ -21,12 +21,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from pushctl.registry.connection import Argument
 
 Lane = Literal["quick", "sure", "bulk"]
+
+_SCRIPTS = files("pushctl.registry") / "scripts"
 
 _DIRECTIVE = re.compile(r"^--!(use|keys|args|lane|rarely) +(.*)$", re.MULTILINE)
 
@@ -54,16 +57,15 @@ class Script:
 
     @classmethod
     def load(cls, name: str) -> "Script":
-        folder = files("pushctl.registry") / "scripts"
-        text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+        text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
         words: dict[str, tuple[str, ...]] = {"use": (), "keys": (), "args": (), "lane": (), "rarely": ()}
         for directive, names in _DIRECTIVE.findall(text):
             words[directive] += tuple(names.split())
-        fragments = [(folder / "lib" / f"{part}.lua").read_text(encoding="utf-8") for part in words["use"]]
+        fragments = "\n".join(_fragment(part) for part in words["use"])
         lane: Any = words["lane"][0] if words["lane"] else "quick"
         if lane not in get_args(Lane):
             raise ValueError(f"{name}: no lane {lane!r}")
-        body = _composed(_without_comments("\n".join(fragments)) + "\n", _without_comments(text), words["rarely"])
+        body = _composed(fragments + "\n", _without_comments(text), words["rarely"])
         return cls(name, words["keys"], words["args"], "", "", lane, body)._placed()
 
     def bind(self, **values: Argument) -> "Script":
@@ -95,6 +97,12 @@ class Script:
             head.append("local K = {" + ", ".join(f"{key} = KEYS[{n}]" for n, key in enumerate(self.keys, 1)) + "}")
         source = "\n".join([*head, text])
         return replace(self, source=source, sha1=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _fragment(name: str) -> str:
+    """Each is part of many scripts."""
+    return _without_comments((_SCRIPTS / "lib" / f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def _without_comments(source: str) -> str:

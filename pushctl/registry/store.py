@@ -5,7 +5,7 @@ Promises: an answer of certainty (AccountGone) only on proof; anything less is S
 Must not know: what a single script means.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -150,6 +150,19 @@ class Store:
         head = packed[packed.index(b"$") :].replace(bytes(length), _USER)
         self._heads[script.sha1, length] = head
         return head
+
+    async def run_for_all(
+        self, script: Script, rest_of: Mapping[UserId, Sequence[Argument]], **given: Argument
+    ) -> dict[UserId, Any]:
+        """Run a script for many users of one partition in one round trip: its replies, but of those who are gone. For
+        what may be repeated: raises StoreUnavailable unless it ran for all the others."""
+        ready, arguments = self._ready(script, given, ())
+        replies = await self.link.run_scripts(
+            [(ready, self.keys.of_script(script, user), [*arguments, *rest]) for user, rest in rest_of.items()]
+        )
+        if any(reply[0] == b"unknown" for reply in replies):
+            raise StoreUnavailable("the store knows nothing of a user and cannot prove that it never did")
+        return {user: reply for user, reply in zip(rest_of, replies, strict=True) if reply[0] != b"gone"}
 
     async def run_on(
         self, script: Script, keys: Sequence[str], *, rest: Sequence[Argument] = (), **given: Argument

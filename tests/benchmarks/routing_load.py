@@ -1,14 +1,13 @@
 """Senders and devices for measuring routing, in this process: cheap enough to leave the cores to what is measured.
 
 Owns: who is connected where, the ledger of what is under way. Promises: a message counts when each device it was for
-has it; one that does not come, comes twice or comes to somebody else is noticed. A device here is a bare TCP stream and
-as little WebSocket as the server's frames need. Must not know: strategies, CPU.
+has it; one that does not come, comes twice or comes to somebody else is noticed. A device here is a bare TCP stream
+(bare.py). Must not know: strategies, CPU.
 """
 
 import json
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 from typing import NamedTuple
@@ -19,9 +18,10 @@ from pushctl.clock import system_clock
 from pushctl.identity.sealing import PushAddress, Sealer, hash_session_token, new_session_token
 from pushctl.ids import UserId, new_id
 from pushctl.inbox import Inbox
-from pushctl.protocol.frames import SUBPROTOCOL, Notification
+from pushctl.protocol.frames import Notification
 from pushctl.registry import Registry
 from pushctl.webpush.request import Push
+from tests.benchmarks.bare import CLOSE, PING, PONG, TEXT, frames, masked, more, upgrade
 from tests.benchmarks.rig import DAY_MS, allow
 from tests.benchmarks.routing_site import PUBLIC_URL
 from tests.benchmarks.unsound import Unsound
@@ -34,13 +34,6 @@ CALLERS = 64
 
 BODY = "#{:08d} ".ljust(200, "x")
 _MARK = re.compile(rb'"body":"#(\d{8}) ')
-
-_UPGRADE = (
-    f"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-).encode()
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
 
 # --- what is under way -----------------------------------------------------------------------------------------------
@@ -151,57 +144,21 @@ class Crowd:
 async def _listen(port: int, session: str, device: int, ledger: Ledger, *, task_status: trio.TaskStatus[None]) -> None:
     """One device: started once it is in sync. Raises Unsound when its connection ends."""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(_UPGRADE)
-        buffer = bytearray()
-        while b"\r\n\r\n" not in buffer:
-            buffer += await _more(stream, device)
-        if not buffer.startswith(b"HTTP/1.1 101 "):
-            raise Unsound(f"a socket server refused device {device}: {bytes(buffer[:100])!r}")
-        del buffer[: buffer.index(b"\r\n\r\n") + 4]
-        await stream.send_all(_masked(_TEXT, json.dumps({"type": "hello", "token": session}).encode()))
+        buffer = await upgrade(stream, device)
+        await stream.send_all(masked(TEXT, json.dumps({"type": "hello", "token": session}).encode()))
         in_sync = False
         while True:
-            for opcode, payload in _frames(buffer):
-                if opcode == _CLOSE:
+            for opcode, payload in frames(buffer):
+                if opcode == CLOSE:
                     raise Unsound(f"device {device} was closed: {payload!r}")
-                if opcode == _PING:
-                    await stream.send_all(_masked(_PONG, payload))
+                if opcode == PING:
+                    await stream.send_all(masked(PONG, payload))
                 for number in _MARK.findall(payload):
                     ledger.arrives(int(number), device)
                 if not in_sync and b'"type":"sync"' in payload and b'"done":true' in payload:
                     in_sync = True
                     task_status.started()
-            buffer += await _more(stream, device)
-
-
-async def _more(stream: trio.SocketStream, device: int) -> bytes:
-    chunk = await stream.receive_some(65_536)
-    if not chunk:
-        raise Unsound(f"device {device} lost its connection")
-    return bytes(chunk)
-
-
-def _masked(opcode: int, payload: bytes) -> bytes:
-    """A short frame of a client. Its mask is of zeros, which change nothing."""
-    assert len(payload) < 126
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
-
-
-def _frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of the whole frames of a server that a buffer begins with; they leave it."""
-    while len(buffer) >= 2:
-        head, size = 2, buffer[1]
-        if size >= 126:
-            form = ">H" if size == 126 else ">Q"
-            head += struct.calcsize(form)
-            if len(buffer) < head:
-                return
-            (size,) = struct.unpack_from(form, buffer, 2)
-        if len(buffer) < head + size:
-            return
-        opcode, payload = buffer[0] & 15, bytes(buffer[head : head + size])
-        del buffer[: head + size]
-        yield opcode, payload
+            buffer += await more(stream, device)
 
 
 # --- senders ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 -- Store one message (TTL > 0) for a push URL's user and append its event.
 -- Result: {'stored', seq, now ms, expires ms, 1: nothing of the user's expires before it, epoch, previous seq, previous tag,
---          connections, site, {what it dropped, as entries}}       the entries and it follow each other (lib/log.lua)
+--          {leases}, site, {what it dropped, as entries}}       the entries and it follow each other (lib/log.lua)
 --         {'again', ref, unread seq or '', change, lifetime ms, receipt}    this Idempotency-Key stored it before, so
 --         {'mismatch'}                                                  ... with another body
 --         {'limited', 'push_url' | 'user' | '', wait us}                over a rate: see lib/rates.lua; '': `only_again`
@@ -86,4 +86,4 @@ if A.fingerprint ~= '' then
 end
 local first = not soonest or expires < tonumber(soonest)
 return {'stored', meta.seq, now, expires, first and 1 or 0, meta.epoch, previous[1], previous[2],
-        redis.call('HLEN', K.presence), site, dropped}
+        redis.call('HVALS', K.presence), site, dropped}

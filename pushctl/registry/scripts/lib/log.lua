@@ -101,7 +101,7 @@ local function write_refs(meta, now, kind, refs, reason)
   end
 end
 
--- What the caller needs to tell the devices: {epoch, previous seq, previous tag, connections, {appended}}.
+-- What the caller needs to tell the devices: {epoch, previous seq, previous tag, {leases at this moment}, {appended}}.
 local function change(meta)
-  return {meta.epoch, previous[1], previous[2], redis.call('HLEN', K.presence), appended}
+  return {meta.epoch, previous[1], previous[2], redis.call('HVALS', K.presence), appended}
 end
