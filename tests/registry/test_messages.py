@@ -367,7 +367,7 @@ async def test_the_log_is_bounded_and_an_old_cursor_then_gets_a_snapshot(config:
 
 async def test_the_gc_index_hears_of_a_message_that_nothing_of_the_users_expires_before(inbox: Inbox) -> None:
     async def expires_first(lifetime_ms: int) -> bool:
-        message = replace(inbox.message(b"x"), lifetime_ms=lifetime_ms)
+        message = msgspec.structs.replace(inbox.message(b"x"), lifetime_ms=lifetime_ms)
         return (await inbox.registry.messages.append(ADA, message)).expires_first
 
     assert [await expires_first(ms) for ms in (60_000, 90_000, 30_000, 40_000)] == [True, False, True, False]
