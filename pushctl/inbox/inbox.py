@@ -8,9 +8,9 @@ Owns: that way; opening of push URLs and message ids. Must not know: who asks, o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from pushctl.clock import rfc3339
 from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
@@ -132,8 +132,12 @@ class Inbox:
             store.set(db__system__name="redis", db__operation__name="append")
             stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
-            self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            await self._tell(address.user, stored.change, message.body, span)
+            if stored.expires_first:
+                self._registry.index.expires(address.user, stored.ref.expires_at_ms)
+            if stored.quiet and self._ask_presence:
+                await passed(Point.APPENDED)
+            else:
+                await self._tell(address.user, stored.change, message.body, span)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)

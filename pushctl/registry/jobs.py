@@ -8,9 +8,9 @@ Must not know: what a job says.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from pushctl.errors import StoreUnavailable
@@ -46,8 +46,7 @@ MAX_TRIMMED = 1000
 SILENCE = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A job as it stands in a stream. `id` begins with the Redis time in ms at which it was written."""
 
     partition: int
@@ -59,8 +58,7 @@ class Taken:
         return int(self.id.split(b"-")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
+class Consumer(msgspec.Struct, frozen=True):
     """A router that reads a stream. `pending`: jobs it took and has not handed over; `idle_ms`: since it was
     last seen at work."""
 
@@ -69,8 +67,7 @@ class Consumer:
     idle_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """What is not handed over yet: how many jobs, of how many bytes, and how long ago the oldest was written."""
 
     partition: int
@@ -79,8 +76,7 @@ class Backlog:
     lag_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(msgspec.Struct, frozen=True):
     """`jobs`: now this router's to try; `given_up`: how many were tried often enough; `backlog`: what there is."""
 
     jobs: list[Taken]
@@ -88,8 +84,7 @@ class TakenOver:
     backlog: Backlog
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(msgspec.Struct, frozen=True):
     """`ours`: the jobs that were still there: nobody else is told so of the same job; `unheard`: payloads that nobody
     heard; `now_ms`: the time of the master that holds the partition."""
 

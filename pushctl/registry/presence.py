@@ -6,8 +6,9 @@ what belongs to a dead generation. Must not know: connections themselves.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from pushctl.errors import StoreUnavailable, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, SessionHash, UserId
@@ -22,8 +23,7 @@ PRUNE = Script.load("prune")
 LEASE_MS = 30 * 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A lease: `value` is what stands in Redis, for compare-and-delete."""
 
     connection: ConnectionId
@@ -53,8 +53,7 @@ class SessionEnded(Unauthenticated):
 LeaseState = Literal["kept", "claimed", "displaced", "no_device", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciled(msgspec.Struct, frozen=True):
     last: Cursor
     leases: list[LeaseState]
 

@@ -53,7 +53,8 @@ class Hub:
         """Let the connections of these users, if they are still here, look whether their time has come."""
         for user in users:
             for connection in self._users.get(user, _NOBODY).values():
-                connection.check(now)
+                if connection.due <= now:
+                    connection.check(now)
 
     def displace(self, user: UserId, connections: Collection[str], *, for_good: bool) -> None:
         """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503. Not
@@ -67,15 +68,24 @@ class Hub:
         return (job.user for job in batch.jobs if UserId(job.user) not in self._users)
 
     def hear(self, batch: Batch, now_ms: float) -> None:
-        """Hints of a router, in the order it took them. `now_ms`: the registry's time."""
+        """Hints of a router, in the order it took them; then those who heard something speak, each once for all of it.
+        `now_ms`: the registry's time."""
+        heard: dict[Held, None] = {}
         for job in batch.jobs:
+            connections = self._users.get(UserId(job.user))
+            if connections is None:
+                continue
             if isinstance(job, Displaced):
                 self.displace(UserId(job.user), job.connections, for_good=job.for_good)
                 continue
-            for connection in self.of(UserId(job.user)):
+            for connection in connections.values():
                 if isinstance(job, Appended):
                     connection.hear_appended(job)
+                    heard[connection] = None
                 elif isinstance(job, Ephemeral):
                     connection.hear_ephemeral(job, seconds_left=(job.until_ms - now_ms) / 1000)
+                    heard[connection] = None
                 elif isinstance(job, SessionEnds):
                     connection.session_ends(job)
+        for connection in heard:
+            connection.speak()

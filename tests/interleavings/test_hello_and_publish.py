@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
+import msgspec
 import pytest
 
 from pushctl.config.model import Config
@@ -106,7 +107,7 @@ class LocatesBeforeItAppends(Inbox):
         return await super().publish(token, push, only_again=only_again, span=span)
 
     async def _tell(self, user: UserId, change: Change, body: bytes = b"", span: Span = NOTHING) -> None:
-        await super()._tell(user, replace(change, held=self._held), body, span)
+        await super()._tell(user, msgspec.structs.replace(change, held=self._held), body, span)
 
 
 @pytest.mark.parametrize(

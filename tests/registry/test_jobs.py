@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 import trio
 
@@ -130,7 +131,7 @@ async def test_jobs_of_a_silent_router_are_tried_once_more_and_then_given_up(
     assert (hopeless.jobs, hopeless.given_up) == ([], 1)
     backlog, consumers = await look(registry)
     assert (backlog.length, backlog.bytes) == (1, 3)  # what nobody has taken yet is nobody's to give up
-    assert hopeless.backlog == replace(backlog, lag_ms=hopeless.backlog.lag_ms)
+    assert hopeless.backlog == msgspec.structs.replace(backlog, lag_ms=hopeless.backlog.lag_ms)
     assert sum(each.pending for each in consumers.values()) == 0
 
 
