@@ -27,7 +27,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class OtherVersion(BodyInvalid):
-    status = 426
+    status, code, title = 426, "websocket_version", "Not a version of WebSocket that is spoken here"
 
 
 class Upgrade:
