@@ -7,8 +7,7 @@ as little WebSocket as the server's frames need. Must not know: strategies, CPU.
 
 import json
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from pushctl.inbox import Inbox
 from pushctl.protocol.frames import SUBPROTOCOL, Notification
 from pushctl.registry import Registry
 from pushctl.webpush.request import Push
+from tests.benchmarks.bare_websocket import CLOSE, PING, PONG, TEXT, frames, masked, upgrade
 from tests.benchmarks.rig import DAY_MS, allow
 from tests.benchmarks.routing_site import PUBLIC_URL
 from tests.benchmarks.unsound import Unsound
@@ -35,12 +35,7 @@ CALLERS = 64
 BODY = "#{:08d} ".ljust(200, "x")
 _MARK = re.compile(rb'"body":"#(\d{8}) ')
 
-_UPGRADE = (
-    f"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-).encode()
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_UPGRADE = upgrade("/", SUBPROTOCOL)
 
 
 # --- what is under way -----------------------------------------------------------------------------------------------
@@ -158,14 +153,14 @@ async def _listen(port: int, session: str, device: int, ledger: Ledger, *, task_
         if not buffer.startswith(b"HTTP/1.1 101 "):
             raise Unsound(f"a socket server refused device {device}: {bytes(buffer[:100])!r}")
         del buffer[: buffer.index(b"\r\n\r\n") + 4]
-        await stream.send_all(_masked(_TEXT, json.dumps({"type": "hello", "token": session}).encode()))
+        await stream.send_all(masked(TEXT, json.dumps({"type": "hello", "token": session}).encode()))
         in_sync = False
         while True:
-            for opcode, payload in _frames(buffer):
-                if opcode == _CLOSE:
+            for opcode, payload in frames(buffer):
+                if opcode == CLOSE:
                     raise Unsound(f"device {device} was closed: {payload!r}")
-                if opcode == _PING:
-                    await stream.send_all(_masked(_PONG, payload))
+                if opcode == PING:
+                    await stream.send_all(masked(PONG, payload))
                 for number in _MARK.findall(payload):
                     ledger.arrives(int(number), device)
                 if not in_sync and b'"type":"sync"' in payload and b'"done":true' in payload:
@@ -179,29 +174,6 @@ async def _more(stream: trio.SocketStream, device: int) -> bytes:
     if not chunk:
         raise Unsound(f"device {device} lost its connection")
     return bytes(chunk)
-
-
-def _masked(opcode: int, payload: bytes) -> bytes:
-    """A short frame of a client. Its mask is of zeros, which change nothing."""
-    assert len(payload) < 126
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
-
-
-def _frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of the whole frames of a server that a buffer begins with; they leave it."""
-    while len(buffer) >= 2:
-        head, size = 2, buffer[1]
-        if size >= 126:
-            form = ">H" if size == 126 else ">Q"
-            head += struct.calcsize(form)
-            if len(buffer) < head:
-                return
-            (size,) = struct.unpack_from(form, buffer, 2)
-        if len(buffer) < head + size:
-            return
-        opcode, payload = buffer[0] & 15, bytes(buffer[head : head + size])
-        del buffer[: head + size]
-        yield opcode, payload
 
 
 # --- senders ---------------------------------------------------------------------------------------------------------

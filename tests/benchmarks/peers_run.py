@@ -1,0 +1,322 @@
+"""Measuring one peer after the other: what it costs, and what it loses.
+
+Owns: the order of what is measured, its amounts. Promises: while nothing is killed, nothing was lost and no connection
+broke, or Unsound is raised; of pushctl nothing may ever be lost. Must not know: how a peer is built, how figures are
+told.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+from pathlib import Path
+
+import trio
+
+from tests.benchmarks.peer import Peer, Running
+from tests.benchmarks.peer.mosquitto import PEER as MOSQUITTO
+from tests.benchmarks.peer.nats import PEER as NATS
+from tests.benchmarks.peer.nchan import PEER as NCHAN
+from tests.benchmarks.peer.pushctl import PEER as PUSHCTL
+from tests.benchmarks.peer.socketio import PEER as SOCKETIO
+from tests.benchmarks.peers_devices import BODY, Device, Ledger, Outcome, connect, undisturbed
+from tests.benchmarks.rig import machine
+from tests.benchmarks.routing_site import cpu_seconds
+from tests.benchmarks.unsound import Unsound
+
+PEERS: dict[str, Peer] = {peer.name: peer for peer in (PUSHCTL, NCHAN, MOSQUITTO, NATS, SOCKETIO)}
+
+CALLERS = 64
+"""Messages being published at once, when as many as possible are; never two for one device."""
+
+WARM_MESSAGES_PER_DEVICE = 1
+ARRIVAL_SECONDS = 15
+QUIET_SECONDS = 1.0
+"""Before something is measured: what came before is done then."""
+
+KILLED_PER_SECOND = 200
+BEFORE_KILL_SECONDS = 3
+BACK_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    devices: int = 1000
+    rounds: int = 1
+    idle_seconds: float = 5
+    per_second: float = 1000
+    seconds: float = 5
+    at_most: int = 4000
+    """Messages, as fast as they are taken."""
+    away: int = 100
+    """Devices that are away, and `missed`: messages for each."""
+    missed: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """CPU seconds of the servers and of their storage, while they did so many."""
+
+    seconds: float
+    servers: float
+    storage: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Of memory. `servers`: what their processes have for themselves, and their share of what they share."""
+
+    servers: int
+    storage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """`seconds`: until half a second's messages were confirmed again."""
+
+    seconds: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One peer in one round."""
+
+    peer: str
+    version: str
+    empty: Bytes
+    full: Bytes
+    connect: Spent
+    idle: Spent
+    paced: Spent
+    latencies_ms: Sequence[float]
+    at_most: Spent
+    stored: Spent
+    """For those who are away, and `returned`: they come and get it."""
+    returned: Spent
+    away: Outcome
+    again: int
+    """Of those messages that came once more, when they had been away for a second time."""
+    servers_killed: Killed
+    storage_killed: Killed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All there is to tell. `machine`: what it was, and how busy, when measuring began."""
+
+    machine: str
+    size: Size
+    lives: Sequence[Life]
+
+
+class Bench:
+    """One running peer, and its devices."""
+
+    def __init__(self, peer: Peer, running: Running, size: Size, nursery: trio.Nursery) -> None:
+        self._peer = peer
+        self._running = running
+        self._size = size
+        self._nursery = nursery
+        self._ledger = Ledger()
+        self._devices = [
+            Device(number, running.port, running.dialect(number), self._ledger) for number in range(size.devices)
+        ]
+
+    async def life(self) -> Life:
+        """All that is measured, in order. Raises Unsound."""
+        size = self._size
+        await trio.sleep(QUIET_SECONDS)
+        empty = self._bytes()
+        connected = await self._spent(self._arrive, len(self._devices))
+        idle = await self._spent(self._rest, len(self._devices))
+        full = self._bytes()
+        await self._calm(self._burst, WARM_MESSAGES_PER_DEVICE * len(self._devices))
+        begin = self._ledger.next
+        paced = await self._calm(self._flow, int(size.per_second * size.seconds))
+        latencies = [self._ledger.latencies[number] * 1000 for number in range(begin, self._ledger.next)]
+        at_most = await self._calm(self._burst, size.at_most)
+        stored, returned, away, again = await self._away()
+        servers_killed = await self._killed(self._running.kill_servers)
+        storage_killed = await self._killed(self._running.kill_storage) if self._running.storage() else None
+        return Life(
+            self._peer.name,
+            self._running.version,
+            empty,
+            full,
+            connected,
+            idle,
+            paced,
+            latencies,
+            at_most,
+            stored,
+            returned,
+            away,
+            again,
+            servers_killed,
+            storage_killed,
+        )
+
+    # --- what it costs -----------------------------------------------------------------------------------------------
+
+    async def _spent(self, work: Callable[[], Awaitable[object]], done: int) -> Spent:
+        pids = self._running.servers(), self._running.storage()
+        before = [sum(cpu_seconds(pid) for pid in some) for some in pids]
+        start = trio.current_time()
+        await work()
+        seconds = trio.current_time() - start
+        servers, storage = (
+            sum(cpu_seconds(pid) for pid in some) - then for some, then in zip(pids, before, strict=True)
+        )
+        return Spent(seconds, servers, storage, done)
+
+    def _bytes(self) -> Bytes:
+        return Bytes(sum(proportional_bytes(pid) for pid in self._running.servers()), self._running.storage_bytes())
+
+    async def _arrive(self) -> None:
+        await connect(self._devices, self._nursery)
+
+    async def _rest(self) -> None:
+        await trio.sleep(self._size.idle_seconds)
+
+    async def _calm(self, send: Callable[[int], Awaitable[None]], messages: int) -> Spent:
+        """What so many cost. Raises Unsound if one is missing."""
+        begin = self._ledger.next
+
+        async def work() -> None:
+            await send(messages)
+            await self._ledger.settled(ARRIVAL_SECONDS)
+
+        spent = await self._spent(work, messages)
+        self._check("while nothing was wrong", self._ledger.outcome(range(begin, self._ledger.next)))
+        if not undisturbed(self._devices):
+            raise Unsound(f"{self._peer.name}: connections broke while nothing was wrong")
+        await trio.sleep(QUIET_SECONDS)
+        return spent
+
+    def _check(self, when: str, outcome: Outcome) -> None:
+        if outcome.sent != outcome.confirmed or outcome.lost or outcome.twice or outcome.disordered:
+            raise Unsound(f"{self._peer.name}, {when}: {outcome}")
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    async def _send(self, device: int) -> None:
+        number = self._ledger.sends(device)
+        if await self._running.publish(device, BODY.format(number).encode()):
+            self._ledger.confirms(number)
+
+    async def _burst(self, messages: int) -> None:
+        """To one device after the other, as fast as they are taken."""
+        left = islice(count(), messages)
+
+        async def caller() -> None:
+            for number in left:
+                await self._send(number % len(self._devices))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(CALLERS, len(self._devices) // 2)):
+                nursery.start_soon(caller)
+
+    async def _flow(self, messages: int) -> None:
+        await self._paced(range(len(self._devices)), self._size.per_second, messages)
+
+    async def _paced(self, devices: Sequence[int], per_second: float, messages: int | None = None) -> None:
+        """To one device after the other, each at its moment."""
+        start = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for number, device in enumerate(islice(cycle(devices), messages)):
+                await trio.sleep_until(start + number / per_second)
+                nursery.start_soon(self._send, device)
+
+    # --- those who are away ------------------------------------------------------------------------------------------
+
+    async def _away(self) -> tuple[Spent, Spent, Outcome, int]:
+        some, messages = self._devices[: self._size.away], self._size.away * self._size.missed
+        await self._leave(some)
+        begin = self._ledger.next
+        stored = await self._spent(self._miss, messages)
+        numbers = range(begin, self._ledger.next)
+
+        async def come() -> None:
+            await connect(some, self._nursery)
+            await self._ledger.settled(ARRIVAL_SECONDS)
+
+        returned = await self._spent(come, messages)
+        away = self._ledger.outcome(numbers)
+        if self._peer is PUSHCTL:
+            self._check("for those who were away", away)
+        await trio.sleep(QUIET_SECONDS)
+        await self._leave(some)
+        await connect(some, self._nursery)
+        await trio.sleep(QUIET_SECONDS)
+        return stored, returned, away, self._ledger.outcome(numbers).twice - away.twice
+
+    async def _leave(self, some: Sequence[Device]) -> None:
+        for device in some:
+            device.leave()
+        await trio.sleep(QUIET_SECONDS)
+
+    async def _miss(self) -> None:
+        """Each gets its messages one after the other, all of them at once."""
+
+        async def caller(device: int) -> None:
+            for _ in range(self._size.missed):
+                await self._send(device)
+
+        async with trio.open_nursery() as nursery:
+            for device in range(self._size.away):
+                nursery.start_soon(caller, device)
+
+    # --- kill -9 -----------------------------------------------------------------------------------------------------
+
+    async def _killed(self, kill: Callable[[], Awaitable[None]]) -> Killed:
+        """While messages flow, half of them to devices that are away, who come when it is over."""
+        some = self._devices[: self._size.away]
+        await self._leave(some)
+        begin = self._ledger.next
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._paced, range(2 * len(some)), KILLED_PER_SECOND)
+            await trio.sleep(BEFORE_KILL_SECONDS)
+            killed_at, confirmed = trio.current_time(), self._ledger.confirmed
+            await kill()
+            with trio.move_on_after(BACK_SECONDS):
+                while self._ledger.confirmed < confirmed + KILLED_PER_SECOND // 2:  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(0.05)
+            seconds = trio.current_time() - killed_at
+            nursery.cancel_scope.cancel()
+        await connect(some, self._nursery)
+        await self._ledger.settled(ARRIVAL_SECONDS)
+        outcome = self._ledger.outcome(range(begin, self._ledger.next))
+        if self._peer is PUSHCTL and outcome.lost:
+            raise Unsound(f"pushctl lost what it had confirmed: {outcome}")
+        await trio.sleep(QUIET_SECONDS)
+        return Killed(seconds, outcome)
+
+
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process: its own, and its share of what others have in common with it."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise Unsound(f"the kernel does not tell the memory of {pid}")
+
+
+async def measure(peer: Peer, size: Size) -> Life:
+    """One life. Raises Unsound."""
+    async with peer.running(size.devices) as running, trio.open_nursery() as nursery:
+        life = await Bench(peer, running, size, nursery).life()
+        nursery.cancel_scope.cancel()
+    return life
+
+
+async def measure_all(names: Sequence[str], size: Size) -> Measured:
+    """Each peer in each round, in changing order. Raises Unsound."""
+    lives: list[Life] = []
+    busy = machine()
+    for number in range(size.rounds):
+        for name in list(names)[:: -1 if number % 2 else 1]:
+            lives.append(await measure(PEERS[name], size))
+            print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return Measured(busy, size, lives)
