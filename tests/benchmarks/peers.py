@@ -34,26 +34,23 @@ from tests.benchmarks.rig import print_table, us
 QUICK = Size(devices=50, idle_seconds=0.5, per_second=200, seconds=1, at_most=400, away=10, missed=5)
 
 
-def idle_us(life: Life, of: Callable[[Spent], float]) -> float:
+def idle_us(life: Life) -> float:
     """A second, of all devices together."""
-    return of(life.idle) * 1e6 / life.idle.seconds
+    return life.idle.all * 1e6 / life.idle.seconds
 
 
-def each_us(life: Life, spent: Spent, of: Callable[[Spent], float]) -> float:
+def each_us(life: Life, spent: Spent) -> float:
     """Of one, without idling."""
-    return max(of(spent) * 1e6 - idle_us(life, of) * spent.seconds, 0) / spent.count
+    return max(spent.all * 1e6 - idle_us(life) * spent.seconds, 0) / spent.count
 
 
-def both(spent: Spent) -> float:
-    return spent.servers + spent.storage
-
-
-def servers(spent: Spent) -> float:
-    return spent.servers
-
-
-def storage(spent: Spent) -> float:
-    return spent.storage
+def shares(life: Life, spent: Spent) -> str:
+    """What each process took of it, where there are several."""
+    of_each = {
+        name: max(cpu * 1e6 - life.idle.cpu[name] * 1e6 / life.idle.seconds * spent.seconds, 0) / spent.count
+        for name, cpu in spent.cpu.items()
+    }
+    return " + ".join(f"{name} {us(cpu)}" for name, cpu in of_each.items() if cpu >= 1)
 
 
 def percentile(life: Life, part: float) -> float:
@@ -68,19 +65,17 @@ def grown(life: Life) -> tuple[float, float]:
 
 
 ROWS: Sequence[tuple[str, Callable[[Life], float]]] = (
-    ("a message, from POST to frame: CPU, µs", lambda life: each_us(life, life.paced, both)),
-    ("  of its servers", lambda life: each_us(life, life.paced, servers)),
-    ("  of its storage", lambda life: each_us(life, life.paced, storage)),
-    ("  in a backlog: CPU, µs", lambda life: each_us(life, life.at_most, both)),
+    ("a message, from POST to frame: CPU, µs", lambda life: each_us(life, life.paced)),
+    ("  in a backlog: CPU, µs", lambda life: each_us(life, life.at_most)),
     ("messages/s at most", lambda life: life.at_most.count / life.at_most.seconds),
     ("from POST to frame, median, ms", lambda life: percentile(life, 0.5)),
     ("from POST to frame, p99, ms", lambda life: percentile(life, 0.99)),
-    ("to connect: CPU, µs", lambda life: each_us(life, life.connect, both)),
+    ("to connect: CPU, µs", lambda life: each_us(life, life.connect)),
     ("a device that is connected: memory of servers, bytes", lambda life: grown(life)[0]),
     ("  of storage, bytes", lambda life: grown(life)[1]),
-    ("  CPU while idle, µs/s", lambda life: idle_us(life, both) / life.idle.count),
-    ("a message for who is away: CPU, µs", lambda life: each_us(life, life.stored, both)),
-    ("  its delivery when they come: CPU, µs", lambda life: each_us(life, life.returned, both)),
+    ("  CPU while idle, µs/s", lambda life: idle_us(life) / life.idle.count),
+    ("a message for who is away: CPU, µs", lambda life: each_us(life, life.stored)),
+    ("  its delivery when they come: CPU, µs", lambda life: each_us(life, life.returned)),
 )
 
 
@@ -136,6 +131,15 @@ def tell(measured: Measured) -> None:
         f"for {size.idle_seconds:g} s. Middle one of {size.rounds} rounds. {versions}.",
     )
     print_table(
+        "A message: µs of each process",
+        ("", "alone", "in a backlog", "for who is away"),
+        [
+            (life.peer, *(shares(life, spent) for spent in (life.paced, life.at_most, life.stored)))
+            for life in {life.peer: life for life in lives}.values()
+        ],
+        "Of the last round.",
+    )
+    print_table(
         "What is lost",
         (
             "",
@@ -165,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="default: all, pushctl first")
     parser.add_argument("--devices", type=int, help="default: 1000")
+    parser.add_argument("--rate", type=float, help="messages a second, as many as all of them take; default: 200")
     parser.add_argument("--rounds", type=int, help="default: 1")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
     add_file_options(parser)
@@ -173,7 +178,12 @@ def main() -> None:
     if lacking:
         sys.exit(f"install Debian's {' '.join(lacking)}, or choose others with --peers")
     size = QUICK if options.quick else Size()
-    size = replace(size, devices=options.devices or size.devices, rounds=options.rounds or size.rounds)
+    size = replace(
+        size,
+        devices=options.devices or size.devices,
+        per_second=options.rate or size.per_second,
+        rounds=options.rounds or size.rounds,
+    )
     raise_open_file_limit()
     told(options, Measured, lambda: trio.run(measure_all, options.peers, size), tell)
 

@@ -18,7 +18,7 @@ BODY = "#{:08d} ".ljust(200, "x")
 
 CONNECTING_AT_ONCE = 32
 CONNECT_SECONDS = 60
-AGAIN_SECONDS = 0.1
+AGAIN_SECONDS = 0.5
 UPGRADED = b"HTTP/1.1 101 "
 
 
@@ -27,8 +27,8 @@ UPGRADED = b"HTTP/1.1 101 "
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of some messages. `confirmed` ones must come, others may; `twice` and `disordered` are of all that came: a message
-    is out of order when it was confirmed before one was sent that came before it."""
+    """Of some messages. `confirmed` ones must come, others may; `twice` and `disordered` are of all that came: one is
+    out of order when it was confirmed before another was sent that came before it."""
 
     sent: int
     confirmed: int

@@ -6,7 +6,7 @@ told.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
@@ -30,7 +30,7 @@ CALLERS = 64
 """Messages being published at once, when as many as possible are; never two for one device."""
 
 WARM_MESSAGES_PER_DEVICE = 1
-ARRIVAL_SECONDS = 15
+ARRIVAL_SECONDS = 30
 QUIET_SECONDS = 1.0
 """Before something is measured: what came before is done then."""
 
@@ -44,7 +44,7 @@ class Size:
     devices: int = 1000
     rounds: int = 1
     idle_seconds: float = 5
-    per_second: float = 1000
+    per_second: float = 200
     seconds: float = 5
     at_most: int = 4000
     """Messages, as fast as they are taken."""
@@ -55,12 +55,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """CPU seconds of the servers and of their storage, while they did so many."""
+    """CPU seconds of each process, while they did so many."""
 
     seconds: float
-    servers: float
-    storage: float
+    cpu: Mapping[str, float]
     count: int
+
+    @property
+    def all(self) -> float:
+        return sum(self.cpu.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Bench:
         latencies = [self._ledger.latencies[number] * 1000 for number in range(begin, self._ledger.next)]
         at_most = await self._calm(self._burst, size.at_most)
         stored, returned, away, again = await self._away()
+        await self._leave(self._devices[2 * size.away :])
         servers_killed = await self._killed(self._running.kill_servers)
         storage_killed = await self._killed(self._running.kill_storage) if self._running.storage() else None
         return Life(
@@ -161,18 +165,17 @@ class Bench:
     # --- what it costs -----------------------------------------------------------------------------------------------
 
     async def _spent(self, work: Callable[[], Awaitable[object]], done: int) -> Spent:
-        pids = self._running.servers(), self._running.storage()
-        before = [sum(cpu_seconds(pid) for pid in some) for some in pids]
+        pids = {**self._running.servers(), **self._running.storage()}
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         start = trio.current_time()
         await work()
         seconds = trio.current_time() - start
-        servers, storage = (
-            sum(cpu_seconds(pid) for pid in some) - then for some, then in zip(pids, before, strict=True)
-        )
-        return Spent(seconds, servers, storage, done)
+        return Spent(seconds, {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}, done)
 
     def _bytes(self) -> Bytes:
-        return Bytes(sum(proportional_bytes(pid) for pid in self._running.servers()), self._running.storage_bytes())
+        return Bytes(
+            sum(proportional_bytes(pid) for pid in self._running.servers().values()), self._running.storage_bytes()
+        )
 
     async def _arrive(self) -> None:
         await connect(self._devices, self._nursery)
@@ -271,12 +274,12 @@ class Bench:
     # --- kill -9 -----------------------------------------------------------------------------------------------------
 
     async def _killed(self, kill: Callable[[], Awaitable[None]]) -> Killed:
-        """While messages flow, half of them to devices that are away, who come when it is over."""
-        some = self._devices[: self._size.away]
-        await self._leave(some)
+        """While messages flow to devices of whom half are away, who come when it is over."""
+        away = self._devices[: self._size.away]
+        await self._leave(away)
         begin = self._ledger.next
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._paced, range(2 * len(some)), KILLED_PER_SECOND)
+            nursery.start_soon(self._paced, range(2 * self._size.away), KILLED_PER_SECOND)
             await trio.sleep(BEFORE_KILL_SECONDS)
             killed_at, confirmed = trio.current_time(), self._ledger.confirmed
             await kill()
@@ -285,7 +288,7 @@ class Bench:
                     await trio.sleep(0.05)
             seconds = trio.current_time() - killed_at
             nursery.cancel_scope.cancel()
-        await connect(some, self._nursery)
+        await connect(away, self._nursery)
         await self._ledger.settled(ARRIVAL_SECONDS)
         outcome = self._ledger.outcome(range(begin, self._ledger.next))
         if self._peer is PUSHCTL and outcome.lost:

@@ -6,7 +6,7 @@ chosen; all of its processes are gone when the block ends. Must not know: what i
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,11 +52,11 @@ class Running(Protocol):
     port: int
     """Where devices find it."""
 
-    def servers(self) -> Sequence[int]:
-        """Its processes, without its storage's."""
+    def servers(self) -> Mapping[str, int]:
+        """The pid of each of its processes, without its storage's."""
 
-    def storage(self) -> Sequence[int]:
-        """Processes of its storage; empty: it writes to disk itself."""
+    def storage(self) -> Mapping[str, int]:
+        """The same of its storage; empty: it writes to disk itself."""
 
     def storage_bytes(self) -> int:
         """Memory that the storage says it uses."""

@@ -5,7 +5,7 @@ an hour.
 """
 
 import struct
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 
 import trio
@@ -167,11 +167,11 @@ class Mosquitto:
         self.port = port
         self.version = said(MOSQUITTO, "-h").splitlines()[0]
 
-    def servers(self) -> Sequence[int]:
-        return [self._server.pid]
+    def servers(self) -> Mapping[str, int]:
+        return {"mosquitto": self._server.pid}
 
-    def storage(self) -> Sequence[int]:
-        return []
+    def storage(self) -> Mapping[str, int]:
+        return {}
 
     def storage_bytes(self) -> int:
         return 0

@@ -5,7 +5,7 @@ A consumer's acknowledgements and the stream are written to the disk's cache at 
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 
 import trio
@@ -182,11 +182,11 @@ class Nats:
         self.port = port
         self.version = said(NATS, "--version")
 
-    def servers(self) -> Sequence[int]:
-        return [self._server.pid]
+    def servers(self) -> Mapping[str, int]:
+        return {"nats-server": self._server.pid}
 
-    def storage(self) -> Sequence[int]:
-        return []
+    def storage(self) -> Mapping[str, int]:
+        return {}
 
     def storage_bytes(self) -> int:
         return 0

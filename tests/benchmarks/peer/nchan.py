@@ -5,7 +5,7 @@ tell each other anything.
 """
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 
 from tests.benchmarks.peer import KEPT_PER_DEVICE, KEPT_SECONDS, MARK, Heard, Peer, Running, TextDialect
@@ -85,11 +85,11 @@ class Nchan:
         self.port = port
         self.version = f"{said(NGINX, '-v').rpartition(' ')[2]} with {version(redis)}"
 
-    def servers(self) -> Sequence[int]:
-        return [self._server.pid]
+    def servers(self) -> Mapping[str, int]:
+        return {"nginx": self._server.pid}
 
-    def storage(self) -> Sequence[int]:
-        return [self._redis.pid]
+    def storage(self) -> Mapping[str, int]:
+        return {"redis": self._redis.pid}
 
     def storage_bytes(self) -> int:
         return redis_bytes(self._redis)

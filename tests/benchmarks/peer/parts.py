@@ -16,7 +16,7 @@ from tests.processes import dying_with_us
 from tests.redises.process import RedisProcess
 
 START_SECONDS = 20
-ANSWER_SECONDS = 5
+ANSWER_SECONDS = 30
 
 
 class Server:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -63,11 +63,11 @@ class Pushctl:
         self.port = int(site.sockets[0].settings["socket.listen"].rpartition(":")[2])
         self.version = f"pushctl with {version(site.redis)}"
 
-    def servers(self) -> Sequence[int]:
-        return [role.pid for role in self._roles]
+    def servers(self) -> Mapping[str, int]:
+        return {role.role: role.pid for role in self._roles}
 
-    def storage(self) -> Sequence[int]:
-        return [self._site.redis.pid]
+    def storage(self) -> Mapping[str, int]:
+        return {"redis": self._site.redis.pid}
 
     def storage_bytes(self) -> int:
         return redis_bytes(self._site.redis)

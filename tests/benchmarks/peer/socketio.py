@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -63,11 +63,11 @@ class SocketIo:
         named = json.loads((APPLICATION / "package.json").read_text())["dependencies"]["socket.io"]
         self.version = f"socket.io {named} with {version(redis)}"
 
-    def servers(self) -> Sequence[int]:
-        return [self._server.pid]
+    def servers(self) -> Mapping[str, int]:
+        return {"node": self._server.pid}
 
-    def storage(self) -> Sequence[int]:
-        return [self._redis.pid]
+    def storage(self) -> Mapping[str, int]:
+        return {"redis": self._redis.pid}
 
     def storage_bytes(self) -> int:
         return redis_bytes(self._redis)
