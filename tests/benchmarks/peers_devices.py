@@ -14,7 +14,7 @@ from tests.benchmarks.bare_websocket import BINARY, CLOSE, PING, PONG, TEXT, fra
 from tests.benchmarks.peer import Dialect
 from tests.benchmarks.unsound import Unsound
 
-BODY = "#{:08d} ".ljust(200, "x")
+BODY = "#{:08d} " + 190 * "x"
 
 CONNECTING_AT_ONCE = 32
 CONNECT_SECONDS = 60
