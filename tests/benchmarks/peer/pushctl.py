@@ -23,6 +23,8 @@ from tests.faults.processes import RoleProcess, clean_environment
 
 SPARE_CONNECTIONS = 1000
 
+HEADERS = {"Content-Type": "text/plain", "TTL": str(KEPT_SECONDS)}
+
 _CURSOR = re.compile(rb'"cursor":"([^"]+)"')
 
 
@@ -57,9 +59,7 @@ class Pushctl:
         self._site = site
         self._accounts = accounts
         self._roles = [*site.others, site.office, *site.sockets, gc]
-        self._publisher = HttpPublisher(
-            urlsplit(site.api).port or 0, {"Content-Type": "text/plain", "TTL": str(KEPT_SECONDS)}
-        )
+        self._publisher = HttpPublisher(urlsplit(site.api).port or 0, HEADERS)
         self.port = int(site.sockets[0].settings["socket.listen"].rpartition(":")[2])
         self.version = f"pushctl with {version(site.redis)}"
 
@@ -96,7 +96,8 @@ class Pushctl:
             raise Unsound("; ".join(problems))
 
 
-async def _accounts(registry: Registry, sealer: Sealer, devices: int) -> list[tuple[str, str]]:
+async def accounts(registry: Registry, sealer: Sealer, devices: int) -> list[tuple[str, str]]:
+    """Of each a session's token and the path of a push URL."""
     found: list[tuple[str, str]] = []
 
     async def one(_: int) -> None:
@@ -129,7 +130,7 @@ async def _running(devices: int) -> AsyncIterator[Running]:
             await gc.start()
             sealer = Sealer(Keys.load(site.here / "keys.toml"))
             async with registry_on(site.redis.url, prefix=PREFIX) as registry:
-                running = Pushctl(site, gc, await _accounts(registry, sealer, devices))
+                running = Pushctl(site, gc, await accounts(registry, sealer, devices))
             yield running
             running.close()
         finally:
