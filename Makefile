@@ -69,6 +69,7 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation
 	$(BIN)/python -m tests.benchmarks.connections
+	$(BIN)/python -m tests.benchmarks.deliver
 	$(BIN)/python -m tests.benchmarks.recovery
 
 ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.benchmarks.bare_websocket import BINARY, CLOSE, PING, PONG, TEXT, frames, masked, upgrade
+from tests.benchmarks.bare import BINARY, CLOSE, PING, PONG, TEXT, frames, masked, request
 from tests.benchmarks.peer import Dialect
 from tests.benchmarks.unsound import Unsound
 
@@ -141,7 +141,7 @@ class Device:
         async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
             dialect = self._dialect
             hello = [masked(dialect.opcode, each) for each in dialect.hello()]
-            await stream.send_all(upgrade(*dialect.request()))
+            await stream.send_all(request(*dialect.request()))
             buffer = bytearray()
             while b"\r\n\r\n" not in buffer:
                 buffer += await _more(stream)

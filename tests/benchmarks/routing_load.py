@@ -1,8 +1,8 @@
 """Senders and devices for measuring routing, in this process: cheap enough to leave the cores to what is measured.
 
 Owns: who is connected where, the ledger of what is under way. Promises: a message counts when each device it was for
-has it; one that does not come, comes twice or comes to somebody else is noticed. A device here is a bare TCP stream and
-as little WebSocket as the server's frames need. Must not know: strategies, CPU.
+has it; one that does not come, comes twice or comes to somebody else is noticed. A device here is a bare TCP stream
+(bare.py). Must not know: strategies, CPU.
 """
 
 import json
@@ -18,10 +18,10 @@ from pushctl.clock import system_clock
 from pushctl.identity.sealing import PushAddress, Sealer, hash_session_token, new_session_token
 from pushctl.ids import UserId, new_id
 from pushctl.inbox import Inbox
-from pushctl.protocol.frames import SUBPROTOCOL, Notification
+from pushctl.protocol.frames import Notification
 from pushctl.registry import Registry
 from pushctl.webpush.request import Push
-from tests.benchmarks.bare_websocket import CLOSE, PING, PONG, TEXT, frames, masked, upgrade
+from tests.benchmarks.bare import CLOSE, PING, PONG, TEXT, frames, masked, more, upgrade
 from tests.benchmarks.rig import DAY_MS, allow
 from tests.benchmarks.routing_site import PUBLIC_URL
 from tests.benchmarks.unsound import Unsound
@@ -34,8 +34,6 @@ CALLERS = 64
 
 BODY = "#{:08d} ".ljust(200, "x")
 _MARK = re.compile(rb'"body":"#(\d{8}) ')
-
-_UPGRADE = upgrade("/", SUBPROTOCOL)
 
 
 # --- what is under way -----------------------------------------------------------------------------------------------
@@ -146,13 +144,7 @@ class Crowd:
 async def _listen(port: int, session: str, device: int, ledger: Ledger, *, task_status: trio.TaskStatus[None]) -> None:
     """One device: started once it is in sync. Raises Unsound when its connection ends."""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(_UPGRADE)
-        buffer = bytearray()
-        while b"\r\n\r\n" not in buffer:
-            buffer += await _more(stream, device)
-        if not buffer.startswith(b"HTTP/1.1 101 "):
-            raise Unsound(f"a socket server refused device {device}: {bytes(buffer[:100])!r}")
-        del buffer[: buffer.index(b"\r\n\r\n") + 4]
+        buffer = await upgrade(stream, device)
         await stream.send_all(masked(TEXT, json.dumps({"type": "hello", "token": session}).encode()))
         in_sync = False
         while True:
@@ -166,14 +158,7 @@ async def _listen(port: int, session: str, device: int, ledger: Ledger, *, task_
                 if not in_sync and b'"type":"sync"' in payload and b'"done":true' in payload:
                     in_sync = True
                     task_status.started()
-            buffer += await _more(stream, device)
-
-
-async def _more(stream: trio.SocketStream, device: int) -> bytes:
-    chunk = await stream.receive_some(65_536)
-    if not chunk:
-        raise Unsound(f"device {device} lost its connection")
-    return bytes(chunk)
+            buffer += await more(stream, device)
 
 
 # --- senders ---------------------------------------------------------------------------------------------------------

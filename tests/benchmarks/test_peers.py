@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.benchmarks.bare_websocket import BINARY, TEXT, frames, masked
+from tests.benchmarks.bare import BINARY, TEXT, frames, masked
 from tests.benchmarks.peer import Dialect, Heard, mosquitto, nats, nchan, pushctl, socketio
 from tests.benchmarks.peers import missing
 from tests.benchmarks.peers_devices import BODY, Ledger, Outcome

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tests.benchmarks.bare_websocket import BINARY, TEXT
+from tests.benchmarks.bare import BINARY, TEXT
 
 MARK = re.compile(rb"#(\d{8}) ")
 """How a body says which it is."""
