@@ -27,7 +27,8 @@ import trio
 
 from pushctl.open_files import raise_open_file_limit
 from tests.benchmarks.peers_devices import Outcome
-from tests.benchmarks.peers_run import PEERS, Life, Measured, Size, Spent, measure_all
+from tests.benchmarks.peers_load import Spent
+from tests.benchmarks.peers_run import PEERS, Life, Measured, Size, measure_all
 from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
 

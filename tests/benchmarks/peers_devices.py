@@ -4,7 +4,7 @@ Owns: connections, and connecting again. Promises: the same program for every pe
 read. Must not know: how a peer is built, what is measured.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -199,8 +199,3 @@ async def connect(devices: Collection[Device], nursery: trio.Nursery) -> None:
                 connecting.start_soon(one, device)
     if waiting.cancelled_caught:
         raise Unsound("some devices do not come to be connected")
-
-
-def undisturbed(devices: Sequence[Device]) -> bool:
-    """Whether all have the connection with which they began."""
-    return not any(device.broken for device in devices)

@@ -6,9 +6,9 @@ told.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle, islice
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,21 +19,14 @@ from tests.benchmarks.peer.nats import PEER as NATS
 from tests.benchmarks.peer.nchan import PEER as NCHAN
 from tests.benchmarks.peer.pushctl import PEER as PUSHCTL
 from tests.benchmarks.peer.socketio import PEER as SOCKETIO
-from tests.benchmarks.peers_devices import BODY, Device, Ledger, Outcome, connect, undisturbed
+from tests.benchmarks.peers_devices import Outcome
+from tests.benchmarks.peers_load import ARRIVAL_SECONDS, QUIET_SECONDS, Load, Spent
 from tests.benchmarks.rig import machine
-from tests.benchmarks.routing_site import cpu_seconds
 from tests.benchmarks.unsound import Unsound
 
 PEERS: dict[str, Peer] = {peer.name: peer for peer in (PUSHCTL, NCHAN, MOSQUITTO, NATS, SOCKETIO)}
 
-CALLERS = 64
-"""Messages being published at once, when as many as possible are; never two for one device."""
-
 WARM_MESSAGES_PER_DEVICE = 1
-ARRIVAL_SECONDS = 30
-QUIET_SECONDS = 1.0
-"""Before something is measured: what came before is done then."""
-
 KILLED_PER_SECOND = 200
 BEFORE_KILL_SECONDS = 3
 BACK_SECONDS = 15
@@ -51,19 +44,6 @@ class Size:
     away: int = 100
     """Devices that are away, and `missed`: messages for each."""
     missed: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """CPU seconds of each process, while they did so many."""
-
-    seconds: float
-    cpu: Mapping[str, float]
-    count: int
-
-    @property
-    def all(self) -> float:
-        return sum(self.cpu.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +101,24 @@ class Bench:
         self._peer = peer
         self._running = running
         self._size = size
-        self._nursery = nursery
-        self._ledger = Ledger()
-        self._devices = [
-            Device(number, running.port, running.dialect(number), self._ledger) for number in range(size.devices)
-        ]
+        self._load = Load(peer.name, running, size.devices, nursery)
+        self._ledger, self._devices = self._load.ledger, self._load.devices
 
     async def life(self) -> Life:
         """All that is measured, in order. Raises Unsound."""
         size = self._size
         await trio.sleep(QUIET_SECONDS)
         empty = self._bytes()
-        connected = await self._spent(self._arrive, len(self._devices))
-        idle = await self._spent(self._rest, len(self._devices))
+        connected = await self._load.spent(partial(self._load.come, self._devices), size.devices)
+        idle = await self._load.spent(self._rest, size.devices)
         full = self._bytes()
-        await self._calm(self._burst, WARM_MESSAGES_PER_DEVICE * len(self._devices))
+        await self._load.calm(self._load.burst, WARM_MESSAGES_PER_DEVICE * size.devices)
         begin = self._ledger.next
-        paced = await self._calm(self._flow, int(size.per_second * size.seconds))
+        paced = await self._load.calm(self._flow, int(size.per_second * size.seconds))
         latencies = [self._ledger.latencies[number] * 1000 for number in range(begin, self._ledger.next)]
-        at_most = await self._calm(self._burst, size.at_most)
+        at_most = await self._load.calm(self._load.burst, size.at_most)
         stored, returned, away, again = await self._away()
-        await self._leave(self._devices[2 * size.away :])
+        await self._load.leave(self._devices[2 * size.away :])
         servers_killed = await self._killed(self._running.kill_servers)
         storage_killed = await self._killed(self._running.kill_storage) if self._running.storage() else None
         return Life(
@@ -164,108 +141,46 @@ class Bench:
 
     # --- what it costs -----------------------------------------------------------------------------------------------
 
-    async def _spent(self, work: Callable[[], Awaitable[object]], done: int) -> Spent:
-        pids = {**self._running.servers(), **self._running.storage()}
-        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        start = trio.current_time()
-        await work()
-        seconds = trio.current_time() - start
-        return Spent(seconds, {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}, done)
-
     def _bytes(self) -> Bytes:
         return Bytes(
             sum(proportional_bytes(pid) for pid in self._running.servers().values()), self._running.storage_bytes()
         )
 
-    async def _arrive(self) -> None:
-        await connect(self._devices, self._nursery)
+    async def _flow(self, messages: int) -> None:
+        await self._load.paced(range(len(self._devices)), self._size.per_second, messages)
 
     async def _rest(self) -> None:
         await trio.sleep(self._size.idle_seconds)
-
-    async def _calm(self, send: Callable[[int], Awaitable[None]], messages: int) -> Spent:
-        """What so many cost. Raises Unsound if one is missing."""
-        begin = self._ledger.next
-
-        async def work() -> None:
-            await send(messages)
-            await self._ledger.settled(ARRIVAL_SECONDS)
-
-        spent = await self._spent(work, messages)
-        self._check("while nothing was wrong", self._ledger.outcome(range(begin, self._ledger.next)))
-        if not undisturbed(self._devices):
-            raise Unsound(f"{self._peer.name}: connections broke while nothing was wrong")
-        await trio.sleep(QUIET_SECONDS)
-        return spent
-
-    def _check(self, when: str, outcome: Outcome) -> None:
-        if outcome.sent != outcome.confirmed or outcome.lost or outcome.twice or outcome.disordered:
-            raise Unsound(f"{self._peer.name}, {when}: {outcome}")
-
-    # --- sending -----------------------------------------------------------------------------------------------------
-
-    async def _send(self, device: int) -> None:
-        number = self._ledger.sends(device)
-        if await self._running.publish(device, BODY.format(number).encode()):
-            self._ledger.confirms(number)
-
-    async def _burst(self, messages: int) -> None:
-        """To one device after the other, as fast as they are taken."""
-        left = islice(count(), messages)
-
-        async def caller() -> None:
-            for number in left:
-                await self._send(number % len(self._devices))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(CALLERS, len(self._devices) // 2)):
-                nursery.start_soon(caller)
-
-    async def _flow(self, messages: int) -> None:
-        await self._paced(range(len(self._devices)), self._size.per_second, messages)
-
-    async def _paced(self, devices: Sequence[int], per_second: float, messages: int | None = None) -> None:
-        """To one device after the other, each at its moment."""
-        start = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for number, device in enumerate(islice(cycle(devices), messages)):
-                await trio.sleep_until(start + number / per_second)
-                nursery.start_soon(self._send, device)
 
     # --- those who are away ------------------------------------------------------------------------------------------
 
     async def _away(self) -> tuple[Spent, Spent, Outcome, int]:
         some, messages = self._devices[: self._size.away], self._size.away * self._size.missed
-        await self._leave(some)
+        await self._load.leave(some)
         begin = self._ledger.next
-        stored = await self._spent(self._miss, messages)
+        stored = await self._load.spent(self._miss, messages)
         numbers = range(begin, self._ledger.next)
 
         async def come() -> None:
-            await connect(some, self._nursery)
+            await self._load.come(some)
             await self._ledger.settled(ARRIVAL_SECONDS)
 
-        returned = await self._spent(come, messages)
+        returned = await self._load.spent(come, messages)
         away = self._ledger.outcome(numbers)
         if self._peer is PUSHCTL:
-            self._check("for those who were away", away)
+            self._load.check("for those who were away", away)
         await trio.sleep(QUIET_SECONDS)
-        await self._leave(some)
-        await connect(some, self._nursery)
+        await self._load.leave(some)
+        await self._load.come(some)
         await trio.sleep(QUIET_SECONDS)
         return stored, returned, away, self._ledger.outcome(numbers).twice - away.twice
-
-    async def _leave(self, some: Sequence[Device]) -> None:
-        for device in some:
-            device.leave()
-        await trio.sleep(QUIET_SECONDS)
 
     async def _miss(self) -> None:
         """Each gets its messages one after the other, all of them at once."""
 
         async def caller(device: int) -> None:
             for _ in range(self._size.missed):
-                await self._send(device)
+                await self._load.send(device)
 
         async with trio.open_nursery() as nursery:
             for device in range(self._size.away):
@@ -276,10 +191,10 @@ class Bench:
     async def _killed(self, kill: Callable[[], Awaitable[None]]) -> Killed:
         """While messages flow to devices of whom half are away, who come when it is over."""
         away = self._devices[: self._size.away]
-        await self._leave(away)
+        await self._load.leave(away)
         begin = self._ledger.next
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._paced, range(2 * self._size.away), KILLED_PER_SECOND)
+            nursery.start_soon(self._load.paced, range(2 * self._size.away), KILLED_PER_SECOND)
             await trio.sleep(BEFORE_KILL_SECONDS)
             killed_at, confirmed = trio.current_time(), self._ledger.confirmed
             await kill()
@@ -288,7 +203,7 @@ class Bench:
                     await trio.sleep(0.05)
             seconds = trio.current_time() - killed_at
             nursery.cancel_scope.cancel()
-        await connect(away, self._nursery)
+        await self._load.come(away)
         await self._ledger.settled(ARRIVAL_SECONDS)
         outcome = self._ledger.outcome(range(begin, self._ledger.next))
         if self._peer is PUSHCTL and outcome.lost:
