@@ -12,18 +12,33 @@ from pushctl.clock import system_clock
 from pushctl.identity.keys import Keys
 from pushctl.identity.sealing import PushAddress, Sealer, hash_session_token, new_session_token
 from pushctl.ids import UserId, new_id
-from pushctl.protocol.frames import SUBPROTOCOL
+from pushctl.inbox import Inbox
+from pushctl.protocol.frames import SUBPROTOCOL, Notification
 from pushctl.registry import Registry
+from pushctl.webpush.request import Push
 from tests.benchmarks.fleet_site import PREFIX, Site, Terms, site_on
 from tests.benchmarks.peer import KEPT_SECONDS, MARK, Heard, Peer, Running, TextDialect
 from tests.benchmarks.peer.parts import HttpPublisher, redis_bytes, redis_killed
 from tests.benchmarks.rig import DAY_MS, allow, for_each, registry_on, version
+from tests.benchmarks.routing_site import PUBLIC_URL
 from tests.benchmarks.unsound import Unsound
 from tests.faults.processes import RoleProcess, clean_environment
 
 SPARE_CONNECTIONS = 1000
 
 HEADERS = {"Content-Type": "text/plain", "TTL": str(KEPT_SECONDS)}
+
+STORED = Push(
+    body=b"x" * 200,
+    notification=Notification(body="x" * 200),
+    data=None,
+    encoding=None,
+    headers=None,
+    ttl_seconds=KEPT_SECONDS,
+    topic=None,
+    urgency="normal",
+    idempotency_key=None,
+)
 
 _CURSOR = re.compile(rb'"cursor":"([^"]+)"')
 
@@ -96,8 +111,9 @@ class Pushctl:
             raise Unsound("; ".join(problems))
 
 
-async def accounts(registry: Registry, sealer: Sealer, devices: int) -> list[tuple[str, str]]:
-    """Of each a session's token and the path of a push URL."""
+async def accounts(registry: Registry, sealer: Sealer, devices: int, *, stored: int = 0) -> list[tuple[str, str]]:
+    """Of each a session's token and the path of a push URL. `stored`: unread messages of each, that nobody counts."""
+    inbox = Inbox(registry, sealer, PUBLIC_URL, count=lambda *_: None)
     found: list[tuple[str, str]] = []
 
     async def one(_: int) -> None:
@@ -116,23 +132,27 @@ async def accounts(registry: Registry, sealer: Sealer, devices: int) -> list[tup
             lasts_ms=DAY_MS,
         )
         push_url, number = await allow(registry, user, key_id=sealer.key_id)
-        found.append((token, f"/push/{sealer.seal_push_url(PushAddress(user, push_url, number), sealer.key_id)}"))
+        sealed = sealer.seal_push_url(PushAddress(user, push_url, number), sealer.key_id)
+        for _ in range(stored):
+            await inbox.publish(sealed, STORED)
+        found.append((token, f"/push/{sealed}"))
 
     await for_each(range(devices), one)
     return found
 
 
 @asynccontextmanager
-async def _running(devices: int) -> AsyncIterator[Running]:
+async def running(devices: int, *, stored: int = 0) -> AsyncIterator[Running]:
+    """`stored`: unread messages that each has before it comes."""
     async with site_on(Terms(devices + SPARE_CONNECTIONS)) as site:
         gc = RoleProcess("gc", "gc", site.here / "local.toml", {"gc.admin_listen": "127.0.0.1:0"}, clean_environment())
         try:
             await gc.start()
             sealer = Sealer(Keys.load(site.here / "keys.toml"))
             async with registry_on(site.redis.url, prefix=PREFIX) as registry:
-                running = Pushctl(site, gc, await accounts(registry, sealer, devices))
-            yield running
-            running.close()
+                service = Pushctl(site, gc, await accounts(registry, sealer, devices, stored=stored))
+            yield service
+            service.close()
         finally:
             gc.end()
 
@@ -149,5 +169,5 @@ PEER = Peer(
         "who may listen": "a session, which can end at any moment",
         "a sender can ask": "stored, delivered, read, expired, replaced, evicted",
     },
-    _running,
+    running,
 )
