@@ -105,7 +105,7 @@ PEER = Peer(
     {
         "confirmed means": "sent to Redis; whether it came there nobody is told",
         "for a user who is away": "in one stream for all, 10,000 messages, for 2 minutes",
-        "comes back": "what it missed, if it had got a message before and its server ended in peace",
+        "comes back": "what it missed, unless its server died under it, or nothing had come to it before",
         "read on one device": "an application may tell the others",
         "who may publish": "what an application says",
         "who may listen": "what an application says",
