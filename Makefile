@@ -72,6 +72,7 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.deliver
 	$(BIN)/python -m tests.benchmarks.recovery
 	$(BIN)/python -m tests.benchmarks.growth
+	$(BIN)/python -m tests.benchmarks.start
 	$(BIN)/python -m tests.benchmarks.peers
 
 ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo

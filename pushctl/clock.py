@@ -8,6 +8,7 @@ serves what concerns only the outside (certificate and token validity, log lines
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 Clock = Callable[[], int]
 """Milliseconds since 1970, UTC."""
@@ -22,8 +23,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def rfc3339(moment_ms: int) -> str:
     """`2026-01-02T03:04:05.678Z`: RFC 3339 in UTC with milliseconds."""
-    moment = _EPOCH + timedelta(milliseconds=moment_ms)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment_ms % 1000:03d}Z"
+    return f"{_to_the_second(moment_ms // 1000)}.{moment_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(second: int) -> str:
+    """Most moments that are spelled out are of now."""
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_rfc3339(text: str) -> int:

@@ -11,7 +11,8 @@ nothing about that. With ten thousand connections a full collection took more th
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Self
 
 LONG_SECONDS: Final = 0.02
@@ -38,7 +39,18 @@ class Collector:
     def __exit__(self, *_: object) -> None:
         if self._note in gc.callbacks:
             gc.callbacks.remove(self._note)
-            gc.unfreeze()
+        gc.unfreeze()
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """What modules make while they are imported stays, so it is not walked through again and again meanwhile: a
+        fifth of the time that it takes."""
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def begin(self) -> None:
         """What was made for the start, modules above all, stays as long as the process."""

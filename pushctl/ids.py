@@ -5,7 +5,7 @@ Promises: parsing accepts exactly what formatting makes, anything else is a Valu
 Must not know: who stores them, or how ids travel sealed (identity/sealing.py).
 """
 
-import base64
+import binascii
 import re
 import secrets
 from dataclasses import dataclass
@@ -40,9 +40,14 @@ def new_tag() -> int:
     return secrets.randbits(64) or 1
 
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/", b"+/**")
+"""What is not of the alphabet becomes what no alphabet has."""
+
+
 def b64url(raw: bytes) -> str:
     """base64url without padding (RFC 4648 s.5)."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def unb64url(text: str) -> bytes:
@@ -50,7 +55,12 @@ def unb64url(text: str) -> bytes:
 
     Raises ValueError unless `text` is their one spelling: no padding, no foreign characters, no stray bits.
     """
-    raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    quads = text.encode("ascii").translate(_FROM_URL)
+    if not len(quads) % 4:
+        if quads.endswith(b"="):
+            raise ValueError("not canonical base64url")
+        return binascii.a2b_base64(quads, strict_mode=True)
+    raw = binascii.a2b_base64(quads + b"=" * (-len(quads) % 4), strict_mode=True)
     if b64url(raw) != text:
         raise ValueError("not canonical base64url")
     return raw

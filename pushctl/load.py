@@ -11,7 +11,6 @@ import os
 import resource
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +34,7 @@ class Load(msgspec.Struct, frozen=True):
     per_second: dict[str, float] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
+class _Sample(msgspec.Struct, frozen=True):
     at: float
     cpu_seconds: float
     counts: Mapping[str, int]

@@ -10,22 +10,23 @@ Must not know: what any event means.
 import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, Final, Literal
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+import msgspec
 
 from pushctl import clock
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
-Logger = FilteringBoundLogger
+Line = dict[str, Any]
 
 REDACTED = "[redacted]"
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVELS: Final[dict[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SECRET_WORDS = frozenset({"token", "authorization", "assertion", "certificate", "secret", "password", "bundle"})
 _WORD = re.compile(r"[a-z0-9]+")
 _CREDENTIAL = r"[A-Za-z0-9._~+/=-]{8,}"
@@ -37,77 +38,124 @@ _SCRUB = (
         rf"\1{REDACTED}",
     ),
 )
+_SUSPECT = re.compile(r"[/\s]")
+"""None of those is in a text without one of these."""
+_NUMBERS = (int, float, type(None))
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A structlog processor: what `_redacted` says of every key and value."""
-    return {name: _redacted(name, value) for name, value in event.items()}
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return not _SECRET_WORDS.isdisjoint(_WORD.findall(name.lower()))
 
 
 def _redacted(name: str, value: Any) -> Any:
-    if not _SECRET_WORDS.isdisjoint(_WORD.findall(name.lower())):
+    if _is_secret(name):
         return REDACTED
+    if isinstance(value, _NUMBERS):
+        return value
     if isinstance(value, bytes | bytearray):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
-        for pattern, replacement in _SCRUB:
-            value = pattern.sub(replacement, value)
+        if _SUSPECT.search(value):
+            for pattern, replacement in _SCRUB:
+                value = pattern.sub(replacement, value)
         return value
     if isinstance(value, Mapping):
         return {str(inner): _redacted(str(inner), kept) for inner, kept in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted("", item) for item in value]
-    if isinstance(value, int | float | bool | None):
-        return value
     return _redacted("", str(value))
 
 
-def _harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _harmless(line: Line) -> Line:
     """What a peer sent must not move the cursor of whoever reads the log: control characters are spelled out."""
     return {
         name: _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if isinstance(value, str) else value
-        for name, value in event.items()
+        for name, value in line.items()
     }
 
 
-def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """When and what first: lines are read by people too."""
-    return {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
+def _as_json(line: Line) -> str:
+    return msgspec.json.encode(line).decode()
 
 
-def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event["timestamp"] = clock.rfc3339(clock.system_clock())
-    return event
+@contextmanager
+def _unseen(library: str) -> Iterator[None]:
+    """While the block lasts it is as if that were not installed."""
+    modules: dict[str, Any] = sys.modules
+    seen = modules.get(library)
+    modules[library] = None
+    try:
+        yield
+    finally:
+        del modules[library]
+        if seen is not None:
+            modules[library] = seen
 
 
-class _Stderr:
-    """Writes finished lines to whatever sys.stderr is at that moment."""
+def _structlog() -> ModuleType:
+    """For terminals, and for tracebacks."""
+    # For tracebacks in colour, which we never ask for, it would load what takes longer than all of structlog.
+    with _unseen("rich"):
+        import structlog
+    return structlog
 
-    def msg(self, line: str) -> None:
+
+def _text_renderer() -> Callable[[Line], str]:
+    structlog = _structlog()
+    render = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=24,
+    )
+    return lambda line: render(None, line["level"], _harmless(line))
+
+
+_least: int = _LEVELS["info"]
+_render: Callable[[Line], str] = _as_json
+"""As configured last. Loggers are made when modules are imported, before the configuration is read."""
+
+
+class Logger:
+    """`log.info("stored", user=user, seq=12)`."""
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, bound: Line) -> None:
+        self._bound = {name: _redacted(name, value) for name, value in bound.items()}
+
+    def debug(self, event: str, **values: Any) -> None:
+        if _least <= _LEVELS["debug"]:
+            self._write("debug", event, values)
+
+    def info(self, event: str, **values: Any) -> None:
+        if _least <= _LEVELS["info"]:
+            self._write("info", event, values)
+
+    def warning(self, event: str, **values: Any) -> None:
+        if _least <= _LEVELS["warning"]:
+            self._write("warning", event, values)
+
+    def error(self, event: str, **values: Any) -> None:
+        self._write("error", event, values)
+
+    def exception(self, event: str, **values: Any) -> None:
+        """An error, with the exception that is being handled."""
+        self._write("error", event, {"exc_info": True, **values})
+
+    def _write(self, level: Level, event: str, values: Line) -> None:
+        if "exc_info" in values:
+            _structlog().processors.format_exc_info(None, level, values)
+        # When and what first: lines are read by people too.
+        line = {"timestamp": clock.rfc3339(clock.system_clock()), "level": level, "event": _redacted("", event)}
+        line |= self._bound
+        for name, value in values.items():
+            line[name] = _redacted(name, value)
         # A reader that went away (a closed pipe, a full disk) costs log lines, not the service.
         with suppress(OSError, ValueError):
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(_render(line) + "\n")
             sys.stderr.flush()
-
-    debug = info = warning = warn = error = critical = exception = fatal = log = msg
-
-
-def _stderr(*_: Any) -> _Stderr:
-    return _Stderr()
-
-
-def _renderers(log_format: Format) -> list[Processor]:
-    if log_format == "text" or (log_format == "auto" and sys.stderr.isatty()):
-        return [
-            _harmless,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
-                exception_formatter=structlog.dev.plain_traceback,
-                pad_event_to=24,
-            ),
-        ]
-    return [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
 
 
 def configure(level: Level = "info", log_format: Format = "auto") -> None:
@@ -115,26 +163,12 @@ def configure(level: Level = "info", log_format: Format = "auto") -> None:
 
     `auto` is text if stderr is a terminal, in colour unless NO_COLOR is set, and JSON otherwise.
     """
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            _stamp,
-            structlog.processors.format_exc_info,
-            redact,
-            *_renderers(log_format),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=_stderr,
-        # Loggers are made when modules are imported, before the configuration is read.
-        cache_logger_on_first_use=False,
-    )
+    global _least, _render
+    _least = _LEVELS[level]
+    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    _render = _text_renderer() if as_text else _as_json
 
 
 def get_logger(**bound: Any) -> Logger:
-    """A logger that adds `bound` to its lines: `log.info("stored", user=user, seq=12)`."""
-    return cast(Logger, structlog.get_logger(**bound))
-
-
-# Before the program says otherwise (tests, tools) lines must not go to stdout, structlog's own default.
-configure()
+    """A logger that adds `bound` to its lines."""
+    return Logger(bound)

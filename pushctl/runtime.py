@@ -11,10 +11,11 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import msgspec
 import trio
+from msgspec.structs import replace
 from trio import TaskStatus
 
 from pushctl.admin import READY_SECONDS, AdminApp
@@ -36,8 +37,7 @@ Until = Callable[[], Awaitable[object]]
 """Returns when it is time to stop. May be awaited by several tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """A role can serve, and where. Addresses are the real ones, after port 0 was picked."""
 
     role: str

@@ -12,9 +12,9 @@ systemd-python and cysystemd want a C compiler.
 import os
 import time
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Self
 
+import msgspec
 import trio
 
 from pushctl.errors import PushctlError
@@ -36,8 +36,7 @@ _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 log = get_logger(part="supervision")
 
 
-@dataclass(frozen=True, slots=True)
-class Supervisor:
+class Supervisor(msgspec.Struct, frozen=True):
     """Who is told. `address`: of a Unix datagram socket; None: nobody. `watchdog_seconds`: it wants to hear that often
     that we live; None: it does not care."""
 

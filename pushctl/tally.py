@@ -11,8 +11,9 @@ costs 4 µs altogether.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 QUICK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bounds for what should be over at once, and is worth a look after a second."""
@@ -56,8 +57,7 @@ ERROR_WORDS: Final = frozenset(
 """What error replies begin with. Whatever else comes is `other`: no metric is named by what a peer says."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaneState:
+class LaneState(msgspec.Struct, frozen=True):
     """Of one lane to one master, right now: what waits to be sent, and what was sent and is not answered."""
 
     lane: str
@@ -68,16 +68,15 @@ class LaneState:
     in_flight: int
 
 
-@dataclass(slots=True)
-class LaneTally:
+class LaneTally(msgspec.Struct):
     """Of all lanes of a kind, to whichever master. `seconds`: from a command's sending to its reply; `confirm_seconds`:
     the same of WAIT, which follows a batch that replicas have to confirm."""
 
     commands: int = 0
     batches: int = 0
     reconnects: int = 0
-    seconds: Tally = field(default_factory=Tally)
-    confirm_seconds: Tally = field(default_factory=Tally)
+    seconds: Tally = msgspec.field(default_factory=Tally)
+    confirm_seconds: Tally = msgspec.field(default_factory=Tally)
 
 
 class LinkTally:

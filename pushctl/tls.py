@@ -8,11 +8,11 @@ Must not know: who listens; when to read again (runtime.py).
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 import trio
 
 from pushctl.config.check import tls_on
@@ -23,12 +23,13 @@ from pushctl.log import get_logger
 
 log = get_logger(part="tls")
 
+Plain = TypeVar("Plain", bound=trio.abc.Stream)
+
 SOON: Final = timedelta(days=14)
 """A certificate that ends within so long is worth a word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(msgspec.Struct, frozen=True):
     """Paths, as configured for `role`. `client_ca` may be empty."""
 
     role: RoleName
@@ -161,9 +162,7 @@ def _is_certificate(path: str) -> bool:
     return True
 
 
-async def shake_hands(
-    stream: trio.SocketStream, context: Callable[[], ssl.SSLContext], by: float
-) -> trio.SSLStream[trio.SocketStream] | None:
+async def shake_hands(stream: Plain, context: Callable[[], ssl.SSLContext], by: float) -> trio.SSLStream[Plain] | None:
     """The stream under TLS once the peer has shaken hands; None, and the connection is dropped, if it has not by
     then (trio.current_time), or cannot."""
     secure = trio.SSLStream(stream, context(), server_side=True, https_compatible=True)

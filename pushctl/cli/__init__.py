@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pushctl.cli import suggestions
-from pushctl.cli.plain import plain
+from pushctl.cli.plain import not_asked_for, plain
 from pushctl.errors import PushctlError
 
 STARTED_NS = time.monotonic_ns()
@@ -82,14 +82,10 @@ class _Later(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A command with commands below it. Its --help says false, not nothing, when it is not asked for: of nothing, typer
-    asks pydantic what it means, which takes longer to import than all the rest."""
+    """A command with commands below it."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.default = False
-        return option
+        return not_asked_for(super().get_help_option(ctx))
 
 
 class _Commands(Group):

@@ -9,11 +9,11 @@ Must not know: what a role does, or where its package is (`build` comes from ser
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
+import msgspec
 import platformdirs
 import trio
 
@@ -36,6 +36,7 @@ from pushctl.tls import Tls
 DRAIN_SECONDS = 5
 
 T = TypeVar("T")
+Door = Callable[[RoleName], object]
 Build = Callable[[RoleName, Config], Role]
 
 _LISTEN = {"api.listen": 8080, "boxoffice.listen": 8081}
@@ -44,8 +45,7 @@ _SOCKET_LISTEN = 8082
 _SOCKET_ADMIN = 9090
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The flags of `serve all`."""
 
     data_dir: Path
@@ -54,16 +54,14 @@ class Options:
     sockets: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One role and its configuration. Socket servers differ in theirs."""
 
     name: RoleName
     config: Config
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What will be started, all but the embedded Redis' URL; and what the operator should hear about it."""
 
     options: Options
@@ -169,8 +167,8 @@ def _notes(loaded: Loaded, config: Config, options: Options, decided: Mapping[st
     return tuple(notes)
 
 
-async def serve_all(plan: Plan, build: Build) -> None:
-    """Run everything until a stop signal; Redis starts first and ends last."""
+async def serve_all(plan: Plan, door: Door, build: Build, collector: Collector) -> None:
+    """Run everything until a stop signal; Redis starts first and ends last. Roles are imported while it starts."""
     raise_open_file_limit(sum(files_needed(part.config, part.name) for part in plan.parts))
     roles: list[Role] = []
     supervision = Supervision(Supervisor.of(os.environ), roles)  # before Redis is started: it is not meant for it
@@ -178,13 +176,20 @@ async def serve_all(plan: Plan, build: Build) -> None:
         nursery.start_soon(supervision.run, stop)
         for note in plan.notes:
             print(f"pushctl: {note}", file=sys.stderr)
-        redis = await _unless_stopped(stop, partial(nursery.start, embedded.serve, plan.options.data_dir))
+        async with trio.open_nursery() as both:
+            both.start_soon(trio.to_thread.run_sync, _import, door, collector)
+            redis = await _unless_stopped(stop, partial(nursery.start, embedded.serve, plan.options.data_dir))
         if redis is not None:
             if not plan.keys_file.exists() and plan.keys_file.parent == plan.options.data_dir:
                 Keys.generate().write(plan.keys_file)
-            with Collector() as collector:
-                await _serve_parts(plan, build, redis, stop, roles, supervision, collector)
+            await _serve_parts(plan, build, redis, stop, roles, supervision, collector)
         nursery.cancel_scope.cancel()
+
+
+def _import(door: Door, collector: Collector) -> None:
+    with collector.importing():
+        for name in ROLE_NAMES:
+            door(name)
 
 
 async def _unless_stopped(stop: Until, wait: Callable[[], Awaitable[T]]) -> T | None:

@@ -10,7 +10,9 @@ import re
 from typing import Any, Final
 
 import typer
-from typer.core import TyperArgument, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperOption
+
+from pushctl.cli.typed import Coercion
 
 _NUMBERS: Final = {int: "a whole number", float: "a number"}
 
@@ -18,6 +20,8 @@ _NUMBERS: Final = {int: "a whole number", float: "a number"}
 def plain(command: Any) -> None:
     """Have a command and all below it speak so."""
     command.rich_markup_mode = None
+    if type(command) is TyperCommand:
+        command.__class__ = _Command
     for each in command.params:
         if isinstance(each, TyperArgument):
             each.__class__ = _Argument
@@ -59,8 +63,23 @@ def _alike(value: str, choices: list[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def not_asked_for(help_option: Any) -> Any:
+    """--help says false, not nothing, when nobody asks for it: of nothing, typer asks pydantic what it means."""
+    if help_option is not None:
+        help_option.default = False
+    return help_option
+
+
+class _Command(TyperCommand):
+    def get_help_option(self, ctx: Any) -> Any:
+        return not_asked_for(super().get_help_option(ctx))
+
+
 class _Argument(TyperArgument):
     """`SERVER`, `[SECTION]`, `[ROLE]...`, as everybody writes them; its type is not said, its choices are."""
+
+    def get_runtime_param(self) -> Any:
+        return Coercion(super().get_runtime_param)
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         try:
@@ -77,6 +96,9 @@ class _Argument(TyperArgument):
 
 
 class _Option(TyperOption):
+    def get_runtime_param(self) -> Any:
+        return Coercion(super().get_runtime_param)
+
     def process_value(self, ctx: Any, value: Any) -> Any:
         try:
             return super().process_value(ctx, value)

@@ -62,21 +62,25 @@ def serve(
     if once and role != "gc":
         raise typer.BadParameter("--once is for `pushctl serve gc`")
 
-    import trio
+    from pushctl.collector import Collector
 
-    from pushctl import log
-    from pushctl.config.load import load
+    with Collector() as collector:
+        with collector.importing():
+            import trio
 
-    loaded = load(config, sets or [], os.environ)
-    log.configure(loaded.config.log.level, loaded.config.log.format)
-    if role == "all":
-        start = _prepare_all(loaded, data_dir, listen_host, ports, sockets)
-    else:
-        start = _prepare_one(loaded, role, once=once)
-    if check:
-        cli.tell(f"the configuration of {role} is good")
-        return
-    trio.run(start)
+            from pushctl import log
+            from pushctl.config.load import load
+
+            loaded = load(config, sets or [], os.environ)
+            log.configure(loaded.config.log.level, loaded.config.log.format)
+            if role == "all":
+                start = _prepare_all(loaded, data_dir, listen_host, ports, sockets)
+            else:
+                start = _prepare_one(loaded, role, once=once)
+        if check:
+            cli.tell(f"the configuration of {role} is good")
+            return
+        trio.run(start, collector)
 
 
 def _prepare_all(
@@ -85,7 +89,7 @@ def _prepare_all(
     from functools import partial
 
     from pushctl.cli import everything
-    from pushctl.cli.serve_one import build
+    from pushctl.cli.serve_one import build, door
 
     options = everything.Options(
         data_dir=data_dir or everything.default_data_dir(),
@@ -93,7 +97,7 @@ def _prepare_all(
         auto_ports=ports == "auto",
         sockets=sockets or 2,
     )
-    return partial(everything.serve_all, everything.make_plan(loaded, options), build)
+    return partial(everything.serve_all, everything.make_plan(loaded, options), door, build)
 
 
 def _prepare_one(loaded: "Loaded", name: "RoleName", *, once: bool) -> "Start":

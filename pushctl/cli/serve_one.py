@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -22,13 +22,18 @@ from pushctl.open_files import raise_open_file_limit
 from pushctl.runtime import Ready, Role, reload_on_hangup, run_role, stop_signal
 from pushctl.supervision import Supervision, Supervisor
 
-Start = Callable[[], Awaitable[None]]
+Start = Callable[[Collector], Awaitable[None]]
 """What is left to be run."""
 
 
+def door(name: RoleName) -> Any:
+    """The one door to the package `roles`: the module of that role, which the first who asks waits for."""
+    return import_module(f"roles.{name}")
+
+
 def build(name: RoleName, config: Config) -> Role:
-    """The role of that name. The one door to the package `roles`."""
-    return cast(Role, import_module(f"roles.{name}").build(config))
+    """The role of that name."""
+    return cast(Role, door(name).build(config))
 
 
 def prepare(config: Config, name: RoleName, *, once: bool) -> Start:
@@ -38,20 +43,23 @@ def prepare(config: Config, name: RoleName, *, once: bool) -> Start:
         raise ConfigError(mistakes)
     role = build(name, config)
     if once:
-        return partial(import_module(f"roles.{name}").run_once, config)
+        return partial(_once, door(name).run_once, config)
     return partial(_serve, role, config)
 
 
-async def _serve(role: Role, config: Config) -> None:
+async def _once(run: Callable[[Config], Awaitable[None]], config: Config, _: Collector) -> None:
+    await run(config)
+
+
+async def _serve(role: Role, config: Config, collector: Collector) -> None:
     raise_open_file_limit(files_needed(config, cast(RoleName, role.name)))
     dev_idp = role.name == "api" and dev_idp_on(config)
     supervision = Supervision(Supervisor.of(os.environ), [role])
     async with stop_signal() as stop, trio.open_nursery() as nursery:
         nursery.start_soon(supervision.run, stop)
         await nursery.start(reload_on_hangup, [role], supervision)
-        with Collector() as collector:
-            announce = _Announce(collector, supervision)
-            await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=announce)
+        announce = _Announce(collector, supervision)
+        await run_role(role, until=stop, http=config.http, dev_idp=dev_idp, task_status=announce)
         nursery.cancel_scope.cancel()
 
 

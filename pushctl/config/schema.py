@@ -178,12 +178,17 @@ def keys() -> Mapping[str, Key]:
 
 
 @cache
+def _hints(table: type) -> Mapping[str, Any]:
+    return get_type_hints(table)
+
+
+@cache
 def tables() -> Mapping[str, type]:
     """Every table of the model by its path, in the model's order."""
     found: dict[str, Any] = {}
 
     def walk(table: Any, prefix: str) -> None:
-        for name, kind in get_type_hints(table).items():
+        for name, kind in _hints(table).items():
             if dataclasses.is_dataclass(kind):
                 found[prefix + name] = kind
                 walk(kind, f"{prefix}{name}.")
@@ -198,7 +203,7 @@ def _item_keys(item: type, prefix: str) -> Mapping[str, Key]:
 
 
 def _walk(table: type, prefix: str) -> list[Key]:
-    hints = get_type_hints(table)
+    hints = _hints(table)
     found: list[Key] = []
     for field in dataclasses.fields(table):
         kind, path = hints[field.name], prefix + field.name
@@ -226,7 +231,7 @@ def build(values: Mapping[str, Any]) -> Config:
     """A Config of checked values by path; what is missing has its default."""
 
     def make(table: Any, prefix: str) -> Any:
-        hints = get_type_hints(table)
+        hints = _hints(table)
         given = {
             name: make(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else values[prefix + name]
             for name, kind in hints.items()

@@ -8,10 +8,10 @@ Must not know: what is stored. Everything else about Redis is the registry's.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import trio
 from trio import TaskStatus
 
@@ -27,8 +27,7 @@ LOCK_SECONDS = 15.0
 """How long to wait for whoever uses the directory: longer than a Redis whose parent died needs to go."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedRedis:
+class EmbeddedRedis(msgspec.Struct, frozen=True):
     """A running embedded Redis."""
 
     url: str

@@ -8,9 +8,9 @@ import importlib.util
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from pushctl.errors import Failed
@@ -21,8 +21,7 @@ SERVER_VARIABLE = "PUSHCTL_REDIS_SERVER"
 _OLDEST = (6, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """A server program: where it is, whose it is and its version."""
 
     path: Path

@@ -106,6 +106,12 @@ class Head:
         return b"".join((_status_line(self.status), self._lines, length, date, end))
 
 
+def whole_without_body(status: int, lines: bytes, *, keep_alive: bool) -> bytes:
+    """A whole answer on HTTP/1.1. `lines`: header lines that are well-formed, none of them this layer's."""
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"".join((_status_line(status), lines, b"content-length: 0\r\n", _date_line(), end))
+
+
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body. Not for b"", which would end it."""
     return b"%x\r\n%b\r\n" % (len(data), data)

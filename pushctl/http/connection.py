@@ -12,9 +12,12 @@ from typing import Final
 import trio
 
 from pushctl.errors import BodyInvalid, Problem, TooSlow
+from pushctl.http.answer import whole_without_body
+from pushctl.http.contained import Contained
 from pushctl.http.exchange import Exchange, Service, refuse
 from pushctl.http.parser import Request
 from pushctl.http.peer import Peer
+from pushctl.http.short import ShortWay
 from pushctl.http.wire import Overdue
 
 BURST: Final = 32
@@ -66,12 +69,43 @@ class Connection:
             if request is None:
                 return False
             self._service.requests += 1
-            if not await Exchange(self._service, self._peer, request).run():
+            short = self._short_for(request)
+            if short is not None:
+                is_good = await self._shortly(short, request)
+            else:
+                is_good = await Exchange(self._service, self._peer, request).run()
+            if not is_good:
                 return True
             patience = self._service.limits.idle_seconds
             answered += 1
             if answered % BURST == 0:
                 await trio.lowlevel.checkpoint()
+
+    def _short_for(self, request: Request) -> ShortWay | None:
+        """The short way, if this request may go it."""
+        short, parser = self._service.short, self._peer.parser
+        if short is None or request.http_version != "1.1" or request.expects_continue:
+            return None
+        length = parser.body_left
+        return short if length is not None and length <= parser.buffered and short.takes(request, length) else None
+
+    async def _shortly(self, short: ShortWay, request: Request) -> bool:
+        """Answer it. True if the connection is good for another one. Raises BrokenResourceError."""
+        service, peer = self._service, self._peer
+        (host, _), scheme = peer.client, peer.scheme
+        if peer.is_proxy:
+            (host, _), scheme = service.proxies.client_of(peer.client, scheme, request.headers)
+        body, began = peer.parser.read_body(), trio.current_time()
+        with Contained() as call:
+            status, lines = await short.answer(request, body, host, scheme)
+        if call.error is not None:
+            return await Exchange(service, peer, request).run_app(short.instead(call.error, began))
+        keep_alive = request.keep_alive and not service.draining and not (peer.ended and not peer.parser.buffered)
+        # Until all is out, the connection is fit for nothing else: a send that is cancelled may leave half of it.
+        peer.reset = True
+        await peer.send(whole_without_body(status, lines, keep_alive=keep_alive))
+        peer.reset = False
+        return keep_alive
 
     async def _arrival(self, patience: float) -> Request | None:
         """Read the next request; None if none comes within `patience`. Raises Problem, BrokenResourceError."""

@@ -26,6 +26,7 @@ from pushctl.http.contained import Contained, is_caused_by
 from pushctl.http.parser import Request
 from pushctl.http.peer import Peer
 from pushctl.http.problem import send_problem
+from pushctl.http.short import ShortWay
 from pushctl.http.wire import Overdue
 from pushctl.log import get_logger
 
@@ -46,6 +47,7 @@ class Service:
     app: ASGIApp
     limits: Http
     proxies: TrustedProxies
+    short: ShortWay | None = None
     draining: bool = False
     requests: int = 0
     problems: int = 0
@@ -100,8 +102,12 @@ class Exchange:
 
     async def run(self) -> bool:
         """Have the request answered. True if the connection is good for another one. Raises BrokenResourceError."""
+        return await self.run_app(self._service.app)
+
+    async def run_app(self, app: ASGIApp) -> bool:
+        """As `run`, by this application."""
         with Contained() as call:
-            await self._service.app(self._scope(), self.receive, self.send)
+            await app(self._scope(), self.receive, self.send)
         if call.error is not None or not self._complete:
             await self._make_good(call.error)
         return self._keep_alive and (self._peer.parser.body_done or await self._discard_body())

@@ -18,6 +18,8 @@ _ROUTE = "path_template"
 
 _PROBLEM = "pushctl.problem"
 
+_BEGAN = "pushctl.began"
+
 _NO_STORE = (b"cache-control", b"no-store")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
@@ -32,6 +34,11 @@ def name_problem(scope: Scope, problem: Problem) -> None:
     scope[_PROBLEM] = problem.code
 
 
+def name_beginning(scope: Scope, moment: float) -> None:
+    """Say that this request was begun before it came here (trio.current_time)."""
+    scope[_BEGAN] = moment
+
+
 class Observed:
     """An ASGI app around another. `headers`: put on every answer."""
 
@@ -39,6 +46,11 @@ class Observed:
         self._app = app
         self._metrics = metrics
         self._headers = [_NO_SNIFF, *headers]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """On every answer that says nothing of caches itself."""
+        return [*self._headers, _NO_STORE]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = "none"
@@ -61,5 +73,5 @@ class Observed:
             await self._app(inner, receive, send_observed)
         finally:
             metrics.in_flight -= 1
-            seconds = trio.current_time() - began
+            seconds = trio.current_time() - inner.get(_BEGAN, began)
             metrics.answered(inner.get(_ROUTE, "other"), status, seconds, inner.get(_PROBLEM))

@@ -84,11 +84,14 @@ class RequestParser:
         "_looked",
         "_rest_bytes",
         "_same",
+        "_upgrades",
         "body_done",
     )
 
-    def __init__(self, limits: Http) -> None:
+    def __init__(self, limits: Http, *, upgrades: bool = False) -> None:
+        """`upgrades`: a request may ask for a WebSocket."""
         self._limits = limits
+        self._upgrades = upgrades
         self._buffer = b""
         self._at = 0
         self._blank = False
@@ -122,6 +125,11 @@ class RequestParser:
         """What the peer sent next."""
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else bytes(data)
         self._at = 0
+
+    def take_rest(self) -> bytes:
+        """What was fed and not given out, for whoever goes on from here with something else than HTTP."""
+        rest, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        return rest
 
     def next_request(self) -> Request | None:
         """The next head; None if it is not all there. Raises Problem.
@@ -288,7 +296,7 @@ class RequestParser:
                 raise BodyInvalid("the only expectation known here is 100-continue", field="Expect")
             framing.expects_continue = minor == b"1"
         elif name == b"upgrade":
-            if b"websocket" in value.lower():
+            if b"websocket" in value.lower() and not self._upgrades:
                 raise BodyInvalid(
                     "no WebSocket here: GET /v1/servers names the servers that take them", field="Upgrade"
                 )

@@ -28,6 +28,7 @@ from pushctl.http.connection import Connection
 from pushctl.http.contained import Contained
 from pushctl.http.exchange import Service, refuse
 from pushctl.http.peer import Peer
+from pushctl.http.short import ShortWay
 from pushctl.http.wire import Wire
 from pushctl.liveness import Loop
 from pushctl.log import get_logger
@@ -93,10 +94,11 @@ class HttpServer:
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
         trusted_proxies: Sequence[str] = (),
+        short: ShortWay | None = None,
     ) -> None:
         """`tls`: asked for each new connection. `trusted_proxies`: networks whose Forwarded and X-Forwarded-* headers
-        are believed. Raises ConfigError."""
-        self._service = Service(app, limits, TrustedProxies(trusted_proxies))
+        are believed. `short`: for requests that need not go through `app`. Raises ConfigError."""
+        self._service = Service(app, limits, TrustedProxies(trusted_proxies), short)
         self._limits = limits
         self._tls = tls
         self._accepting = trio.CancelScope()
@@ -104,6 +106,7 @@ class HttpServer:
         self._over = trio.Event()
         self._serving = False
         self._connections: set[Connection] = set()
+        self._somebody = trio.Event()
         self._accepted = 0
         self._refused = 0
         self._refusals = 0
@@ -144,6 +147,10 @@ class HttpServer:
         shortest = min(limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
         pause = min(shortest / 4, SLOWEST_WATCH_SECONDS)
         while True:
+            if not self._connections:  # most admin listeners, most of the time
+                self._somebody = trio.Event()
+                with self.loop.idle():
+                    await self._somebody.wait()
             await trio.sleep(pause)
             self.loop.turn()
             now = trio.current_time()
@@ -173,6 +180,7 @@ class HttpServer:
         connection = Connection(self._service, peer)
         self._accepted += 1
         self._connections.add(connection)
+        self._somebody.set()
         try:
             with Contained() as life:
                 await connection.run()

@@ -1,8 +1,9 @@
 """One accepted TCP connection, as a Trio stream that is quick and can be told to give up.
 
 Owns: the socket, and the moments by which reading and writing must be over.
-Promises: `receive_some` always lets others run; `send_all` does so only when the peer is slow. Overdue is raised once a
-moment has passed and the watch (server.py) noticed it. After that, or after an error, what was sent may be half there.
+Promises: `receive_some` always lets others run; `send_all` does so only when the peer is slow, `send_some` never.
+Overdue is raised once a moment has passed and the watch (server.py) noticed it. After that, or after an error, what was
+sent may be half there.
 Must not know: HTTP, TLS.
 
 Why not trio.SocketStream and cancel scopes: on a keep-alive connection every request would pay for a checkpoint in
@@ -29,6 +30,17 @@ class Overdue(trio.BrokenResourceError):
 
 
 class Wire(trio.abc.HalfCloseableStream):
+    __slots__ = (
+        "_closed",
+        "_fd",
+        "_read_by",
+        "_read_overdue",
+        "_sock",
+        "_write_by",
+        "_write_overdue",
+        "_write_seconds",
+    )
+
     def __init__(self, sock: socket.socket, write_seconds: float) -> None:
         """Takes over `sock`. `write_seconds`: how long one `send_all` may wait for the peer."""
         sock.setblocking(False)
@@ -85,7 +97,7 @@ class Wire(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send it all. Raises Overdue after write_seconds, BrokenResourceError, ClosedResourceError."""
-        sent = self._send(data)
+        sent = self.send_some(data)
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
 
@@ -96,11 +108,12 @@ class Wire(trio.abc.HalfCloseableStream):
                 await self._woken(trio.lowlevel.wait_writable)
                 if self._write_overdue:
                     raise Overdue("the peer reads too slowly")
-                rest = rest[self._send(rest) :]
+                rest = rest[self.send_some(rest) :]
         finally:
             self._write_by = inf
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
+    def send_some(self, data: bytes | bytearray | memoryview) -> int:
+        """What the kernel takes of it at once: how many bytes. Raises BrokenResourceError, ClosedResourceError."""
         if self._closed:
             raise trio.ClosedResourceError("this connection was closed")
         try:

@@ -14,7 +14,8 @@ Must not know: a clock, storage. The caller refuses a `replay_digest` it has see
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.identity import jws
 from pushctl.identity.issuers import DEFAULT_ALGORITHMS
@@ -36,8 +37,7 @@ _TIME_CODES: dict[str, tuple[LoginCode, LoginCode, LoginCode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A login that holds. `audience`: which of our origins it was for; `expires_at_ms`: of whichever ends first.
 
     `replay_digest`: SHA-256 over both signing inputs, base64url. Signatures are left out: they have several spellings.
@@ -50,16 +50,14 @@ class Verified:
     replay_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Validity:
+class _Validity(msgspec.Struct, frozen=True):
     """From when to when, in milliseconds since 1970."""
 
     issued_at_ms: int | None
     expires_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A bundle that is all right but for the question who signed it (steps 8 and 9)."""
 
     certificate: Jws

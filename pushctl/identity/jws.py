@@ -7,8 +7,9 @@ Must not know: which algorithms are allowed, keys, claims.
 
 import json
 import re
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from pushctl.identity.refusal import LoginRefused
 from pushctl.ids import unb64url
@@ -57,8 +58,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Jws:
+class Jws(msgspec.Struct, frozen=True):
     """A parsed JWS. Nothing of its header but `alg` is ever used: no `jwk`, `jku`, `x5c`, `kid`."""
 
     alg: str

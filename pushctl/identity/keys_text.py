@@ -7,8 +7,8 @@ secret. What `render` writes, `parse` reads. Must not know: where the text is ke
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import tomli_w
 
 from pushctl.errors import ConfigError
@@ -39,8 +39,7 @@ _INDEX_COMMENT = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """What a keys file says. `index`: newest first; one without an id is that of the first file."""
 
     installation: str

@@ -9,9 +9,9 @@ told apart, so that the refusal says `unsupported_algorithm` and not `invalid_ke
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.dsa import DSAParameterNumbers, DSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -32,8 +32,7 @@ _DECIMAL = re.compile(r"[0-9]+", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(msgspec.Struct, frozen=True):
     """A well-formed key. `algorithm`: RS64, RS128, RS256, DS128 or DS256."""
 
     algorithm: str

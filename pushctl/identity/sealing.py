@@ -44,15 +44,12 @@ class _Purpose:
     """Seals and opens fixed-size contents under every key of the file, for one purpose."""
 
     def __init__(self, name: bytes, size: int, keys: tuple[Key, ...]) -> None:
-        self._name = name
+        self._data = [name]
         self._length = KEY_ID_BYTES + 16 + size
-        self._ciphers = {key.id: AESSIV(self._derive(key.secret)) for key in keys}
-
-    def _derive(self, secret: bytes) -> bytes:
-        return HKDF(SHA256(), length=64, salt=None, info=b"pushctl sealing v1 " + self._name).derive(secret)
+        self._ciphers = {key.id: AESSIV(_derive(name, key.secret)) for key in keys}
 
     def seal(self, key_id: str, content: bytes) -> str:
-        return b64url(unb64url(key_id) + self._cipher(key_id).encrypt(content, [self._name]))
+        return b64url(unb64url(key_id) + self._cipher(key_id).encrypt(content, self._data))
 
     def open(self, text: str) -> tuple[str, bytes] | None:
         """(key id, content); None if the key that it names did not seal it for this purpose."""
@@ -64,7 +61,7 @@ class _Purpose:
             return None
         key_id = b64url(raw[:KEY_ID_BYTES])
         try:
-            return key_id, self._cipher(key_id).decrypt(raw[KEY_ID_BYTES:], [self._name])
+            return key_id, self._cipher(key_id).decrypt(raw[KEY_ID_BYTES:], self._data)
         except InvalidTag:
             return None
 
@@ -73,6 +70,10 @@ class _Purpose:
         if cipher is None:
             raise StoreUnavailable("the key this was sealed with is not known here; try again later")
         return cipher
+
+
+def _derive(name: bytes, secret: bytes) -> bytes:
+    return HKDF(SHA256(), length=64, salt=None, info=b"pushctl sealing v1 " + name).derive(secret)
 
 
 class Sealer:
@@ -114,8 +115,12 @@ class Sealer:
         opened = self._push_urls.open(token)
         if opened is None:
             raise PushUrlUnknown("this push URL was never handed out here")
-        user, push_url, number = _split(opened[1], _USER_BYTES, _PUSH_URL_BYTES, _NUMBER_BYTES)
-        return PushAddress(UserId(b64url(user)), PushUrlId(b64url(push_url)), int.from_bytes(number))
+        content, behind = opened[1], _USER_BYTES + _PUSH_URL_BYTES
+        return PushAddress(
+            UserId(b64url(content[:_USER_BYTES])),
+            PushUrlId(b64url(content[_USER_BYTES:behind])),
+            int.from_bytes(content[behind:]),
+        )
 
     def seal_message_id(self, user: UserId, ref: MessageRef) -> str:
         """The id of a message (74 characters), by `ref.key_id`. `ref.seq` and `ref.expires_at_ms` are below 2**48."""
@@ -149,8 +154,7 @@ class Sealer:
 
 
 def _ref_bytes(ref: MessageRef) -> bytes:
-    numbers = ((ref.seq, _SEQ_BYTES), (ref.tag, _TAG_BYTES), (ref.expires_at_ms, _MOMENT_BYTES))
-    return b"".join(number.to_bytes(size) for number, size in numbers)
+    return ref.seq.to_bytes(_SEQ_BYTES) + ref.tag.to_bytes(_TAG_BYTES) + ref.expires_at_ms.to_bytes(_MOMENT_BYTES)
 
 
 def _ref(key_id: str, content: bytes) -> MessageRef:

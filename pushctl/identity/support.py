@@ -6,7 +6,8 @@ Must not know: how a document is had (discovery.py), the configured issuers (iss
 """
 
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.identity.jws import parse_object
 from pushctl.identity.public_keys import PublicKey, parse_public_key
@@ -20,8 +21,7 @@ MAX_KEYS = 8
 made."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupportDocument:
+class SupportDocument(msgspec.Struct, frozen=True):
     """The keys a domain signs with, or who does it in its place, or that it wants no part in this."""
 
     keys: tuple[PublicKey, ...] = ()
@@ -29,8 +29,7 @@ class SupportDocument:
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(msgspec.Struct, frozen=True):
     """Who signs for a domain: its certificates say `name` as their iss."""
 
     name: str

@@ -5,7 +5,8 @@ Must not know: who may speak for a domain, or which origins are ours.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 MAX_EMAIL = 254
 
@@ -34,8 +35,7 @@ def email_domain(email: str) -> str | None:
     return domain
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Scheme, lower-case host and port (never None: the scheme's own by default)."""
 
     scheme: str

@@ -8,9 +8,9 @@ Waits for a network only where issuers are discovered (discovery.py), or for the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from pushctl.clock import Clock
@@ -35,8 +35,7 @@ _FIELD = "Authorization"
 log = get_logger(part="identity")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(msgspec.Struct, frozen=True):
     """A verified login. `expires_at_ms`: of the credential, not of the session it may be traded for.
 
     `replay_digest` must not be seen twice within `keep_replay_ms` from now (at least 1).

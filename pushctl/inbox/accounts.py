@@ -7,8 +7,9 @@ Must not know: how a credential was checked, HTTP, sockets.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from pushctl.clock import Clock, rfc3339, system_clock
 from pushctl.config.model import Config
@@ -41,8 +42,7 @@ ATTEMPTS: Final = 4
 """At finding the account of an identity that is linked and unlinked at this moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """`expires_at_ms`: however much it is used."""
 
     user: UserId
@@ -51,8 +51,7 @@ class Session:
     expires_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
+class SignedIn(msgspec.Struct, frozen=True):
     """`expires_at_ms`: the session lasts until then, if it is never used; each use puts that off."""
 
     token: str
@@ -62,8 +61,7 @@ class SignedIn:
     expires_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceView:
+class DeviceView(msgspec.Struct, frozen=True):
     id: DeviceId
     name: str
     created_at: str
@@ -72,8 +70,7 @@ class DeviceView:
     current: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityView:
+class IdentityView(msgspec.Struct, frozen=True):
     """`current`: this session's device logged in with it. Who it is at its provider is stored nowhere."""
 
     id: str

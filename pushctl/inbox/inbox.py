@@ -8,9 +8,9 @@ Owns: that way; opening of push URLs and message ids. Must not know: who asks, o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from pushctl.clock import rfc3339
 from pushctl.errors import BodyInvalid, NotFound, QueryInvalid
@@ -132,8 +132,12 @@ class Inbox:
             store.set(db__system__name="redis", db__operation__name="append")
             stored = await self._registry.messages.append(address.user, message)
         if not stored.again:
-            self._registry.index.expires(address.user, stored.ref.expires_at_ms)
-            await self._tell(address.user, stored.change, message.body, span)
+            if stored.expires_first:
+                self._registry.index.expires(address.user, stored.ref.expires_at_ms)
+            if stored.quiet and self._ask_presence:
+                await passed(Point.APPENDED)
+            else:
+                await self._tell(address.user, stored.change, message.body, span)
         elif stored.unread:
             self._registry.index.expires(address.user, stored.ref.expires_at_ms)
             await self._tell_to_look(address.user, stored.change)
@@ -161,7 +165,8 @@ class Inbox:
             if self._may_be_held(announced.change):
                 with self._job_step(user, span) as step:
                     until_ms = announced.now_ms + jobs.EPHEMERAL_MS
-                    job = jobs.Ephemeral(user, until_ms, message.rank, frame, step.context or None)
+                    held = announced.change.held
+                    job = jobs.Ephemeral(user, until_ms, message.rank, frame, step.context or None, held)
                     self._registry.jobs.put(user, jobs.encode(job))
         return Published(self.render.message_id(user, announced.ref), 0, user, 0, again=not announced.deliver)
 
@@ -301,7 +306,7 @@ class Inbox:
             events.append(jobs.HintedEvent(entry.position.seq, entry.position.tag, rank, frame, accepted_ms))
         with self._job_step(user, span) as step:
             at = change.previous
-            job = jobs.Appended(user, change.epoch, at.seq, at.tag, events, step.context or None)
+            job = jobs.Appended(user, change.epoch, at.seq, at.tag, events, step.context or None, change.held)
             self._registry.jobs.put(user, jobs.encode(job))
         await passed(Point.JOB_WRITTEN)
 
@@ -318,7 +323,7 @@ class Inbox:
         return step
 
     def _may_be_held(self, change: Change) -> bool:
-        return change.connections > 0 or not self._ask_presence
+        return bool(change.held) or not self._ask_presence
 
     async def _tell_to_look(self, user: UserId, change: Change) -> None:
         """A repeated request writes its job again; what it appended back then is in the log by now."""
@@ -326,7 +331,8 @@ class Inbox:
         if self._may_be_held(change):
             at = change.previous
             look = jobs.HintedEvent(at.seq, at.tag, -1, b"")
-            self._registry.jobs.put(user, jobs.encode(jobs.Appended(user, change.epoch, 0, 0, [look])))
+            job = jobs.Appended(user, change.epoch, 0, 0, [look], held=change.held)
+            self._registry.jobs.put(user, jobs.encode(job))
             await passed(Point.JOB_WRITTEN)
 
 

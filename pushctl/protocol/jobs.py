@@ -44,17 +44,21 @@ class Appended(Struct, frozen=True, array_like=True, tag="a"):
     events: Annotated[list[HintedEvent], Meta(min_length=1)]
     trace: bytes | None = None
     """Of the message in it, if that is followed (pushctl/traces)."""
+    held: list[str] | None = None
+    """By whom the user's devices were held when the events were appended: '<server> <generation>' each. Who came later
+    has read them in the log. None: nobody looked."""
 
 
 class Ephemeral(Struct, frozen=True, array_like=True, tag="e"):
     """A message with TTL 0: for whoever is connected now. Useless after `until_ms` (registry time), which is
-    EPHEMERAL_MS after it was accepted. `trace`: as of Appended."""
+    EPHEMERAL_MS after it was accepted. `trace`, `held`: as of Appended."""
 
     user: str
     until_ms: int
     rank: int
     frame: bytes
     trace: bytes | None = None
+    held: list[str] | None = None
 
 
 class Displaced(Struct, frozen=True, array_like=True, tag="d"):

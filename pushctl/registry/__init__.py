@@ -46,7 +46,7 @@ from pushctl.tally import LinkTally
 class Registry:
     """The nouns. Each raises StoreUnavailable (503) when Redis does not answer in time."""
 
-    def __init__(self, link: Link, keys: Keys, config: Config, shift_ms: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, link: Link, keys: Keys, config: Config, shift_ms: Callable[[], int] | None = None) -> None:
         store = Store(link, keys, config, shift_ms)
         self.link = link
         self.users = Users(store)
@@ -61,12 +61,12 @@ class Registry:
         self.key_holders = KeyHolders(store)
         self.sessions = Sessions(store)
         self.identities = Identities(store, self.users.listing, self.sessions)
-        self.jobs = Jobs(store)
         self.index = Index(store)
         self.inspection = Inspection(store)
         self.rates = Rates(store)
         self.keyspace = KeySpace(store)
         self.channels = Channels(store)
+        self.jobs = Jobs(store, self.channels)
         self.broadcasts = Broadcasts(store, self.channels)
         self.receipts = Receipts(store)
         self._keys = keys
@@ -141,7 +141,7 @@ async def open_registry(
     installation: str | None = None,
     tally: LinkTally | None = None,
     liveness: Liveness | None = None,
-    shift_ms: Callable[[], int] = lambda: 0,
+    shift_ms: Callable[[], int] | None = None,
 ) -> AsyncIterator[Registry]:
     """The registry, connected, for as long as the block lasts.
 

@@ -5,7 +5,7 @@ a heartbeat tells it, and whoever listens to channels is told at once.
 Must not know: who listens to which.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from pushctl.errors import LimitReached, StoreUnavailable
 from pushctl.protocol.jobs import News, encode
@@ -18,8 +18,7 @@ BROADCAST = Script.load("broadcast")
 MAX_BROADCASTS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(msgspec.Struct, frozen=True):
     """`change`: the number of the last one; `by_id`: every broadcast there is."""
 
     change: int

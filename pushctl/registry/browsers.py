@@ -7,7 +7,8 @@ Must not know: UAIDs, only what is derived from them; frames.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.errors import LimitReached
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, SessionHash, UserId
@@ -39,8 +40,7 @@ def channel_of(site: str) -> str | None:
     return site.removeprefix(_CHANNEL) if site.startswith(_CHANNEL) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Undelivered:
+class Undelivered(msgspec.Struct, frozen=True):
     """`end`: where the log ended at that moment; `after`: the sequence number to go on behind; `more`: at once."""
 
     end: Cursor

@@ -13,6 +13,7 @@ Must not know: what is published.
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -23,6 +24,16 @@ from pushctl.registry.info import major_version, parse_info
 from pushctl.registry.store import Store
 
 SHARDED_SINCE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """What is to be published, for a command or a script. `words`: channels and payloads by turns; `knows_listeners`:
+    the answer is how many hear it. On a Cluster before Redis 7 a master knows only who listens to itself."""
+
+    verb: str
+    words: list[str | bytes]
+    knows_listeners: bool
 
 
 class Channels:
@@ -61,23 +72,33 @@ class Channels:
 
     async def publish(self, partition: int, messages: Sequence[tuple[ServerId | None, bytes]]) -> int:
         """Publish what concerns users of one partition to servers' channels (None: to the one of all), in one round
-        trip. How many of them nobody heard; 0 on a Cluster before Redis 7, where a master knows only who listens to
-        itself. Raises StoreUnavailable."""
-        verb = await self.verb(partition)
+        trip. How many of them nobody heard, where that is known. Raises StoreUnavailable."""
         try:
+            spelled = await self.spelled(partition, messages)
+            words = spelled.words
             heard = await self._store.link.ask_all(
-                [(verb, self._channel(server, partition), payload) for server, payload in messages],
+                [(spelled.verb, *words[n : n + 2]) for n in range(0, len(words), 2)],
                 near=self._store.stream(partition),
             )
         except StoreUnavailable:
-            self._sharded.pop(partition, None)  # what comes back may be of another version
+            self.may_be_new(partition)
             raise
-        return heard.count(0) if verb == "SPUBLISH" or not self._store.link.is_cluster else 0
+        return heard.count(0) if spelled.knows_listeners else 0
+
+    async def spelled(self, partition: int, messages: Sequence[tuple[ServerId | None, bytes]]) -> Spelled:
+        """How to publish what concerns users of one partition. Raises StoreUnavailable."""
+        verb = await self.verb(partition)
+        words = [word for server, payload in messages for word in (self._channel(server, partition), payload)]
+        return Spelled(verb, words, verb == "SPUBLISH" or not self._store.link.is_cluster)
+
+    def may_be_new(self, partition: int) -> None:
+        """A question failed: what comes back may be of another version."""
+        self._sharded.pop(partition, None)
 
     @asynccontextmanager
     async def listen(self, server: ServerId, partition: int) -> "AsyncIterator[Listener]":
         """Listen to a server's channels of one partition, over a connection of its own. Raises StoreUnavailable."""
-        self._sharded.pop(partition, None)  # whoever listens anew may meet another version
+        self.may_be_new(partition)
         verbs = ["SUBSCRIBE", *(["SSUBSCRIBE"] if await self.are_sharded(partition) else [])]
         channels = [self._channel(server, partition), self._channel(None, partition)]
         commands = [(verb, *channels) for verb in verbs]

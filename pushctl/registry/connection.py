@@ -10,12 +10,13 @@ here, one multiplexed Trio connection 4.3 µs, and without a thread a cancelled 
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import hiredis
+import msgspec
 import trio
-from redis.connection import parse_url
 
 from pushctl.causes import cause_of
 from pushctl.errors import ConfigError, StoreUnavailable
@@ -33,8 +34,7 @@ class ConnectionLost(StoreUnavailable):
     """Redis closed the connection, or it broke. Whatever was sent and not answered may or may not have run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where a Redis is and how to introduce oneself. Never printed whole: it holds the password."""
 
     host: str = "127.0.0.1"
@@ -50,7 +50,7 @@ class Address:
         """From redis://, rediss:// or unix://. Raises ConfigError that does not repeat the URL (it may hold a
         password)."""
         try:
-            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+            options = _options(url)
         except ValueError as error:
             raise ConfigError([f"[redis] url: {error}"]) from None
         tls = None
@@ -68,6 +68,24 @@ class Address:
 
     def __str__(self) -> str:
         return f"unix://{self.path}" if self.path else f"{self.host}:{self.port}"
+
+
+def _options(url: str) -> dict[str, Any]:
+    """As redis-py reads it, ValueError too. That is asked only if the URL has options (`?name=value`), or is none:
+    it takes longer to import than the rest of the registry."""
+    if "?" in url or not url.startswith(("redis://", "rediss://", "unix://")):
+        from redis.connection import parse_url
+
+        return dict(parse_url(url))  # type: ignore[no-untyped-call]
+    parts = urlparse(url)
+    found: dict[str, Any] = {"username": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+    if parts.scheme == "unix":
+        found["path"] = unquote(parts.path)
+    else:
+        found |= {"host": unquote(parts.hostname or ""), "port": parts.port or ""}
+        with suppress(ValueError):
+            found["db"] = int(unquote(parts.path).replace("/", ""))
+    return {name: value for name, value in found.items() if value != ""}
 
 
 def _context(options: dict[str, Any]) -> ssl.SSLContext:

@@ -3,8 +3,9 @@
 Owns: their shapes. All moments are Redis time in ms, plus `shift_ms`. Must not know: what they mean.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from pushctl.ids import DeviceId
 from pushctl.registry.messages import State
@@ -18,8 +19,7 @@ Life = Literal["live", "revoked", ""]
 Devices = dict[DeviceId, Device]
 
 
-@dataclass(frozen=True, slots=True)
-class Nobody:
+class Nobody(msgspec.Struct, frozen=True):
     """No such user now. `deleted_until_ms`: of the tombstone; without one nobody can say whether there ever was.
     `keys_left`: of the user, without the one that makes a user."""
 
@@ -28,8 +28,7 @@ class Nobody:
     keys_left: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogFacts:
+class LogFacts(msgspec.Struct, frozen=True):
     """`first`, `last`: (seq, tag, at ms); None when it is empty. `bytes`: None where Redis does not say."""
 
     entries: int
@@ -38,8 +37,7 @@ class LogFacts:
     bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class UserFacts:
+class UserFacts(msgspec.Struct, frozen=True):
     now_ms: int
     epoch: str
     seq: int
@@ -60,8 +58,7 @@ class UserFacts:
     bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFacts:
+class IndexFacts(msgspec.Struct, frozen=True):
     """What gc knows of a user. `idle`: it found nothing at its last visit and looks once more."""
 
     due_ms: int | None
@@ -69,8 +66,7 @@ class IndexFacts:
     listed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MessageFacts:
+class MessageFacts(msgspec.Struct, frozen=True):
     """`message`: without body, while Redis has it. `entry`: (kind, at ms) of the log's entry of this number and tag."""
 
     now_ms: int
@@ -90,8 +86,7 @@ class MessageFacts:
     leases: list[Holder]
 
 
-@dataclass(frozen=True, slots=True)
-class PushUrlFacts:
+class PushUrlFacts(msgspec.Struct, frozen=True):
     """`events`: (seq, kind, at ms) of entries that name it, newest first, among the newest `looked` of the log. A
     rate is None where there is no limit."""
 
@@ -111,8 +106,7 @@ class PushUrlFacts:
     user_rate: RateState | None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(msgspec.Struct, frozen=True):
     """`judges`: (name, when it last asked, since when it was watching without a gap), in ms."""
 
     now_ms: int

@@ -11,7 +11,8 @@ Must not know: principals, only their entries in the index.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.errors import IdentityTaken, LastIdentity, LimitReached, NotFound
 from pushctl.ids import DeviceId, SessionHash, UserId, new_id
@@ -31,8 +32,7 @@ SETTLE_IDENTITY = Script.load("settle_identity")
 UNLINK_IDENTITY = Script.load("unlink_identity")
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(msgspec.Struct, frozen=True):
     """`new`: it was not linked before; `ended`: sessions that its provider's newer generation has ended."""
 
     identity: IdentityRecord

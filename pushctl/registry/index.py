@@ -7,7 +7,6 @@ Must not know: what expires.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -42,15 +41,13 @@ class Census(msgspec.Struct, frozen=True):
     connections: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     user: UserId
     score: bytes
     """As it stands in the index, for compare-and-set: when something of the user expires, in ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True):
     """What is due in a shard at `now_ms`: `count` users, the longest overdue of them in `entries`."""
 
     now_ms: int

@@ -1,6 +1,6 @@
 """Job streams: what has to be brought to socket servers. Written by api and socket, read by routers.
 
-Owns: streams route:<partition>, their consumer group, hand-over.
+Owns: streams route:<partition>, their consumer group, hand-over, and what is published with it (channel.py).
 Promises: bounded in number and in bytes (the oldest go; reconcile covers them); acknowledged and deleted together, and
 by whom is known: of two that hand a job over, one is told that it was gone; a dead router's jobs are taken over, and
 its name is forgotten.
@@ -8,12 +8,14 @@ Must not know: what a job says.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
-from pushctl.ids import UserId
+from pushctl.errors import StoreUnavailable
+from pushctl.ids import ServerId, UserId
+from pushctl.registry.channel import Channels
 from pushctl.registry.connection import Connection, ConnectionLost, ErrorReply, Reply
 from pushctl.registry.keys import shard_of
 from pushctl.registry.script import Script
@@ -44,8 +46,7 @@ MAX_TRIMMED = 1000
 SILENCE = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A job as it stands in a stream. `id` begins with the Redis time in ms at which it was written."""
 
     partition: int
@@ -57,8 +58,7 @@ class Taken:
         return int(self.id.split(b"-")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
+class Consumer(msgspec.Struct, frozen=True):
     """A router that reads a stream. `pending`: jobs it took and has not handed over; `idle_ms`: since it was
     last seen at work."""
 
@@ -67,8 +67,7 @@ class Consumer:
     idle_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """What is not handed over yet: how many jobs, of how many bytes, and how long ago the oldest was written."""
 
     partition: int
@@ -77,8 +76,7 @@ class Backlog:
     lag_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(msgspec.Struct, frozen=True):
     """`jobs`: now this router's to try; `given_up`: how many were tried often enough; `backlog`: what there is."""
 
     jobs: list[Taken]
@@ -86,9 +84,19 @@ class TakenOver:
     backlog: Backlog
 
 
+class HandedOver(msgspec.Struct, frozen=True):
+    """`ours`: the jobs that were still there: nobody else is told so of the same job; `unheard`: payloads that nobody
+    heard; `now_ms`: the time of the master that holds the partition."""
+
+    ours: list[Taken]
+    unheard: int
+    now_ms: int
+
+
 class Jobs:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, channels: Channels) -> None:
         self._store = store
+        self._channels = channels
 
     @property
     def partitions(self) -> int:
@@ -112,16 +120,29 @@ class Jobs:
             [GROUP, routing.max_jobs, routing.max_job_bytes, MAX_TRIMMED, payload],
         )
 
-    async def hand_over(self, done: Sequence[Taken]) -> list[Taken]:
-        """These jobs, of one partition, are done: acknowledge and delete them in one step. Returns those that were
-        still there: nobody else is told so of the same job."""
-        if not done:
-            return []
+    async def hand_over(
+        self, done: Sequence[Taken], messages: Sequence[tuple[ServerId | None, bytes]] = ()
+    ) -> HandedOver:
+        """These jobs, one or more of one partition, are done: acknowledge and delete them in one step. In the same step
+        `messages`, which tell of them, are published to servers' channels before. Raises StoreUnavailable."""
+        partition = done[0].partition
         ids, sizes = [job.id for job in done], [len(job.payload) for job in done]
-        keys = self._keys(done[0].partition)
-        gone = await self._store.run_on(HAND_OVER, keys, rest=[*ids, *sizes], group=GROUP, count=len(ids))
+        try:
+            spelled = await self._channels.spelled(partition, messages)
+            now_ms, unheard, gone = await self._store.run_on(
+                HAND_OVER,
+                self._keys(partition),
+                rest=[*ids, *sizes, *spelled.words],
+                group=GROUP,
+                verb=spelled.verb,
+                count=len(ids),
+            )
+        except StoreUnavailable:
+            self._channels.may_be_new(partition)
+            raise
         missing = {number - 1 for number in gone}
-        return [job for number, job in enumerate(done) if number not in missing]
+        ours = [job for number, job in enumerate(done) if number not in missing]
+        return HandedOver(ours, unheard if spelled.knows_listeners else 0, now_ms)
 
     async def join(self, consumer: str, partition: int) -> None:
         """A router shares the work from now on (or again, when Redis lost the group)."""

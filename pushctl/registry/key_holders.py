@@ -7,7 +7,6 @@ Must not know: what is sealed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -40,8 +39,7 @@ class About(msgspec.Struct, frozen=True):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Keys by the names that roles give them (keyring.py). `seals`, `opens`: sealing keys, first choice first;
     `claims`: others that the role uses."""
 
@@ -51,8 +49,7 @@ class Report:
     claims: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """`seal_with`: None if no key may be sealed with; `lacks`: keys in use that the role has not. `refused`: it was
     starting, and must not run without them."""
 
@@ -61,8 +58,7 @@ class Told:
     refused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHolder:
+class KeyHolder(msgspec.Struct, frozen=True):
     """A role that runs, by its last report."""
 
     id: str
@@ -72,8 +68,7 @@ class KeyHolder:
     seen_ms_ago: int
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """Of a key: since when and until when it was used, and when it was retired (0: it was not). Registry time, ms."""
 
     first_ms: int
@@ -85,8 +80,7 @@ class Use:
         return cls(*map(int, raw.split()))
 
 
-@dataclass(frozen=True, slots=True)
-class Retired:
+class Retired(msgspec.Struct, frozen=True):
     """Whether a key is out of use now; else who uses it, or in how many ms it may be tried again."""
 
     done: bool

@@ -63,9 +63,10 @@ Owns: the names. Must not know: what is done with them.
 """
 
 import binascii
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
+
+import msgspec
 
 from pushctl.ids import ServerId, SessionHash, UserId
 from pushctl.registry.script import Script
@@ -82,8 +83,7 @@ MAX_BUCKETS = 4096
 """Of one kind in one shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     prefix: str
 
     def user(self, user: UserId, noun: str) -> str:
@@ -163,5 +163,6 @@ def shard_of(user: UserId, shards: int = SHARDS) -> int:
 @lru_cache(maxsize=4096)
 def _tag_in_range(noun: str, part: int, parts: int) -> str:
     """A hash tag whose slot lies in the `part`th of so many equal ranges."""
-    tags = (f"{noun}:{parts}.{part}.{n}" for n in count())
-    return next(tag for tag in tags if slot_of(tag) * parts // SLOTS == part)
+    begin = f"{noun}:{parts}.{part}."
+    begun = binascii.crc_hqx(begin.encode(), 0)  # as slot_of; thousands are tried at every start
+    return next(f"{begin}{n}" for n in count() if binascii.crc_hqx(b"%d" % n, begun) % SLOTS * parts // SLOTS == part)

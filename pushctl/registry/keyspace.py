@@ -6,7 +6,8 @@ during a whole round is seen. Must not know: the pace; what is done with what wa
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from pushctl.ids import UserId
 from pushctl.registry.script import Script
@@ -21,16 +22,15 @@ LASTING = ("devices", "identities", "push_urls", "push_url_order", "sites")
 """A user's keys without an end of their own, beside meta."""
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """Of one step. `lasting`: users with keys that never end by themselves; `allowing`: those who have push URLs;
     `entries`: of the identity index."""
 
-    users: set[UserId] = field(default_factory=set)
-    tombstones: set[UserId] = field(default_factory=set)
-    lasting: set[UserId] = field(default_factory=set)
-    allowing: set[UserId] = field(default_factory=set)
-    entries: list[str] = field(default_factory=list)
+    users: set[UserId] = msgspec.field(default_factory=set)
+    tombstones: set[UserId] = msgspec.field(default_factory=set)
+    lasting: set[UserId] = msgspec.field(default_factory=set)
+    allowing: set[UserId] = msgspec.field(default_factory=set)
+    entries: list[str] = msgspec.field(default_factory=list)
 
 
 class KeySpace:

@@ -42,15 +42,21 @@ class NotConfirmed(StoreUnavailable):
     """The write happened, but too few replicas have it: a failover could still take it back."""
 
 
+class TimedOut(StoreUnavailable):
+    """There was no answer in time: it may or may not have happened."""
+
+
 class Call:
     """One question, perhaps of several commands: how many replies are missing, and the task that waits for them all."""
 
-    __slots__ = ("failure", "missing", "task")
+    __slots__ = ("due", "failure", "missing", "task")
 
     def __init__(self, task: trio.lowlevel.Task, missing: int) -> None:
         self.task: trio.lowlevel.Task | None = task
         self.missing = missing
         self.failure: StoreUnavailable | None = None
+        self.due = 0.0
+        """When it is given up, if the lane has to see to that."""
 
     @property
     def abandoned(self) -> bool:
@@ -62,6 +68,12 @@ class Call:
         if not self.missing and self.task is not None:
             trio.lowlevel.reschedule(self.task, outcome.Value(None))
             self.task = None
+
+    def give_up(self, failure: StoreUnavailable) -> None:
+        """What has not been sent yet never will be; a reply that still comes is thrown away."""
+        task, self.task, self.failure = self.task, None, failure
+        if task is not None:
+            trio.lowlevel.reschedule(task, outcome.Value(None))
 
 
 class Waiting:
@@ -121,7 +133,10 @@ class Lane:
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
         self._in_flight: deque[Waiting] = deque()
+        self._timed: deque[Call] = deque()
+        """Questions with a deadline that is ours to keep, in its order; those at its head may be answered by now."""
         self._work = trio.Event()
+        self._timed_work = trio.Event()
         self._room = trio.Event()
         self._conversation = trio.CancelScope()
         self.connected = False
@@ -144,6 +159,17 @@ class Lane:
         self._queue.append(waiting)
         self._queued_bytes += len(waiting.packed)
         self._work.set()
+
+    def put_timed(self, waiting: Waiting, call: Call) -> None:
+        """As `put`; the call is given up with TimedOut after the settings' deadline. A scope of the caller's own would
+        cost each question as much as the rest of its way."""
+        call.due = trio.current_time() + self._settings.timeout_seconds
+        timed = self._timed
+        while timed and timed[0].task is None:
+            timed.popleft()
+        timed.append(call)
+        self._timed_work.set()
+        self.put(waiting)
 
     def expel(self, reason: str, *, refused: bool) -> None:
         """Leave this connection at once; the next one has to be admitted anew. `refused`: this one should not have
@@ -229,6 +255,21 @@ class Lane:
 
             nursery.start_soon(until_lost, self._write)
             nursery.start_soon(until_lost, self._read)
+            nursery.start_soon(self._keep_deadlines)
+
+    async def _keep_deadlines(self) -> None:
+        """Give up what is overdue. All have the same time, so the first that was put in is the first that is."""
+        timed = self._timed
+        while True:
+            while not timed:
+                self._timed_work = trio.Event()
+                await self._timed_work.wait()
+            await trio.sleep_until(timed[0].due)
+            now = trio.current_time()
+            while timed and (timed[0].task is None or timed[0].due <= now):
+                call = timed.popleft()
+                if call.task is not None:
+                    call.give_up(TimedOut(f"Redis did not answer within {self._settings.timeout_seconds:g} s"))
 
     async def _write(self, connection: Connection) -> None:
         while True:
@@ -322,6 +363,7 @@ class Lane:
             )
         self._in_flight.clear()
         self._queue.clear()
+        self._timed.clear()
         self._queued_bytes = 0
 
 

@@ -23,7 +23,7 @@ from pushctl.log import get_logger
 from pushctl.reasons import Code, Reason
 from pushctl.registry.connection import Argument, Connection, ErrorReply, Reply, pack
 from pushctl.registry.installation import Installation
-from pushctl.registry.lane import Call, Lane, NotAdmitted, NotConfirmed, Waiting
+from pushctl.registry.lane import Call, Lane, NotAdmitted, NotConfirmed, TimedOut, Waiting
 from pushctl.registry.masters import Masters
 from pushctl.registry.node import Node
 from pushctl.registry.question import Question, key_of
@@ -142,6 +142,34 @@ class Link:
         replies = await self._answer(questions)
         return [self._checked(script.name, reply) for (script, _, _), reply in zip(calls, replies, strict=True)]
 
+    async def run_packed(
+        self, script: Script, key: str, packed: bytes, command: Callable[[], Sequence[Argument]]
+    ) -> Reply:
+        """As `run_script`, for what is asked for every message: `packed` is the whole command, with the hash, and
+        `command` makes its parts, should it have to be repeated."""
+        lane = self._masters.of_key(key).lane(script.lane)
+        self._refuse_unless_free(lane, len(packed))
+        call = Call(trio.lowlevel.current_task(), 1)
+        waiting = Waiting(packed, call)
+        lane.put_timed(waiting, call)
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            call.task = None
+            self.tally.abandoned += 1
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+        if call.failure is not None:
+            self.tally.abandoned += isinstance(call.failure, TimedOut)
+            raise self._failed(call.failure)
+        reply = waiting.reply
+        if not isinstance(reply, ErrorReply):
+            return reply
+        questions, replies = [Question(command(), key, script.lane, script)], [reply]
+        with self._deadline(call.due):
+            await self._repeat(questions, replies)
+        return self._checked(script.name, replies[0])
+
     async def ask_masters(self, *command: Argument) -> dict[str, Reply]:
         """A command without a key (INFO, TIME, SCAN, CONFIG GET) to every master: replies by address. As `ask`."""
         nodes = self._masters.nodes
@@ -227,34 +255,37 @@ class Link:
 
     async def _answer(self, questions: list[Question]) -> list[Reply]:
         """Their replies, in order; redirections followed, within one deadline."""
-        rounds = 0
-        with self._deadline():
+        with self._deadline(trio.current_time() + self._settings.timeout_seconds):
             replies = await self._send(questions)
-            while again := [n for n, reply in enumerate(replies) if isinstance(reply, ErrorReply)]:
-                later = [self._prepare_again(questions[n], str(replies[n])) for n in again]
-                again = [n for n, verdict in zip(again, later, strict=True) if verdict is not None]
-                if not again:
-                    break
-                rounds += 1
-                # Two nodes that send us to each other know no better yet.
-                if "later" in later or rounds > MAX_HASTE:
-                    await trio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - jitter is no secret
-                for n in again:
-                    # A node that has just become a master may not be connected yet.
-                    await self._masters.wait_until(lambda n=n: self._node_of(questions[n]).connected)  # type: ignore[misc]
-                for n, reply in zip(again, await self._send([questions[n] for n in again]), strict=True):
-                    replies[n] = reply
+            await self._repeat(questions, replies)
         return replies
 
+    async def _repeat(self, questions: list[Question], replies: list[Reply]) -> None:
+        """Ask again what did not run, until it did or never will; into `replies`."""
+        rounds = 0
+        while again := [n for n, reply in enumerate(replies) if isinstance(reply, ErrorReply)]:
+            later = [self._prepare_again(questions[n], str(replies[n])) for n in again]
+            again = [n for n, verdict in zip(again, later, strict=True) if verdict is not None]
+            if not again:
+                break
+            rounds += 1
+            # Two nodes that send us to each other know no better yet.
+            if "later" in later or rounds > MAX_HASTE:
+                await trio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - jitter is no secret
+            for n in again:
+                # A node that has just become a master may not be connected yet.
+                await self._masters.wait_until(lambda n=n: self._node_of(questions[n]).connected)  # type: ignore[misc]
+            for n, reply in zip(again, await self._send([questions[n] for n in again]), strict=True):
+                replies[n] = reply
+
     @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        seconds = self._settings.timeout_seconds
+    def _deadline(self, moment: float) -> Iterator[None]:
         try:
-            with trio.fail_after(seconds):
+            with trio.fail_at(moment):
                 yield
         except trio.TooSlowError:
-            self.tally.failures["timeout"] += 1
-            raise StoreUnavailable(f"Redis did not answer within {seconds:g} s") from None
+            seconds = self._settings.timeout_seconds
+            raise self._failed(TimedOut(f"Redis did not answer within {seconds:g} s")) from None
 
     def _prepare_again(self, question: Question, error: str) -> str | None:
         """What to do about an error reply that proves that nothing ran: now, later; None: it is no such reply."""
@@ -279,14 +310,9 @@ class Link:
         sizes: dict[Lane, int] = {}
         for question in questions:
             lane = self._node_of(question).lane(question.lane)
-            if not lane.connected:
-                self.tally.failures["away"] += 1
-                raise StoreUnavailable(lane.problem)
             packed = pack(question.command)
             sizes[lane] = sizes.get(lane, 0) + len(packed)
-            if lane.is_full(sizes[lane]):
-                self.tally.failures["overloaded"] += 1
-                raise Overloaded("too many requests wait for Redis")
+            self._refuse_unless_free(lane, sizes[lane])
             ways.append((lane, packed))
         call = Call(trio.lowlevel.current_task(), len(ways))
         together: list[Waiting] = []
@@ -302,9 +328,23 @@ class Link:
 
         await trio.lowlevel.wait_task_rescheduled(give_up)
         if call.failure is not None:
-            self.tally.failures["not_confirmed" if isinstance(call.failure, NotConfirmed) else "lost"] += 1
-            raise call.failure
+            raise self._failed(call.failure)
         return [waiting.reply for waiting in together]
+
+    def _refuse_unless_free(self, lane: Lane, size: int) -> None:
+        """Raises StoreUnavailable, Overloaded if this lane takes nothing of that size now."""
+        if not lane.connected:
+            self.tally.failures["away"] += 1
+            raise StoreUnavailable(lane.problem)
+        if lane.is_full(size):
+            self.tally.failures["overloaded"] += 1
+            raise Overloaded("too many requests wait for Redis")
+
+    def _failed(self, failure: StoreUnavailable) -> StoreUnavailable:
+        """It, counted."""
+        words = {NotConfirmed: "not_confirmed", TimedOut: "timeout"}
+        self.tally.failures[words.get(type(failure), "lost")] += 1
+        return failure
 
     def _node_of(self, question: Question) -> Node:
         if question.node is not None and question.node.stopped and question.key is not None:

@@ -10,7 +10,8 @@ Must not know: what else a user has.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.ids import UserId
 from pushctl.registry.keys import shard_of
@@ -21,8 +22,7 @@ from pushctl.registry.store import Store
 FORGET_IDENTITY = Script.load("forget_identity")
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
+class Lacking(msgspec.Struct, frozen=True):
     """A user who is there and whom an index does not name. `what`: users or identity."""
 
     user: UserId

@@ -7,9 +7,9 @@ away the others go on. Must not know: commands, deadlines of questions.
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from pushctl.config.model import Redis
 from pushctl.errors import StoreUnavailable, Unreachable
@@ -90,6 +90,8 @@ class Masters:
         """Who holds this key; None: anybody, rather one that is connected."""
         if self._slots is not None and key is not None:
             return self._slots[slot_of(key)]
+        if len(self._nodes) == 1:
+            return self._nodes[0]
         connected = [node for node in self._nodes if node.connected]
         return random.choice(connected or self._nodes)  # noqa: S311 - to share the load
 

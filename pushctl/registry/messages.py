@@ -6,9 +6,11 @@ is connected.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
+
+import msgspec
 
 from pushctl.errors import (
     EncodingInvalid,
@@ -21,7 +23,7 @@ from pushctl.errors import (
 )
 from pushctl.ids import START, Cursor, DeviceId, MessageRef, Position, PushUrlId, UserId, b64url, new_tag
 from pushctl.registry.rates import MessageRates
-from pushctl.registry.records import Change, Entry, MessageRecord, PushUrlRecord, parse_entry
+from pushctl.registry.records import Change, Entry, MessageEntry, MessageRecord, PushUrlRecord, held_by, parse_entry
 from pushctl.registry.script import Script
 from pushctl.registry.store import Store
 
@@ -35,13 +37,18 @@ UNREAD = Script.load("unread")
 SYNC = Script.load("sync")
 ACKNOWLEDGE = Script.load("acknowledge")
 
+_APPENDED = (
+    *("tag", "push_url", "number", "lifetime_ms", "urgency", "topic", "key_id", "body", "signed_by", "plain"),
+    *("fingerprint", "receipt", "only_again"),
+)
+"""What append is told of a message, in the order of its arguments."""
+
 IDEMPOTENCY_MS = 300_000
 PAGE_COUNT = 200
 """Events or objects in one page of a sync, at most; `page_bytes` bounds it too."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(msgspec.Struct):
     """A message to store or announce. `rank`: urgency 0-3; `body`: opaque bytes."""
 
     push_url: PushUrlId
@@ -64,21 +71,27 @@ class NewMessage:
     """A limit refuses it, unless its idempotency key has stored it before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """`again`: this idempotency key had stored it before, and `change` holds no entries; `unread`: it still is.
-    `lifetime_ms`, `receipt`: what its sender was told when it was stored."""
+    `lifetime_ms`, `receipt`: what its sender was told when it was stored. `expires_first`: nothing of the user's
+    expires before it, so the gc index must hear of it. `quiet`: nobody is connected, and nothing had to go for it. In
+    `change`, which is made when it is asked for, its body is left out."""
 
     ref: MessageRef
-    change: Change
+    parse_change: Callable[[], Change]
     again: bool
     unread: bool
     lifetime_ms: int
     receipt: bool
+    expires_first: bool = True
+    quiet: bool = False
+
+    @property
+    def change(self) -> Change:
+        return self.parse_change()
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """A TTL 0 message is accepted. `ref` has sequence number 0: it is in no log; it expired
     when it was accepted. `deliver`: False when repeated."""
 
@@ -92,8 +105,7 @@ class Announced:
 State = Literal["stored", "delivered", "read", "replaced", "cancelled", "evicted", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True):
     """The state of a message since `at_ms`; it expires in `left_ms` by the registry's clock."""
 
     state: State
@@ -101,8 +113,7 @@ class Awaited:
     left_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """A page of what came after a cursor. `cursor`: the place after it."""
 
     cursor: Cursor
@@ -110,8 +121,7 @@ class Delta:
     done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotPlace:
+class SnapshotPlace(msgspec.Struct, frozen=True):
     """Where a snapshot continues: pinned at `pin`, in `phase` (urls, messages), behind `after`."""
 
     pin: Cursor
@@ -119,8 +129,7 @@ class SnapshotPlace:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     push_urls: list[PushUrlRecord]
     messages: list[MessageRecord]
     next: SnapshotPlace
@@ -165,11 +174,23 @@ class Messages:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rates = MessageRates(store.config.limits)
+        limits = store.config.limits
+        self._append = store.bound(
+            APPEND,
+            idem_ms=IDEMPOTENCY_MS,
+            max_unread=limits.unread_per_user,
+            max_unread_url=limits.unread_per_push_url,
+            max_bytes=limits.unread_bytes_per_user,
+            max_bytes_url=limits.unread_bytes_per_push_url,
+            **self._rates.arguments,
+        )
+        assert self._append.args[-len(_APPENDED) :] == _APPENDED
+        self._announce = ANNOUNCE.bind(idem_ms=IDEMPOTENCY_MS, **self._rates.arguments)
 
     def _idempotency(self, user: UserId, message: NewMessage) -> tuple[dict[str, str], str]:
         """(special key, fingerprint) of a message; without a key of its own, a key that is never touched."""
         if message.idempotency_key is None:
-            return {"idem": self._store.keys.idempotency(user, "-")}, ""
+            return {}, ""
         name = hashlib.sha256(f"{message.push_url} {message.idempotency_key}".encode()).digest()[:16]
         return {"idem": self._store.keys.idempotency(user, b64url(name))}, b64url(
             hashlib.sha256(message.fingerprint).digest()[:16]
@@ -178,52 +199,67 @@ class Messages:
     async def append(self, user: UserId, message: NewMessage) -> Stored:
         """Store a message and append its event. Raises PushUrlGone, IdempotencyMismatch, RateLimited (`limit` is
         push_url or user; empty for `only_again`), StoreUnavailable."""
-        limits = self._store.config.limits
-        special, fingerprint = self._idempotency(user, message)
-        reply = await self._store.run_uncertain(
-            APPEND,
+        tag = new_tag()
+        special, fingerprint = self._idempotency(user, message) if message.idempotency_key else (None, "")
+        reply = await self._store.run_often(
+            self._append,
             user,
-            special=special,
-            push_url=message.push_url,
-            number=message.number,
-            lifetime_ms=message.lifetime_ms,
-            urgency=message.rank,
-            topic=message.topic or "",
-            key_id=message.key_id,
-            body=message.body,
-            signed_by=message.signed_by or "",
-            plain=int(message.plain),
-            fingerprint=fingerprint,
-            idem_ms=IDEMPOTENCY_MS,
-            receipt=int(message.receipt),
-            max_unread=limits.unread_per_user,
-            max_unread_url=limits.unread_per_push_url,
-            max_bytes=limits.unread_bytes_per_user,
-            max_bytes_url=limits.unread_bytes_per_push_url,
-            only_again="1" if message.only_again else "",
-            **self._rates.arguments,
+            (
+                *self._store.shift,
+                tag,
+                message.push_url,
+                message.number,
+                message.lifetime_ms,
+                message.rank,
+                message.topic or "",
+                message.key_id,
+                message.body,
+                message.signed_by or "",
+                "1" if message.plain else "0",
+                fingerprint,
+                "1" if message.receipt else "0",
+                "1" if message.only_again else "",
+            ),
+            special,
         )
         self._rates.check(reply)
         _proved(reply, message.signed_by)
         if reply[0] == b"again":
             return Stored(
                 MessageRef.parse(reply[1].decode()),
-                Change.parse(reply[3]),
+                partial(Change.parse, reply[3]),
                 again=True,
                 unread=bool(reply[2]),
                 lifetime_ms=int(reply[4]),
                 receipt=reply[5] == b"1",
             )
-        ref = MessageRef(int(reply[1]), int(reply[2]), reply[3].decode(), int(reply[4]))
-        change = Change.parse(reply[5])
-        return Stored(ref, change, again=False, unread=True, lifetime_ms=message.lifetime_ms, receipt=message.receipt)
+        _, seq, now_ms, expires_ms, first, epoch, previous_seq, previous_tag, leases, site, dropped = reply
+        ref = MessageRef(seq, tag, message.key_id, expires_ms)
+
+        def parse_change() -> Change:
+            record = MessageRecord(
+                ref, message.rank, message.push_url, now_ms, message.topic, site.decode(), b"", len(message.body)
+            )
+            entries = [*map(parse_entry, dropped), MessageEntry(Position(seq, tag), record)]
+            return Change(epoch.decode(), Position(int(previous_seq), int(previous_tag)), held_by(leases), entries)
+
+        return Stored(
+            ref,
+            parse_change,
+            again=False,
+            unread=True,
+            lifetime_ms=message.lifetime_ms,
+            receipt=message.receipt,
+            expires_first=first == 1,
+            quiet=not leases and not dropped,
+        )
 
     async def announce(self, user: UserId, message: NewMessage) -> Announced:
         """Accept a TTL 0 message: nothing is stored. Raises as `append`."""
         special, fingerprint = self._idempotency(user, message)
         tag = new_tag()
         reply = await self._store.run_uncertain(
-            ANNOUNCE,
+            self._announce,
             user,
             special=special,
             push_url=message.push_url,
@@ -232,10 +268,8 @@ class Messages:
             signed_by=message.signed_by or "",
             plain=int(message.plain),
             fingerprint=fingerprint,
-            idem_ms=IDEMPOTENCY_MS,
             mark=f"0:{tag}:{message.key_id}",
             only_again="1" if message.only_again else "",
-            **self._rates.arguments,
         )
         self._rates.check(reply)
         _proved(reply, message.signed_by)
@@ -335,9 +369,19 @@ class Messages:
         self, user: UserId, positions: Sequence[tuple[DeviceId, Cursor]], *, came_back: bool = False
     ) -> None:
         """Devices of one user say how far they have everything safe; `came_back`: by asking for what is behind."""
-        rest: list[str] = []
-        for device, cursor in positions:
-            at = cursor.position
-            # As text: a stream id is compared as one, and 64 bits do not fit a number of Lua.
-            rest += (device, cursor.epoch, str(at.seq), str(at.tag))
-        await self._store.run(ACKNOWLEDGE, user, rest=rest, came_back=int(came_back))
+        await self._store.run(ACKNOWLEDGE, user, rest=_spelled(positions), came_back=int(came_back))
+
+    async def acknowledge_all(self, positions: Mapping[UserId, Sequence[tuple[DeviceId, Cursor]]]) -> None:
+        """As `acknowledge`, for many users of one partition in one round trip; who is gone is passed over. Raises
+        StoreUnavailable: some of it may not be written, and all of it may be repeated."""
+        rest_of = {user: _spelled(theirs) for user, theirs in positions.items()}
+        await self._store.run_for_all(ACKNOWLEDGE, rest_of, came_back=0)
+
+
+def _spelled(positions: Sequence[tuple[DeviceId, Cursor]]) -> list[str]:
+    """As acknowledge.lua takes them: numbers as text, for 64 bits do not fit a number of Lua."""
+    spelled: list[str] = []
+    for device, cursor in positions:
+        at = cursor.position
+        spelled += (device, cursor.epoch, str(at.seq), str(at.tag))
+    return spelled

@@ -6,7 +6,6 @@ Must not know: how seats are counted or who gets one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -26,8 +25,7 @@ _Told = dict[ServerId, dict[int, int]]
 """Seats by server and by how many ms ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seats:
+class Seats(msgspec.Struct, frozen=True):
     """So many clients were told to try this server first, so long ago."""
 
     server: ServerId
@@ -35,8 +33,7 @@ class Seats:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sister:
+class Sister(msgspec.Struct, frozen=True):
     """Another Box Office, and what it handed out up to its last look."""
 
     name: str

@@ -5,9 +5,10 @@ withdrawn claim leaves none, whichever of the two runs first; nothing needs a sw
 what belongs to a dead generation. Must not know: connections themselves.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
 
 from pushctl.errors import StoreUnavailable, Unauthenticated
 from pushctl.ids import ConnectionId, Cursor, DeviceId, Position, ServerId, SessionHash, UserId
@@ -22,8 +23,7 @@ PRUNE = Script.load("prune")
 LEASE_MS = 30 * 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A lease: `value` is what stands in Redis, for compare-and-delete."""
 
     connection: ConnectionId
@@ -53,8 +53,7 @@ class SessionEnded(Unauthenticated):
 LeaseState = Literal["kept", "claimed", "displaced", "no_device", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciled(msgspec.Struct, frozen=True):
     last: Cursor
     leases: list[LeaseState]
 
@@ -111,19 +110,18 @@ class Presence:
 
     async def reconcile(
         self,
-        user: UserId,
-        connections: Sequence[tuple[ConnectionId, DeviceId, SessionHash]],
+        connections: Mapping[UserId, Sequence[tuple[ConnectionId, DeviceId, SessionHash]]],
         *,
         server: ServerId,
         generation: int,
-    ) -> Reconciled:
-        """Look after a user's leases on one server, and say where the log ends. One round trip."""
-        rest = [part for each in connections for part in each]
-        reply = await self._store.run(
-            RECONCILE, user, rest=rest, server=server, generation=generation, lease_ms=LEASE_MS
+    ) -> dict[UserId, Reconciled]:
+        """Look after the leases on one server of users of one partition, and say where their logs end. Whose account is
+        gone is left out. One round trip; may be repeated. Raises StoreUnavailable if it is not known of all of them."""
+        rest_of = {user: [part for each in theirs for part in each] for user, theirs in connections.items()}
+        replies = await self._store.run_for_all(
+            RECONCILE, rest_of, server=server, generation=generation, lease_ms=LEASE_MS
         )
-        last = Cursor(reply[1].decode(), Position(int(reply[2]), int(reply[3])))
-        return Reconciled(last, [state.decode() for state in reply[4]])
+        return {user: _reconciled(reply) for user, reply in replies.items()}
 
     async def holders_of(self, users: Sequence[UserId]) -> list[list[Holder]]:
         """All leases of each user, dead servers' included. One round trip."""
@@ -137,6 +135,11 @@ class Presence:
         keys = [self._store.keys.user(user, "presence")]
         rest = [part for holder in stale for part in (holder.connection, holder.value)]
         self._store.link.post_script(PRUNE, keys, rest)
+
+
+def _reconciled(reply: Sequence[Any]) -> Reconciled:
+    last = Cursor(reply[1].decode(), Position(int(reply[2]), int(reply[3])))
+    return Reconciled(last, [state.decode() for state in reply[4]])
 
 
 def _holders(flat: Sequence[bytes]) -> list[Holder]:

@@ -4,7 +4,6 @@ Owns: key processes, script attend. Promises: nothing depends on it; a role that
 FORGOTTEN_MS have passed; a row that cannot be read hides no other. Must not know: who looks.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -44,8 +43,7 @@ class ProcessRow(msgspec.Struct, frozen=True):
     clock_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """`clock_ahead_ms`: of its host's clock before Redis', by its last report."""
 
     id: str

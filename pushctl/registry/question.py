@@ -4,7 +4,8 @@ Owns: which of a command's arguments is the key. Must not know: lanes, masters' 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pushctl.registry.connection import Argument
 from pushctl.registry.node import Node
@@ -23,8 +24,7 @@ def key_of(command: Sequence[Argument]) -> str | bytes | None:
     return key if isinstance(key, str | bytes) else None
 
 
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct):
     """One command, and where it is to go."""
 
     command: Sequence[Argument]

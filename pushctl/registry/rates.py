@@ -9,8 +9,9 @@ Must not know: who is counted, or whether anybody is refused.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from pushctl.config.model import Limits
 from pushctl.errors import RateLimited
@@ -32,8 +33,7 @@ def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode(), digest_size=12).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class RateState:
+class RateState(msgspec.Struct, frozen=True):
     """`left` of `burst` would be taken now, all at once; `wait_ms` until the next one, if there is none."""
 
     left: int

@@ -4,7 +4,6 @@ Owns: parsing of records as scripts/lib/*.lua spells them. Must not know: frames
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import msgspec
@@ -14,8 +13,7 @@ from pushctl.ids import MessageRef, Position, PushUrlId
 DropReason = Literal["replaced", "cancelled", "evicted"]
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRecord:
+class MessageRecord(msgspec.Struct, frozen=True):
     """A message at rest. `body` is what the api stored, opaque here; `rank` the urgency, 0 (very-low) to 3 (high);
     `size` what the body counts for, also where it was left out."""
 
@@ -44,8 +42,7 @@ class MessageRecord:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PushUrlRecord:
+class PushUrlRecord(msgspec.Struct, frozen=True):
     """A push URL at rest. `key_id`: of the key that sealed it, so that its text never changes."""
 
     id: PushUrlId
@@ -71,33 +68,28 @@ class PushUrlRecord:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEntry:
+class MessageEntry(msgspec.Struct, frozen=True):
     position: Position
     message: MessageRecord
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEntry:
+class ReadEntry(msgspec.Struct, frozen=True):
     position: Position
     refs: list[MessageRef]
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedEntry:
+class DroppedEntry(msgspec.Struct, frozen=True):
     position: Position
     reason: DropReason
     refs: list[MessageRef]
 
 
-@dataclass(frozen=True, slots=True)
-class PushUrlEntry:
+class PushUrlEntry(msgspec.Struct, frozen=True):
     position: Position
     push_url: PushUrlRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedEntry:
+class RevokedEntry(msgspec.Struct, frozen=True):
     position: Position
     push_url: PushUrlId
 
@@ -127,20 +119,25 @@ def parse_entry(raw: Sequence[bytes]) -> Entry:
             raise ValueError(f"a log entry of kind {kind!r}: written by a newer version?")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one script appended to a user's log, right after `previous`; `connections`: leases at that moment."""
+def held_by(leases: Sequence[bytes]) -> list[str]:
+    """The servers of some leases, '<server> <generation>' each, once."""
+    return sorted({lease.rpartition(b" ")[0].decode() for lease in leases})
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What one script appended to a user's log, right after `previous`; `held`: by whom the user's devices were held at
+    that moment, '<server> <generation>' each."""
 
     epoch: str
     previous: Position
-    connections: int
+    held: list[str]
     entries: list[Entry]
 
     @classmethod
     def parse(cls, raw: Sequence[Any]) -> "Change":
-        epoch, seq, tag, connections, entries = raw
+        epoch, seq, tag, leases, entries = raw
         return cls(
-            epoch.decode(), Position(int(seq), int(tag)), int(connections), [parse_entry(entry) for entry in entries]
+            epoch.decode(), Position(int(seq), int(tag)), held_by(leases), [parse_entry(entry) for entry in entries]
         )
 
     @property

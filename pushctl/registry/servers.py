@@ -4,7 +4,6 @@ Owns: scripts heartbeat, goodbye, judge, bury_servers and the row's shape. Promi
 declares nobody dead; only a newer generation of the same id fences an older one. Must not know: who asks, or why.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -71,8 +70,7 @@ class Row(msgspec.Struct, frozen=True):
     """Its host's clock as it beat; 0: a version that does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRow:
+class ServerRow(msgspec.Struct, frozen=True):
     id: ServerId
     row: Row
     alive: bool
@@ -146,8 +144,7 @@ def _server(id_: bytes, row: Row, alive: bool, age_ms: int, now_ms: int) -> Serv
     return ServerRow(ServerId(id_.decode()), row, alive, age_ms, ahead_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(msgspec.Struct, frozen=True):
     """A heartbeat that counted: the registry's time, for how long there had been none of this server id (0: there never
     was one, or the clock stepped back), what is wished of this start of the server, and how often broadcasts have
     changed."""

@@ -8,7 +8,6 @@ Owns: keys session, identity, replay. Must not know: tokens and principals thems
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -36,8 +35,7 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
     renewed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """`left_ms`: until it ends, unless that is put off."""
 
     record: SessionRecord

@@ -13,9 +13,11 @@ Must not know: lanes, commands of ours.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from pushctl.errors import ConfigError, StoreUnavailable
 from pushctl.registry.connection import Address, Connection, ErrorReply
@@ -23,8 +25,7 @@ from pushctl.registry.connection import Address, Connection, ErrorReply
 SENTINEL_PORT = 26379
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What `redis.url` names. `service`: what Sentinels call the master; then `seeds` are Sentinels."""
 
     seeds: tuple[Address, ...]
@@ -64,8 +65,7 @@ def _has_port(host: str) -> bool:
     return ":" in host.rpartition("]")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(msgspec.Struct, frozen=True):
     """The masters of a Cluster: (first slot, last slot, address), in order of slots."""
 
     ranges: tuple[tuple[int, int, Address], ...]

@@ -8,7 +8,6 @@ Must not know: credentials; session tokens (only their hashes).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -77,8 +76,7 @@ class Device(msgspec.Struct, frozen=True):
         return [SessionHash(session) for session in (self.session, *self.older) if session not in ("", SIGNED_OUT)]
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True):
     """`ended`: sessions of the identity that the provider's newer generation has ended."""
 
     device: DeviceId
@@ -87,8 +85,7 @@ class Registered:
     ended: list[SessionHash]
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(msgspec.Struct, frozen=True):
     """What a deletion leaves to be done outside the user's slot; it stands in the tombstone until that is done.
     `epoch`: of the account; `identities`: entries of the index."""
 
@@ -110,8 +107,7 @@ def _hashes(raw: Sequence[bytes]) -> list[SessionHash]:
     return [SessionHash(session.decode()) for session in raw]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     devices: int
     push_urls: int
     unread: int

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pushctl.protocol.jobs import Job
 from pushctl.registry import Registry
+from pushctl.registry.jobs import Taken
 from pushctl.routing.channel import publish
 from pushctl.routing.strategy import Delivered
 
@@ -15,6 +16,5 @@ class BroadcastStrategy:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
-        hints, unheard = await publish(self._registry, [(None, jobs)])
-        return Delivered(hints=hints, unheard=unheard)
+    async def deliver(self, jobs: Sequence[Job], done: Sequence[Taken] = ()) -> Delivered:
+        return await publish(self._registry, [(None, jobs)], done)

@@ -26,6 +26,8 @@ class Picture:
         self._registry = registry
         self._judge = judge
         self._rows: dict[ServerId, ServerRow] = {}
+        self._living: dict[str, ServerId | None] = {}
+        """What `living` has found out since the last look."""
         self._log = get_logger(part="picture")
 
     async def keep(self) -> None:
@@ -40,6 +42,7 @@ class Picture:
     async def look(self) -> None:
         rows = await self._registry.servers.picture(self._judge)
         self._rows = {row.id: row for row in rows}
+        self._living.clear()
 
     async def look_for(self, holders: Sequence[Holder]) -> None:
         """Look again if one of these was not in the picture yet, a server that has just started; or was dead in it: it
@@ -57,6 +60,15 @@ class Picture:
     def _is_news(self, holder: Holder) -> bool:
         row = self._rows.get(holder.server)
         return row is None or holder.generation > row.generation
+
+    def living(self, holder: str) -> ServerId | None:
+        """The server of a '<server> <generation>', if it is in the picture as this very generation, alive."""
+        if holder not in self._living:
+            server, _, generation = holder.rpartition(" ")
+            row = self._rows.get(ServerId(server))
+            lives = row is not None and row.alive and str(row.generation) == generation
+            self._living[holder] = ServerId(server) if lives else None
+        return self._living[holder]
 
     def may_live(self, holder: Holder) -> bool:
         """False only on evidence: its server is silent, or has been replaced by a newer generation."""

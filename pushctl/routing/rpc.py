@@ -22,6 +22,7 @@ from pushctl.metrics import RpcMetrics
 from pushctl.metrics.shared import ANSWERED, REPLACED, UNANSWERED
 from pushctl.protocol.jobs import Batch, Ephemeral, Job, encode
 from pushctl.registry import Registry
+from pushctl.registry.jobs import Taken
 from pushctl.registry.servers import ServerRow
 from pushctl.routing.batches import batches
 from pushctl.routing.caller import Caller, Replaced, Unanswered
@@ -67,8 +68,8 @@ class RpcStrategy:
             metrics.suspected.look = lambda: [((), sum(line.suspected for line in self._lines.values()))]
         self._log = get_logger(part="rpc")
 
-    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
-        found = await self._lookup.find(jobs)
+    async def deliver(self, jobs: Sequence[Job], done: Sequence[Taken] = ()) -> Delivered:
+        found = await self._lookup.find(jobs, believe=False)  # its leases are needed to prune what servers deny
         calls: dict[ServerId, _Line] = {}
         detour: dict[ServerId, Sequence[Job]] = {}
         for server, theirs in found.by_server.items():
@@ -78,11 +79,11 @@ class RpcStrategy:
             else:
                 calls[server] = line
         delivered = await self._call(calls, found, detour)
-        hints, unheard = await publish(self._registry, detour.items())
+        published = await publish(self._registry, detour.items())
         return replace(
             delivered,
-            hints=delivered.hints + hints,
-            unheard=delivered.unheard + unheard,
+            hints=delivered.hints + published.hints,
+            unheard=delivered.unheard + published.unheard,
             detoured=sum(map(len, detour.values())),
         )
 

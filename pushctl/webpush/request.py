@@ -93,7 +93,7 @@ _READ: Final[dict[bytes, type[Problem]]] = {
 }
 """The headers that mean something here once, and what a repeated one is answered with."""
 
-_LISTS: Final = (b"crypto-key", b"encryption", b"prefer")
+_LISTS: Final = frozenset({b"crypto-key", b"encryption", b"prefer"})
 """Those that are lists: repeated ones are one (RFC 9110, section 5.3)."""
 
 
@@ -163,7 +163,9 @@ def _refuse_shared_key(signed_by: str | None, body: bytes, encrypted: Encryption
 def preferences(prefer: str | None) -> dict[str, str]:
     """Name and value of each preference (RFC 7240, section 2); of one given twice the first counts."""
     found: dict[str, str] = {}
-    for preference in (prefer or "").split(","):
+    if prefer is None:
+        return found
+    for preference in prefer.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip(" \t").lower(), value.strip(' \t"'))
     return found
@@ -173,14 +175,14 @@ def _collect(headers: Headers) -> dict[bytes, str]:
     given: dict[bytes, str] = {}
     for raw_name, value in headers:
         name = raw_name.lower()
-        text = value.decode("latin-1").strip(" \t")
-        if name in _LISTS:
-            given[name] = f"{given[name]}, {text}" if name in given else text
-        elif name in _READ:
+        if name in _READ:
             if name in given:
                 title = _title(name)
                 raise _READ[name](f"the header {title} is given more than once", field=title)
-            given[name] = text
+            given[name] = value.decode("latin-1").strip(" \t")
+        elif name in _LISTS:
+            text = value.decode("latin-1").strip(" \t")
+            given[name] = f"{given[name]}, {text}" if name in given else text
     return given
 
 
@@ -210,7 +212,9 @@ def _topic(value: str | None) -> str | None:
 
 def _urgency(value: str | None) -> Urgency:
     """RFC 8030 gives the words as ABNF strings, which have no case (RFC 5234, section 2.3)."""
-    wanted = "normal" if value is None else value.lower()
+    if value is None:
+        return "normal"
+    wanted = value.lower()
     for urgency in URGENCIES:
         if urgency == wanted:
             return urgency
@@ -224,6 +228,8 @@ def _idempotency_key(value: str | None) -> str | None:
 
 
 def _notification(content_type: str | None, body: bytes) -> Notification:
+    if content_type == _JSON:
+        return _json_notification(body)
     kind, _, parameters = (content_type or "").partition(";")
     kind = kind.strip().lower()
     if (kind != _JSON and kind not in _TEXT) or not _is_utf8(parameters):

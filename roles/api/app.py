@@ -23,6 +23,7 @@ from roles.api.push_routes import PushRoutes
 from roles.api.receipts import Receipts
 from roles.api.routes import CLIENT_API
 from roles.api.services import ApiRequest, Services
+from roles.api.short_push import ShortPush
 from roles.api.tooling import TOOLING
 
 DESCRIPTION: Final = (
@@ -92,9 +93,9 @@ def build_app(
     origins: frozenset[str],
     max_body_bytes: int,
     inbox_page: InboxPage | None = None,
-) -> ASGIApp:
-    """`origins`: of pages that may use the client API; `max_body_bytes`: of a request to it; `inbox_page`: the inbox in
-    a browser, if it is on."""
+) -> tuple[ASGIApp, ShortPush]:
+    """The application, and its short way for messages. `origins`: of pages that may use the client API;
+    `max_body_bytes`: of a request to it; `inbox_page`: the inbox in a browser, if it is on."""
     rest = rest_app(
         client_api_handlers(services),
         title="pushctl API",
@@ -118,5 +119,11 @@ def build_app(
 
         headers.append(ON_EVERY_ANSWER)
     push = PushRoutes(publisher, services.inbox, receipts, services.limits)
-    app = ApiApp(cast(ASGIApp, rest), push, inbox_page)
-    return Observed(CorsLayer(app, policy_of), services.metrics.http, headers)
+    metrics = services.metrics.http
+
+    def around(app: ASGIApp) -> Observed:
+        return Observed(CorsLayer(app, policy_of), metrics, headers)
+
+    app = around(ApiApp(cast(ASGIApp, rest), push, inbox_page))
+    on_answer = [*_THIRD_PARTIES.on_answer(None), *app.headers]
+    return app, ShortPush(push, metrics, on_answer, around, publisher.rules.max_body_bytes)

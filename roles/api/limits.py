@@ -63,6 +63,8 @@ class Limits:
         self._quotas = {kind: Quota(rates, kind, rate) for kind, rate in configured.items() if rate}
         self._exempt = exempt
         self._count = count
+        self._none_for_unsigned = not {"total", "address"} & self._quotas.keys()
+        """Messages that nobody signed are counted nowhere here."""
 
     @property
     def loops(self) -> list[Loop]:
@@ -82,6 +84,8 @@ class Limits:
 
     async def message(self, host: str, signed_by: str | None) -> Taken:
         """For one message from this address, signed by this VAPID key."""
+        if signed_by is None and self._none_for_unsigned:
+            return Taken((), None)
         wanted = [("total", _EVERYBODY), *self._by_address("address", host)]
         return await self._take([*wanted, ("vapid_key", signed_by)] if signed_by else wanted)
 
@@ -107,7 +111,8 @@ class Limits:
         self._count(f"{refusal.limit}_rate")
 
     def _by_address(self, kind: str, host: str) -> list[tuple[str, str]]:
-        return [] if host in self._exempt else [(kind, neighbourhood(host))]
+        # Telling addresses apart costs more than the limit itself.
+        return [] if kind not in self._quotas or host in self._exempt else [(kind, neighbourhood(host))]
 
     async def _take(self, wanted: Sequence[tuple[str, str]]) -> Taken:
         taken: list[tuple[Quota, str]] = []

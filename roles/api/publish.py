@@ -6,9 +6,9 @@ Must not know: sockets, how an answer is written. Never logs a token, a push URL
 right to cancel it) or what the message says.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import trio
 
 from pushctl import log
@@ -29,8 +29,7 @@ PUSH_ROUTE: Final = "/push/{token}"
 _log = log.get_logger(role="api")
 
 
-@dataclass(frozen=True, slots=True)
-class Publisher:
+class Publisher(msgspec.Struct, frozen=True):
     inbox: Inbox
     rules: Rules
     metrics: ApiMetrics
@@ -51,7 +50,8 @@ class Publisher:
         began = trio.current_time()
         push = request.parse(headers, body, self.rules)
         self.metrics.stage(Stage.RECEIVED)
-        span.set(messaging__message__body__size=len(body), pushctl__urgency=push.urgency)
+        if span:
+            span.set(messaging__message__body__size=len(body), pushctl__urgency=push.urgency)
         published = await self._accept(token, push, host, span)
         if published.seq:
             self.metrics.stage(Stage.STORED)

@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from pushctl.errors import BodyTooLarge, MethodNotAllowed, NotFound, Problem
-from pushctl.http.asgi import Receive, Scope, Send, host_of, read_body, respond, while_connected
+from pushctl.http.asgi import ASGIApp, Receive, Scope, Send, host_of, read_body, respond, while_connected
 from pushctl.http.observe import name_problem, name_route
+from pushctl.http.parser import HeaderList
 from pushctl.http.problem import send_problem
 from pushctl.inbox import Inbox
 from pushctl.webpush.request import preferences
@@ -60,8 +61,7 @@ class PushRoutes:
             else:
                 await self._message(scope, send)
         except Problem as problem:
-            name_problem(scope, problem)
-            await send_problem(send, problem, errno=True)
+            await _tell(scope, send, problem)
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = _last_part(scope, PUSH, PUSH_ROUTE)
@@ -77,16 +77,36 @@ class PushRoutes:
         limit = self._publisher.rules.max_body_bytes
         _refuse_announced(scope, limit)
         body = await read_body(receive, limit)
-        host = host_of(scope)
-        with self._publisher.follow(scope["headers"], host) as span:
-            span.set(http__request__method="POST", http__route=PUSH_ROUTE, url__scheme=scope["scheme"])
-            published = await self._publisher.publish(token, scope["headers"], body, host, span)
-            span.set(http__response__status_code=201 if published.receipt is None else 202)
+        await respond(send, *await self.accept(token, scope["headers"], body, host_of(scope), scope["scheme"]))
+
+    async def accept(
+        self, token: str, headers: HeaderList, body: bytes, host: str, scheme: str
+    ) -> tuple[int, HeaderList]:
+        """Status and headers of the answer to a message that was stored, or handed on. Raises a Problem otherwise."""
+        with self._publisher.follow(headers, host) as span:
+            if span:
+                span.set(http__request__method="POST", http__route=PUSH_ROUTE, url__scheme=scheme)
+            published = await self._publisher.publish(token, headers, body, host, span)
+            status = 201 if published.receipt is None else 202
+            if span:
+                span.set(http__response__status_code=status)
         location = f"{MESSAGE}{published.message_id}".encode()
-        headers = [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)]
+        answer = [(b"location", location), (b"ttl", b"%d" % published.ttl_seconds)]
         if published.receipt is not None:
-            headers.append((b"link", f'<{RECEIPT}{published.receipt}>; rel="{RECEIPT_RELATION}"'.encode()))
-        await respond(send, 201 if published.receipt is None else 202, headers)
+            answer.append((b"link", f'<{RECEIPT}{published.receipt}>; rel="{RECEIPT_RELATION}"'.encode()))
+        return status, answer
+
+    def refusing(self, error: Exception) -> ASGIApp:
+        """Answers a POST to a push URL that failed with this error, elsewhere (short_push.py)."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            del receive
+            name_route(scope, PUSH_ROUTE)
+            if not isinstance(error, Problem):
+                raise error
+            await _tell(scope, send, error)
+
+        return app
 
     async def _receipt(self, scope: Scope, receive: Receive, send: Send) -> None:
         receipt = _last_part(scope, RECEIPT, "/receipt/{id}")
@@ -118,6 +138,11 @@ class PushRoutes:
                 await _options(send, ALLOW_MESSAGE)
             case _:
                 raise MethodNotAllowed("a message takes GET and DELETE", allow=ALLOW_MESSAGE)
+
+
+async def _tell(scope: Scope, send: Send, problem: Problem) -> None:
+    name_problem(scope, problem)
+    await send_problem(send, problem, errno=True)
 
 
 def _last_part(scope: Scope, prefix: str, route: str) -> str:

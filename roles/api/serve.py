@@ -168,7 +168,7 @@ class ApiRole:
             limits=limits,
             dev_idp=dev_idp,
         )
-        app = build_app(
+        app, short = build_app(
             services,
             Publisher(inbox, self._rules(public_url), self.metrics, limits, self.traces, self._traced),
             receipts,
@@ -178,7 +178,7 @@ class ApiRole:
         )
         # Each part bounds the bodies it reads and answers in its own way (413 with `errno` on a push URL).
         http = replace(config.http, max_body_bytes=sys.maxsize)
-        return HttpServer(app, http, tls=self._tls, trusted_proxies=config.api.trusted_proxies)
+        return HttpServer(app, http, tls=self._tls, trusted_proxies=config.api.trusted_proxies, short=short)
 
     def _rules(self, public_url: str) -> Rules:
         messages = self._config.messages

@@ -4,9 +4,9 @@ Owns: nothing but the handles. Must not know: routes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
@@ -25,8 +25,7 @@ if TYPE_CHECKING:  # a production process never imports the development provider
     from pushctl.identity.dev_idp import DevIdp
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     registry: Registry
     inbox: Inbox
     accounts: Accounts

@@ -4,9 +4,9 @@ Owns: the route and its shape. Must not know: who is told what (desk.py), who ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import msgspec
 import trio
 from litestar import get
 from litestar.connection import ASGIConnection
@@ -37,8 +37,7 @@ DESCRIPTION: Final = (
 _ANY_ORIGIN: Final = Cors(origins=None, methods="GET", headers="Authorization")
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     desk: Desk
     doorman: Doorman
     metrics: BoxOfficeMetrics

@@ -7,6 +7,7 @@ reconcile has covered it; nothing is taken any more once a drain has begun.
 Must not know: other partitions (a master that is away holds up its own and no other); how a strategy reaches servers.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from pushctl.metrics import RouterMetrics
 from pushctl.points import Point, passed
 from pushctl.protocol.jobs import Appended, Ephemeral, Job, JobInvalid, decode_job
 from pushctl.reasons import Code, Reason
-from pushctl.registry.jobs import Backlog, Jobs, Taken
+from pushctl.registry.jobs import Backlog, HandedOver, Jobs, Taken
 from pushctl.routing.strategy import Strategy
 from pushctl.stages import Stage
 from pushctl.traces import OFF, Traces
@@ -32,6 +33,13 @@ TAKE_OVER_SECONDS = 5.0
 
 LATE_SECONDS = 20.0
 """Jobs that wait so long are late: longer than those of a router that died, which others take over."""
+
+GATHER_SECONDS = 0.002
+"""Jobs that follow each other this closely are taken together: a read and a hint cost much the same for one as for
+many. A job that follows nothing waits for nothing."""
+
+CLOCK_SECONDS = 10.0
+"""So long our own pace stands for the time of Redis, after Redis has said it."""
 
 PAUSE_SECONDS = 0.2
 """After Redis refused or went away, before the next attempt."""
@@ -61,6 +69,8 @@ class Partition:
         self._metrics = metrics
         self._draining = draining
         self._log = get_logger(role="router", consumer=consumer, partition=number)
+        self._asked_at, self._asked_ms = -math.inf, 0
+        """When the time of this partition's master was asked for last, and what it said."""
         self._lag_ms = 0
         """Age of the oldest job at the last look."""
         self._reading = Loop(f"the reader of partition {number}")
@@ -102,14 +112,19 @@ class Partition:
         if self._draining.is_set():
             return
         reader = await self._jobs.reader(self._consumer, self._number)
+        self._asked_at = -math.inf  # another Redis may have another time
         try:
+            took_at = -math.inf
             while not self._draining.is_set():
                 self._reading.turn()
                 taken = await reader.take(self._batch)
+                took_before, took_at = took_at, trio.current_time()
                 if taken is None:
                     await self._jobs.join(self._consumer, self._number)
                 elif taken:
                     await self._deliver(strategy, taken)
+                    if took_at - took_before < 2 * GATHER_SECONDS and len(taken) < self._batch:
+                        await trio.sleep_until(took_at + GATHER_SECONDS)
                 # The reader's connection may be back before the link is: what it takes now could not be delivered.
                 await self._until_connected()
         finally:
@@ -186,15 +201,14 @@ class Partition:
             self._metrics.in_hand.dec(len(taken))
 
     async def _deliver_and_hand_over(self, strategy: Strategy, taken: Sequence[Taken]) -> None:
-        clock = await self._ask_time()
         jobs = {item.id: job for item in taken if (job := self._decoded(item)) is not None}
         once = [item for item in taken if isinstance(jobs.get(item.id), Ephemeral)]
         lasting = [item for item in taken if not isinstance(jobs.get(item.id), Ephemeral)]
         # At most once: whoever dies between the two steps has delivered nothing. And if we were frozen before this one,
         # another router may have handed them over; only one of us is told that they were there.
-        ours = {item.id for item in await self._hand_over(once, clock)}
+        ours = {item.id for item in await self._hand_over(once)}
         await passed(Point.ACKNOWLEDGED)
-        now_ms = clock()
+        now_ms = await self._now_ms()
         due: list[Job] = []
         for item in taken:
             job = jobs.get(item.id)
@@ -204,17 +218,19 @@ class Partition:
                 self._metrics.jobs("too_late")
             else:
                 due.append(job)
-        if due:
-            await self._bring(strategy, due)
+        brought = await self._bring(strategy, due, lasting) if due else False
         await passed(Point.DELIVERED)
-        await self._hand_over(lasting, clock)
+        if not brought:
+            await self._hand_over(lasting)
 
-    async def _ask_time(self) -> Callable[[], float]:
-        """A clock that shows the time in ms of this partition's master: asked once, then by our own pace, so that
-        what happened to us meanwhile counts."""
-        asked_at = trio.current_time()
-        asked_ms = await self._jobs.now_ms(self._number)
-        return lambda: asked_ms + (trio.current_time() - asked_at) * 1000
+    async def _now_ms(self) -> float:
+        """The time of this partition's master: as it said with what it handed over last, and by our own pace since, so
+        that what happened to us meanwhile counts."""
+        if trio.current_time() - self._asked_at > CLOCK_SECONDS:
+            asked_at = trio.current_time()
+            self._asked_ms = await self._jobs.now_ms(self._number)
+            self._asked_at = asked_at
+        return self._asked_ms + (trio.current_time() - self._asked_at) * 1000
 
     def _decoded(self, item: Taken) -> Job | None:
         try:
@@ -229,9 +245,11 @@ class Partition:
             return job.until_ms < now_ms
         return item.written_ms < now_ms - self._keep_ms
 
-    async def _bring(self, strategy: Strategy, jobs: Sequence[Job]) -> None:
+    async def _bring(self, strategy: Strategy, jobs: Sequence[Job], done: Sequence[Taken]) -> bool:
+        """Whether the strategy has handed over what is `done`."""
+        asked_at = trio.current_time()
         with ExitStack() as steps:
-            delivered = await strategy.deliver([self._followed(job, steps) for job in jobs])
+            delivered = await strategy.deliver([self._followed(job, steps) for job in jobs], done)
         self._metrics.stage(Stage.ROUTED, len(jobs) - delivered.nobody)
         self._metrics.hints.inc(delivered.hints)
         self._metrics.jobs("nobody", delivered.nobody)
@@ -239,6 +257,9 @@ class Partition:
         self._metrics.jobs("unheard", delivered.unheard)
         self._metrics.jobs("detoured", delivered.detoured)
         self._log.debug(Stage.ROUTED, jobs=len(jobs), hints=delivered.hints, nobody=delivered.nobody)
+        if delivered.handed_over is not None:
+            self._note_handed_over(delivered.handed_over, asked_at)
+        return delivered.handed_over is not None
 
     def _followed(self, job: Job, steps: ExitStack) -> Job:
         """The job, with a step of ours in its trace if its message is followed."""
@@ -257,11 +278,17 @@ class Partition:
         )
         return msgspec.structs.replace(job, trace=step.context)
 
-    async def _hand_over(self, done: Sequence[Taken], clock: Callable[[], float]) -> list[Taken]:
+    async def _hand_over(self, done: Sequence[Taken]) -> list[Taken]:
         """Those that were ours to hand over."""
-        ours = await self._jobs.hand_over(done)
-        now_ms = clock()
-        for item in ours:
-            self._metrics.job_seconds.add((now_ms - item.written_ms) / 1000)
-        self._metrics.jobs("handed_over", len(ours))
-        return ours
+        if not done:
+            return []
+        asked_at = trio.current_time()
+        handed_over = await self._jobs.hand_over(done)
+        self._note_handed_over(handed_over, asked_at)
+        return handed_over.ours
+
+    def _note_handed_over(self, handed_over: HandedOver, asked_at: float) -> None:
+        self._asked_at, self._asked_ms = asked_at, handed_over.now_ms
+        for item in handed_over.ours:
+            self._metrics.job_seconds.add((handed_over.now_ms - item.written_ms) / 1000)
+        self._metrics.jobs("handed_over", len(handed_over.ours))

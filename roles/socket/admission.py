@@ -10,8 +10,7 @@ Must not know: sockets, frames, users.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from math import ceil
 from typing import Final, Literal
 
@@ -51,6 +50,8 @@ class Refused(Exception):
 class Guest:
     """One connection, from its acceptance on."""
 
+    __slots__ = ("neighbours", "peer", "refused")
+
     def __init__(self, peer: str, refused: Refused | None, neighbours: str | None) -> None:
         self.peer = peer
         self.refused = refused
@@ -86,10 +87,9 @@ class Admission:
 
     # --- at the door -------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def arrival(self, peer: str, now: float) -> Iterator[Guest | None]:
-        """The kernel has accepted a connection from the address `peer`; count it for as long as the block lasts. None:
-        refused, and too many are being told so already."""
+    def arrive(self, peer: str, now: float) -> Guest | None:
+        """The kernel has accepted a connection from the address `peer`: it is counted until it has gone (`leave`).
+        None: refused, and too many are being told so already."""
         guest = Guest(peer, None, None)
         try:
             self._decide(guest, now)
@@ -101,12 +101,8 @@ class Admission:
         elif self._being_told < MAX_TOLD:
             self._being_told += 1
         else:
-            yield None
-            return
-        try:
-            yield guest
-        finally:
-            self._leave(guest)
+            return None
+        return guest
 
     def _decide(self, guest: Guest, now: float) -> None:
         if self.inside >= self._most:
@@ -140,7 +136,8 @@ class Admission:
                 del self._by_address[guest.neighbours]
             guest.neighbours = None
 
-    def _leave(self, guest: Guest) -> None:
+    def leave(self, guest: Guest) -> None:
+        """It has gone."""
         self._forget_address(guest)
         if guest.refused is None:
             self.inside -= 1

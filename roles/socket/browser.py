@@ -10,7 +10,9 @@ the browser says later is answered; at most MAX_OUTSTANDING messages are unackno
 they answer. Must not know: WebSockets (wire.py), how a connection lives and ends (held.py), what a UAID is.
 """
 
+import math
 from collections import deque
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import trio
@@ -47,6 +49,25 @@ SETTLE_SECONDS = 0.1
 class BrowserConnection(Held):
     """`hello` was said by a browser that was recognised; `run` does the rest."""
 
+    __slots__ = (
+        "_after",
+        "_at",
+        "_behind",
+        "_browser",
+        "_caught_up",
+        "_conversation",
+        "_ephemeral",
+        "_has_news",
+        "_heard",
+        "_hints",
+        "_listening",
+        "_replies",
+        "_room",
+        "_trail",
+        "_wanted",
+        "_window",
+    )
+
     def __init__(
         self,
         role: "SocketRole",
@@ -66,7 +87,7 @@ class BrowserConnection(Held):
         self._room = trio.Semaphore(MAX_REPLIES, max_value=MAX_REPLIES)
         self._ephemeral: deque[tuple[bytes, float, int, bytes | None]] = deque()
         """(frame, when it is too late, when it was accepted, its trace)"""
-        self._trail = Trail(role.traces, mozilla.SUBPROTOCOL)
+        self._trail = Trail.of(role.traces, mozilla.SUBPROTOCOL)
         self._behind = False
         self._caught_up = False
         """It was sent once all that had waited for it."""
@@ -83,6 +104,11 @@ class BrowserConnection(Held):
 
     def _claimed(self, *, lowered: bool) -> None:
         self.fall_behind()
+
+    def _plan(self) -> None:
+        super()._plan()
+        if self._window.room <= 0:  # until it acknowledges, every look counts
+            self.due = -math.inf
 
     def check(self, now: float) -> None:
         if self._patience.is_needed:
@@ -105,24 +131,28 @@ class BrowserConnection(Held):
         return self._behind or self._at == last
 
     def fall_behind(self) -> None:
-        self._hints += 1
-        self._heard = None
-        self._behind = True
+        self._note_behind(None)
         self.wake()
 
     def hear_appended(self, job: jobs.Appended) -> None:
         last = job.events[-1]
         heard = Cursor(job.epoch, Position(last.seq, last.tag))
         if not _covers(self._at, heard):
-            self.fall_behind()
-            self._heard = heard
+            self._note_behind(heard)
+
+    def _note_behind(self, heard: Cursor | None) -> None:
+        self._hints += 1
+        self._heard = heard
+        self._behind = True
 
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         if len(self._ephemeral) < MAX_EPHEMERAL:
             frame = mozilla.encode(notification_of_event(job.frame))
             until = trio.current_time() + seconds_left
             self._ephemeral.append((frame, until, job.until_ms - jobs.EPHEMERAL_MS, job.trace))
-            self.wake()
+
+    def speak(self) -> None:
+        self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
         pass  # it has none
@@ -140,7 +170,7 @@ class BrowserConnection(Held):
         if not self.is_stored:
             self._close_from = trio.current_time() + SETTLE_SECONDS
 
-    async def _write_next(self) -> None:
+    async def _write_next(self) -> bool:
         if self._replies or self._ephemeral:
             await self._write_rest()
         elif self._has_news:
@@ -150,7 +180,8 @@ class BrowserConnection(Held):
         elif self._behind and self._window.room > 0:
             await self._deliver()
         else:
-            await self._wait()
+            return False
+        return True
 
     async def _write_rest(self) -> None:
         while self._replies:
@@ -182,6 +213,7 @@ class BrowserConnection(Held):
         self._at, self._after = page.end, page.after
         self._behind = page.more or (self._hints != hints and not _covers(self._at, self._heard))
         self._caught_up = self._caught_up or not page.more
+        self._plan()
         self._note(Stage.WRITTEN, sent, self._at)
         await passed(Point.LIVE)
 
@@ -199,28 +231,32 @@ class BrowserConnection(Held):
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    async def _hear(self, message: str | bytes) -> None:
+    def _hear(self, message: str | bytes) -> Awaitable[object] | None:
         match self._conversation.hear(message, trio.current_time()):
             case mozilla.Register(channel, key):
-                await self._reply(mozilla.encode(await self._register(channel, key)))
+                return self._register(channel, key)
             case mozilla.Unregister(channel):
-                await self._reply(mozilla.encode(await self._unregister(channel)))
+                return self._unregister(channel)
             case mozilla.Ack(updates):
-                await self._acknowledge([update.version for update in updates])
+                return self._acknowledge([update.version for update in updates])
             case mozilla.Ping():
-                await self._reply(mozilla.PONG)
+                return self._reply(mozilla.PONG)
             case mozilla.BroadcastSubscribe(broadcasts):
                 if changed := self._listening.ask(broadcasts, self._role.broadcasts.versions):
-                    await self._reply(mozilla.encode(mozilla.Broadcast(changed)))
+                    return self._reply(mozilla.encode(mozilla.Broadcast(changed)))
             case mozilla.Nack() | mozilla.Hello():
                 pass
+        return None
 
     async def _reply(self, frame: bytes) -> None:
         await self._room.acquire()
         self._replies.append(frame)
         self.wake()
 
-    async def _register(self, channel: str, key: str | None) -> mozilla.RegisterReply:
+    async def _register(self, channel: str, key: str | None) -> None:
+        await self._reply(mozilla.encode(await self._registered(channel, key)))
+
+    async def _registered(self, channel: str, key: str | None) -> mozilla.RegisterReply:
         try:
             vapid_key = mozilla.parse_key(key)
         except ValueError:
@@ -238,7 +274,10 @@ class BrowserConnection(Held):
             return mozilla.RegisterReply(channel, 500, "")
         return mozilla.RegisterReply(channel, 200, url)
 
-    async def _unregister(self, channel: str) -> mozilla.UnregisterReply:
+    async def _unregister(self, channel: str) -> None:
+        await self._reply(mozilla.encode(await self._unregistered(channel)))
+
+    async def _unregistered(self, channel: str) -> mozilla.UnregisterReply:
         try:
             await self._role.browsers.unsubscribe(self._browser, channel)
         except StoreUnavailable:

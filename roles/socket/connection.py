@@ -5,6 +5,7 @@ or is gone in two seconds. Must not know: WebSockets (wire.py), how a connection
 next (tail.py).
 """
 
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,9 +23,10 @@ from roles.socket.ending import OF_DEVICES, reconnect
 from roles.socket.flight import Flight
 from roles.socket.frames_in import decode
 from roles.socket.held import Held
+from roles.socket.line import PIECE_BYTES
 from roles.socket.tail import Prepared, Tail
 from roles.socket.trail import Trail
-from roles.socket.wire import Wire
+from roles.socket.wire import Disconnected, Wire, framed
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
@@ -41,27 +43,33 @@ _PONG = frames.encode(frames.Pong())
 class Connection(Held):
     """`hello` was said and `signed_in`, its session, found; `run` does the rest."""
 
+    __slots__ = ("_acknowledged", "_flight", "_pongs", "_session", "_session_deadline", "_trail", "min_rank", "tail")
+
     def __init__(self, role: "SocketRole", wire: Wire, signed_in: Session, hello: frames.Hello) -> None:
         super().__init__(role, wire, signed_in.user, signed_in.device, OF_DEVICES)
-        self._session = signed_in
+        self._session = signed_in.hash
         cursor = parse_cursor(hello.cursor)
         self._acknowledged = cursor
         self.min_rank = frames.URGENCY_RANK[hello.min_urgency]
         self.tail = Tail(outbox_bytes=role.config.socket.outbox_bytes, min_rank=self.min_rank, cursor=cursor)
-        self._trail = Trail(role.traces, frames.SUBPROTOCOL)
+        self._trail = Trail.of(role.traces, frames.SUBPROTOCOL)
         self._pongs = 0
         self._flight = Flight()
         self._session_deadline = trio.current_time() + role.seconds_left(signed_in.expires_at_ms)
 
     @property
     def session(self) -> SessionHash:
-        return self._session.hash
+        return self._session
 
     def _claimed(self, *, lowered: bool) -> None:
         if lowered:
             self.tail.cursor = None
         elif self._acknowledged is not None:
             self._role.acknowledge(self, self._acknowledged)
+
+    def _plan(self) -> None:
+        super()._plan()
+        self.due = min(self.due, self._session_deadline)
 
     def check(self, now: float) -> None:
         if self._session_deadline <= now:
@@ -70,7 +78,7 @@ class Connection(Held):
             super().check(now)
 
     def _word_to_leave(self) -> bytes | None:
-        after_ms = self._leaving.to_say(trio.current_time())
+        after_ms = self._when_to_return()
         return None if after_ms is None else reconnect(after_ms)
 
     # --- hints (from the hub; none of these waits) -------------------------------------------------------------------
@@ -92,12 +100,21 @@ class Connection(Held):
 
     def hear_appended(self, job: jobs.Appended) -> None:
         self.tail.offer(job)
-        self.wake()
 
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
         until = trio.current_time() + seconds_left
         accepted_ms = job.until_ms - jobs.EPHEMERAL_MS
-        if self.tail.offer_ephemeral(job.rank, job.frame, until, accepted_ms, job.trace):
+        self.tail.offer_ephemeral(job.rank, job.frame, until, accepted_ms, job.trace)
+
+    def speak(self) -> None:
+        if self._ending is not None and not self._ending.is_draining:
+            return
+        if self._may_write_now and self._ending is None:
+            try:
+                self._write_outbox()
+            except Disconnected as gone:
+                self._end(self._endings.of_peer(gone))
+        if self._wire.busy or self.tail.has_work():
             self.wake()
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
@@ -105,6 +122,7 @@ class Connection(Held):
             return
         if job.in_ms:
             self._session_deadline = min(self._session_deadline, trio.current_time() + job.in_ms / 1000)
+            self._plan()
         else:
             self.signed_out()
 
@@ -114,15 +132,16 @@ class Connection(Held):
         ping_ms = int(self._role.config.socket.ping_seconds * 1000)
         await self._send(frames.encode(frames.Welcome(self._role.id, ping_ms, self.user, self.device)))
 
-    async def _write_next(self) -> None:
-        prepared = self.tail.take()
+    async def _write_next(self) -> bool:
+        something = self._pongs > 0
         if self._pongs:
             self._pongs -= 1
             await self._send(_PONG)
         if (word := self._word_to_leave()) is not None:
+            something = True
             await self._send(word)
-        if prepared is not None:
-            await self._write_prepared(prepared)
+        if self.tail.outbox_bytes:
+            await self._write_prepared()
         elif self.tail.behind:
             await self._read_log()
         elif self.tail.has_hole():
@@ -131,29 +150,46 @@ class Connection(Held):
                     await self._wait()
             if self.tail.has_hole():
                 self.tail.fall_behind()
-        elif not self._pongs:
-            await self._wait()
+        else:
+            return something
+        return True
 
-    async def _write_prepared(self, prepared: Prepared) -> None:
-        if prepared.until < trio.current_time():
-            return
-        if not prepared.is_message:
-            await self._send(prepared.frame)
-            return
-        seq = 0
-        # Before it is sent: an acknowledgement may come back faster than the send returns.
-        if prepared.cursor is not None:
-            seq = prepared.cursor.position.seq
-            self._flight.written(seq, 1, trio.current_time())
-        with self._trail.deliver(prepared.trace, seq=seq):
-            await self._send(prepared.frame)
-        self._note_delivered("hint", [prepared.accepted_ms])
-        self._note(Stage.WRITTEN, 1, prepared.cursor)
+    async def _write_prepared(self) -> None:
+        if self._role.heart.absent:
+            await self._role.present()
+        self._write_outbox()
+        if self._wire.busy:
+            await self._wire.flush()
 
     async def _write_rest(self) -> None:
         """Of a connection that is sent away: what is in no log would be lost."""
-        while (prepared := self.tail.take()) is not None:
-            await self._write_prepared(prepared)
+        while self.tail.outbox_bytes:
+            await self._write_prepared()
+
+    def _write_outbox(self) -> None:
+        """Of what is prepared, as much as the kernel takes: one call for all that is small. Raises Disconnected."""
+        while not self._wire.busy and self.tail.outbox_bytes:
+            now = trio.current_time()
+            together: list[Prepared] = []
+            size = 0
+            while size < PIECE_BYTES and (prepared := self.tail.take()) is not None:
+                if prepared.until >= now:
+                    together.append(prepared)
+                    size += len(prepared.frame)
+            if together:
+                self._write_together(together, now)
+
+    def _write_together(self, together: Sequence[Prepared], now: float) -> None:
+        messages = [prepared for prepared in together if prepared.is_message]
+        # Before it is sent: an acknowledgement may come back faster than the send returns.
+        for prepared in messages:
+            if prepared.cursor is not None:
+                self._flight.written(prepared.cursor.position.seq, 1, now)
+        with self._trail.deliver_all(_followed(messages)):
+            self._write_now(b"".join([framed(prepared.frame) for prepared in together]), len(together))
+        if messages:
+            self._note_delivered("hint", [prepared.accepted_ms for prepared in messages])
+            self._note(Stage.WRITTEN, len(messages), messages[-1].cursor)
 
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""
@@ -205,14 +241,14 @@ class Connection(Held):
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    async def _hear(self, message: str | bytes) -> None:
+    def _hear(self, message: str | bytes) -> Awaitable[object] | None:
         match decode(message):
             case frames.Ack(cursor):
                 self._acknowledge(cursor)
             case frames.Read(ids, upto):
-                await self._patience.ask(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
+                return self._patience.ask(lambda: self._role.inbox.read(self.user, ids=ids, upto=upto))
             case frames.Token(token):
-                await self._renew(token)
+                return self._renew(token)
             case frames.Ping():
                 self._pongs = min(self._pongs + 1, MAX_PONGS)
                 self.wake()
@@ -220,6 +256,7 @@ class Connection(Held):
                 pass
             case frames.Hello():
                 raise frames.FrameInvalid("hello is said once, first", field="$.type")
+        return None
 
     def _acknowledge(self, text: str) -> None:
         cursor = parse_cursor(text)
@@ -237,11 +274,11 @@ class Connection(Held):
         session = await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
         if (session.user, session.device) != (self.user, self.device):
             raise Unauthenticated("this token is another device's", field="$.token")
-        old, self._session = self._session, session
+        old, self._session = self._session, session.hash
         self._session_deadline = trio.current_time() + self._role.seconds_left(session.expires_at_ms)
         # If it ended since it was looked up, nobody told this connection, which did not use it yet.
         await self._patience.ask(lambda: self._role.accounts.session_of_token(token))
-        await self._patience.ask(lambda: self._role.accounts.renewed(old.hash, session))
+        await self._patience.ask(lambda: self._role.accounts.renewed(old, session))
 
 
 def _place_after(page: Delta | Snapshot) -> Cursor:
@@ -253,3 +290,10 @@ def _messages_of(page: Delta | Snapshot) -> list[MessageRecord]:
     if isinstance(page, Snapshot):
         return page.messages
     return [entry.message for entry in page.entries if isinstance(entry, MessageEntry)]
+
+
+def _followed(messages: Sequence[Prepared]) -> Iterator[tuple[bytes, int, float]]:
+    """Those whose trace is followed; see Trail.deliver_all."""
+    for message in messages:
+        if message.trace:
+            yield message.trace, message.cursor.position.seq if message.cursor else 0, 0

@@ -1,9 +1,9 @@
 """A connection that this server holds, whatever it speaks: from the moment it is known to the close.
 
-Owns: the two tasks of a connection (one reads frames, one writes), its lease, and how it ends.
-Promises: the writer alone writes (voice.py), so frames never mix; whatever ends the connection, the lease is given
-back, the peer is told why if it still listens, and TCP is dropped within two seconds. While Redis is away the
-connection stays.
+Owns: the task that reads frames, its lease, and how it ends; who writes is voice.py's.
+Promises: whatever ends the connection, the lease is given back, the peer is told why if it still listens, and TCP is
+dropped within two seconds. While Redis is away the connection stays. One that says nothing costs one task, which waits
+for its socket without a scope or a nursery of its own.
 Must not know: WebSockets (wire.py), where hints come from (hub.py), what is said: that is a device's (connection.py) or
 a browser's (browser.py).
 """
@@ -11,9 +11,8 @@ a browser's (browser.py).
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,32 +27,57 @@ from pushctl.stages import Stage
 from pushctl.traces import OFF
 from roles.socket.ending import Ending, Endings
 from roles.socket.leaving import Leaving
+from roles.socket.line import Interrupted
 from roles.socket.patience import Patience
 from roles.socket.voice import Voice
-from roles.socket.wire import Disconnected, Wire
+from roles.socket.wire import PING, Disconnected, Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
 
 
 class Held(Voice, ABC):
+    __slots__ = (
+        "_claiming",
+        "_close_by",
+        "_close_from",
+        "_ending",
+        "_endings",
+        "_hearing",
+        "_leaving",
+        "_patience",
+        "_writer",
+        "_written",
+        "device",
+        "due",
+        "has_lease",
+        "id",
+        "user",
+    )
+
     def __init__(self, role: "SocketRole", wire: Wire, user: UserId, device: DeviceId, endings: Endings) -> None:
         super().__init__(role, wire)
         self.user = user
         self.device = device
         self.id = ConnectionId(new_id())
         self._endings = endings
-        self._patience = Patience(partial(role.registry.wait_for, user))
+        self._patience = Patience(role.until_back, user)
         self._claiming = False
         """A claim is on its way, and nobody knows whether it ran."""
         self.has_lease = False
         self._ending: Ending | None = None
-        self._leaving = Leaving()
-        self._reading = trio.CancelScope()
-        self._writing = trio.CancelScope()
+        self._leaving: Leaving | None = None
+        """Since it was asked to."""
+        self._hearing: trio.CancelScope | None = None
+        """Of what the reader waits for that is not the peer."""
+        self._writer: trio.CancelScope | None = None
+        self._written: trio.Event | None = None
+        """For whoever waits for the writer to be over."""
         self._close_by = math.inf
         self._close_from = -math.inf
         """Not closed before, though it may be over."""
+        self.due = -math.inf
+        """`check` has nothing to do before this moment."""
 
     # --- what it speaks ----------------------------------------------------------------------------------------------
 
@@ -79,16 +103,16 @@ class Held(Voice, ABC):
         """The first frame. Raises Problem, Disconnected."""
 
     @abstractmethod
-    async def _write_next(self) -> None:
-        """What is due, or wait until something is. Raises Problem, Disconnected."""
+    async def _write_next(self) -> bool:
+        """What is due; False if nothing is. Raises Problem, Disconnected."""
 
     @abstractmethod
     async def _write_rest(self) -> None:
         """Of a connection that is sent away: what would be lost."""
 
     @abstractmethod
-    async def _hear(self, message: str | bytes) -> None:
-        """One message of the peer. Raises Problem."""
+    def _hear(self, message: str | bytes) -> Awaitable[object] | None:
+        """One message of the peer; what there is to wait for before the next one. Both may raise Problem."""
 
     @abstractmethod
     def _word_to_leave(self) -> bytes | None:
@@ -114,11 +138,15 @@ class Held(Voice, ABC):
 
     @abstractmethod
     def hear_appended(self, job: jobs.Appended) -> None:
-        """A hint that events were appended. Waits for nothing."""
+        """A hint that events were appended. Waits for nothing; `speak` follows."""
 
     @abstractmethod
     def hear_ephemeral(self, job: jobs.Ephemeral, *, seconds_left: float) -> None:
-        """A message in no log, good for so long. Waits for nothing."""
+        """A message in no log, good for so long. Waits for nothing; `speak` follows."""
+
+    @abstractmethod
+    def speak(self) -> None:
+        """What was heard may be written: now as far as the peer takes it, the rest by the writer. Waits for nothing."""
 
     def session_ends(self, job: jobs.SessionEnds) -> None:
         """Sessions of the user end. Waits for nothing."""
@@ -138,11 +166,13 @@ class Held(Voice, ABC):
                 if self.is_stored:
                     await self._claim()
                 await passed(Point.CLAIMED)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._read)
+                self._plan()
+                self._is_held = True
+                self.wake()
+                await self._read()
             except Problem as problem:
                 self.end(problem)
+            await self._written_out()
         finally:
             self._role.hub.leave(self)
             await passed(Point.LEFT)
@@ -150,6 +180,9 @@ class Held(Voice, ABC):
                 self._role.withdraw(self)
             elif self.has_lease:
                 self._role.release(self)
+            self._is_held = False
+            with trio.CancelScope(shield=True):  # cancelled, as we are, or by its deadline: soon
+                await self._written_out()
             await self._close()
 
     async def _claim(self) -> None:
@@ -191,44 +224,79 @@ class Held(Voice, ABC):
     def ask_to_leave(self, after_seconds: float, *, closed_after: float) -> None:
         """Back to the Box Office then. Until it goes, or is closed after so many seconds, all comes here as before."""
         now = trio.current_time()
+        self._leaving = self._leaving or Leaving()
         self._leaving.ask(now + after_seconds, now + closed_after)
+        self._plan()
         self.wake()
 
     @property
     def was_asked_to_leave(self) -> bool:
-        return self._leaving.was_asked
+        return self._leaving is not None and self._leaving.was_asked
 
     def may_stay(self) -> None:
         """Unless it goes by itself: what was said cannot be taken back."""
-        self._leaving.take_back()
+        if self._leaving is not None:
+            self._leaving.take_back()
 
     def leave_now(self) -> None:
         """End a connection that was asked to leave."""
-        self._end(self._endings.sent_away(self._leaving.to_say(trio.current_time())))
+        self._end(self._endings.sent_away(self._when_to_return()))
+
+    def _when_to_return(self) -> int | None:
+        """After how many ms: once, when it was asked to leave and has not been told yet."""
+        return None if self._leaving is None else self._leaving.to_say(trio.current_time())
+
+    def _plan(self) -> None:
+        """When `check` has something to do again: to be called when that may be sooner than it was."""
+        self.due = min(self._wire.pulse.look_at, self._leaving.by if self._leaving else math.inf)
 
     def check(self, now: float) -> None:
-        """Called about every second: is its time up, does the peer still answer?"""
-        if self._leaving.by <= now:
+        """Called when it is `due`, and then about every second: is its time up, does the peer still answer?"""
+        if self._leaving is not None and self._leaving.by <= now:
             self.leave_now()
             return
         # We do not listen ourselves while we wait for Redis or do not know whether we are still who we were; a
         # peer that the writer waits for is judged by the writer.
-        excused = self._patience.is_needed or self._wire.sending or self._role.heart.absent
-        if self._pulse.is_lost(now, excused=excused):
+        excused = self._patience.is_needed or self._wire.busy or self._role.heart.absent
+        if self._wire.pulse.is_lost(now, excused=excused):
             self._end(self._endings.no_pong)
-        elif self._pulse.ping_due:
+        elif self._wire.pulse.ping_due:
+            self._ping()
+        self._plan()
+
+    def _ping(self) -> None:
+        if self._is_over() or not self._may_write_now:
             self.wake()
+            return
+        try:
+            self._pinged()
+            self._wire.write(PING)
+        except Disconnected as gone:
+            self._end(self._endings.of_peer(gone))
+        if self._wire.busy:
+            self.wake()
+
+    def _pinged(self) -> None:
+        super()._pinged()
+        self._plan()
+
+    def _is_over(self) -> bool:
+        return self._ending is not None
 
     def _end(self, how: Ending) -> None:
         """The first ending counts. The writer finishes what it must; all is over within CLOSE_SECONDS."""
         if self._ending is None:
             self._ending = how
-            self._reading.cancel()
-            self._close_by = self._writing.deadline = self._role.close_by()
-            self.wake()
+            self._close_by = self._role.close_by()
+            if self._writer is not None:
+                self._writer.deadline = self._close_by
+            if self._hearing is not None:
+                self._hearing.cancel()
+            self._wire.interrupt()
+            if self._writing or how.is_draining:
+                self.wake()
 
     async def _close(self) -> None:
-        self._wire.forget()
         how = self._ending or self._endings.stopped
         by = min(self._close_by, self._role.close_by())
         with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
@@ -250,32 +318,66 @@ class Held(Voice, ABC):
     # --- writing -----------------------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        with self._writing:
-            try:
-                await self._greet()
-                while self._ending is None:
-                    await self._keep_alive()
-                    await self._write_next()
-                if self._ending.is_draining:
-                    await self._write_rest()
-            except Problem as problem:
-                self.end(problem)
-            except Disconnected as gone:
-                self._end(self._endings.of_peer(gone))
+        try:
+            with trio.CancelScope(deadline=self._close_by) as self._writer:
+                await self._write_all()
+        except Problem as problem:
+            self.end(problem)
+        except Disconnected as gone:
+            self._end(self._endings.of_peer(gone))
+        except Exception as error:
+            self._role.log.error("connection_crashed", exc_info=error)
+            self._end(self._endings.stopped)
+        finally:
+            self._writing, self._writer = False, None
+            if self._written is not None:
+                self._written.set()
+
+    async def _write_all(self) -> None:
+        """Until nothing is left to do. Raises Problem, Disconnected."""
+        if not self._greeted:
+            self._greeted = True
+            await self._greet()
+        while not self._is_over():
+            self._more = False
+            if self._wire.busy:
+                await self._wire.flush()
+            await self._keep_alive()
+            if not await self._write_next() and not self._more:
+                return
+        if self._ending is not None and self._ending.is_draining:
+            await self._write_rest()
+
+    async def _written_out(self) -> None:
+        """Until there is no writer."""
+        while self._writing:
+            self._written = trio.Event()
+            await self._written.wait()
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        with self._reading:
+        """Until it is over. Raises Problem."""
+        while not self._is_over():
             try:
-                while True:
-                    message = await self._wire.receive()
-                    await self._role.present()
-                    await self._hear(message)
-            except Problem as problem:
-                self.end(problem)
+                message = await self._wire.receive()
+            except Interrupted:
+                return
             except Disconnected as gone:
                 self._end(self._endings.of_peer(gone))
+                return
+            if self._role.heart.absent:
+                await self._unless_over(self._role.present())
+            if self._is_over():
+                return
+            if (work := self._hear(message)) is not None:
+                await self._unless_over(work)
+
+    async def _unless_over(self, work: Awaitable[object]) -> None:
+        """Wait for it, but no longer than the connection lives."""
+        with trio.CancelScope() as self._hearing:
+            await work
+        self._hearing = None
 
     @property
     def is_held_back(self) -> bool:

@@ -5,7 +5,8 @@ connection ever sees it. Nothing here waits: a connection that cannot take a hin
 Must not know: sockets, Redis.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pushctl.ids import ConnectionId, UserId
@@ -13,6 +14,8 @@ from pushctl.protocol.jobs import Appended, Batch, Displaced, Ephemeral, Session
 
 if TYPE_CHECKING:
     from roles.socket.held import Held
+
+_NOBODY: "Mapping[ConnectionId, Held]" = MappingProxyType({})
 
 
 class Hub:
@@ -46,6 +49,13 @@ class Hub:
         if not connections:
             del self._users[connection.user]
 
+    def check(self, users: Iterable[UserId], now: float) -> None:
+        """Let the connections of these users, if they are still here, look whether their time has come."""
+        for user in users:
+            for connection in self._users.get(user, _NOBODY).values():
+                if connection.due <= now:
+                    connection.check(now)
+
     def displace(self, user: UserId, connections: Collection[str], *, for_good: bool) -> None:
         """The newest connection of a device wins: the older ones, exactly those it displaced, close with 4503. Not
         `for_good`: it has given up, and they look whether they hold the device again."""
@@ -58,15 +68,24 @@ class Hub:
         return (job.user for job in batch.jobs if UserId(job.user) not in self._users)
 
     def hear(self, batch: Batch, now_ms: float) -> None:
-        """Hints of a router, in the order it took them. `now_ms`: the registry's time."""
+        """Hints of a router, in the order it took them; then those who heard something speak, each once for all of it.
+        `now_ms`: the registry's time."""
+        heard: dict[Held, None] = {}
         for job in batch.jobs:
+            connections = self._users.get(UserId(job.user))
+            if connections is None:
+                continue
             if isinstance(job, Displaced):
                 self.displace(UserId(job.user), job.connections, for_good=job.for_good)
                 continue
-            for connection in self.of(UserId(job.user)):
+            for connection in connections.values():
                 if isinstance(job, Appended):
                     connection.hear_appended(job)
+                    heard[connection] = None
                 elif isinstance(job, Ephemeral):
                     connection.hear_ephemeral(job, seconds_left=(job.until_ms - now_ms) / 1000)
+                    heard[connection] = None
                 elif isinstance(job, SessionEnds):
                     connection.session_ends(job)
+        for connection in heard:
+            connection.speak()

@@ -1,9 +1,8 @@
-"""What a peer's frames may cost: the bytes and pieces of a message, and the frames and bytes of a second.
+"""What a peer's frames may cost: the frames and bytes of a second.
 
-Owns: putting a message together, and the pace at which a peer is read. Promises: a message in however many fragments
-takes memory for `most_bytes` and MAX_PIECES; a peer that sends more than FRAMES_PER_SECOND, after FRAMES_AT_ONCE, is
-read later: it fills its own buffers and nobody's time, and if it goes on for FLOOD_SECONDS it is to be closed. No I/O,
-time is a parameter.
+Owns: the pace at which a peer is read. Promises: a peer that sends more than FRAMES_PER_SECOND, after FRAMES_AT_ONCE,
+is read later: it fills its own buffers and nobody's time, and if it goes on for FLOOD_SECONDS it is to be closed. No
+I/O, time is a parameter.
 Must not know: WebSockets, what a message says.
 """
 
@@ -20,56 +19,9 @@ BYTES_PER_FRAME: Final = 1024
 FLOOD_SECONDS: Final = 5
 """A peer that is ahead of its pace for so long means no good, or is broken."""
 
-MAX_PIECES: Final = 64
-"""Kept apart before they are joined: each costs an object, however small it is."""
-
-
-class TooLarge(Exception):
-    pass
-
 
 class TooFast(Exception):
     pass
-
-
-class Assembly:
-    """The message at hand."""
-
-    __slots__ = ("_bytes", "_most", "_pieces")
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._bytes = 0
-        self._pieces: list[str | bytes] = []
-
-    def add(self, piece: str | bytes, *, last: bool) -> str | bytes | None:
-        """The whole message with its last piece, before that None. All pieces of one are text, or all are bytes. Raises
-        TooLarge."""
-        self._bytes += len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
-        if self._bytes > self._most:
-            self._pieces.clear()
-            raise TooLarge
-        if last and not self._pieces:
-            self._bytes = 0
-            return piece
-        if piece or last:
-            self._pieces.append(piece)
-        if not last and len(self._pieces) <= MAX_PIECES:
-            return None
-        joined = _joined(self._pieces)
-        self._pieces.clear()
-        if last:
-            self._bytes = 0
-            return joined
-        self._pieces.append(joined)
-        return None
-
-
-def _joined(pieces: list[str | bytes]) -> str | bytes:
-    """Of one kind, of which an empty last piece may be another: the library gives it as bytes."""
-    if isinstance(pieces[0], str):
-        return "".join(piece for piece in pieces if isinstance(piece, str))
-    return b"".join(piece for piece in pieces if isinstance(piece, bytes))
 
 
 class Pace:

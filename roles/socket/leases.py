@@ -7,7 +7,7 @@ Must not know: how a connection sends.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +16,7 @@ from pushctl.errors import StoreUnavailable
 from pushctl.ids import ConnectionId, Cursor, DeviceId, SessionHash, UserId
 from pushctl.liveness import Loop
 from pushctl.registry.browsers import NO_SESSION
-from pushctl.registry.store import AccountGone
+from pushctl.registry.presence import Reconciled
 
 if TYPE_CHECKING:
     from roles.socket.held import Held
@@ -28,6 +28,12 @@ TICK_SECONDS = 1.0
 DOUBT_SECONDS = 5.0
 """Another connection holds a device's lease, and no word of it came: perhaps its claim was given up and is about to be
 withdrawn. It is looked at again after so long."""
+
+ACKNOWLEDGED_TOGETHER = 32
+"""Users written in one round trip: a millisecond of Redis, in which no message is taken."""
+
+CHECKED_TOGETHER = 200
+"""Users whose connections are checked in a row: less than a millisecond."""
 
 CONCURRENT_LOOKS = 64
 """Users looked at together: enough to fill a pipeline, few enough to leave room for hellos."""
@@ -104,29 +110,56 @@ class Leases:
 
     async def _look_at_all(self, users: Sequence[UserId]) -> None:
         await self._role.present()
+        await self._by_partition(users, self._look)
+
+    async def _by_partition(self, users: Iterable[UserId], work: Callable[[list[UserId]], Awaitable[None]]) -> None:
+        """Side by side: a master that is away holds up its own users."""
+        partition_of = self._role.registry.jobs.partition_of
+        by_partition: dict[int, list[UserId]] = {}
+        for user in users:
+            by_partition.setdefault(partition_of(user), []).append(user)
+        async with trio.open_nursery() as nursery:
+            for some in by_partition.values():
+                nursery.start_soon(work, some)
+
+    async def _each_alone(self, users: Sequence[UserId], work: Callable[[list[UserId]], Awaitable[None]]) -> None:
+        """What could not be done for some of one partition together: one whose keys are damaged is in nobody's way."""
         async with trio.open_nursery() as nursery:
             for user in users:
-                nursery.start_soon(self._look, user)
+                nursery.start_soon(work, [user])
 
-    async def _look(self, user: UserId) -> None:
+    async def _look(self, users: list[UserId]) -> None:
         role = self._role
-        connections = [connection for connection in role.hub.of(user) if connection.is_stored]
-        if not connections:
+        stored = {user: [connection for connection in role.hub.of(user) if connection.is_stored] for user in users}
+        stored = {user: connections for user, connections in stored.items() if connections}
+        if not stored:
             return
         try:
             found = await role.registry.presence.reconcile(
-                user,
-                [(connection.id, connection.device, connection.session or NO_SESSION) for connection in connections],
+                {
+                    user: [(each.id, each.device, each.session or NO_SESSION) for each in stored[user]]
+                    for user in stored
+                },
                 server=role.id,
                 generation=role.generation,
             )
-            standing = await self._standing(connections)
-        except AccountGone:
+            standing = await self._standing([connection for user in found for connection in stored[user]])
+        except StoreUnavailable:
+            if len(users) == 1:
+                self._missed = True  # the next round is a short one and looks again; this one goes on for the others
+            else:
+                await self._each_alone(users, self._look)
+            return
+        for user, connections in stored.items():
+            self._believe(connections, found.get(user), standing)
+
+    def _believe(
+        self, connections: Sequence["Held"], found: Reconciled | None, standing: Container[SessionHash | None]
+    ) -> None:
+        """What was found of a user (None: the account is gone), and which sessions stand."""
+        if found is None:
             for connection in connections:
                 connection.signed_out()
-            return
-        except StoreUnavailable:
-            self._missed = True  # the next round is a short one and looks again; this one goes on for the others
             return
         for connection, lease in zip(connections, found.leases, strict=True):
             if lease != "displaced":
@@ -186,28 +219,35 @@ class Leases:
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():
             by_user.setdefault(user, []).append((device, cursor))
-        async with trio.open_nursery() as nursery:
-            for user, positions in by_user.items():
-                nursery.start_soon(self._write, user, positions)
 
-    async def _write(self, user: UserId, positions: list[tuple[DeviceId, Cursor]]) -> None:
-        try:
-            await self._role.registry.messages.acknowledge(user, positions)
-        except AccountGone:
-            return
-        except StoreUnavailable:
-            for device, cursor in positions:
-                self._acknowledged.setdefault((user, device), cursor)
+        async def write(users: list[UserId]) -> None:
+            for first in range(0, len(users), ACKNOWLEDGED_TOGETHER):
+                await write_some(users[first : first + ACKNOWLEDGED_TOGETHER])
+
+        async def write_some(users: list[UserId]) -> None:
+            try:
+                await self._role.registry.messages.acknowledge_all({user: by_user[user] for user in users})
+            except StoreUnavailable:
+                if len(users) > 1:
+                    await self._each_alone(users, write_some)
+                    return
+                (user,) = users
+                for device, cursor in by_user[user]:
+                    self._acknowledged.setdefault((user, device), cursor)
+
+        await self._by_partition(by_user, write)
 
     # --- pings and sessions ------------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
-        """One pinger for all: walks the connections every second, until cancelled."""
+        """One pinger for all: walks the connections every second, some at a time so that no message waits for all of
+        them, until cancelled."""
         while True:
-            self._pinging.turn()
-            self._role.heart.turn()
-            now = trio.current_time()
-            for connection in self._role.hub:
-                connection.check(now)
+            began = trio.current_time()
             self._look_at_doubtful()
-            await trio.sleep(TICK_SECONDS)
+            users = self._role.hub.users
+            for first in range(0, len(users) or 1, CHECKED_TOGETHER):
+                self._pinging.turn()
+                self._role.heart.turn()
+                self._role.hub.check(users[first : first + CHECKED_TOGETHER], trio.current_time())
+                await trio.sleep_until(began + TICK_SECONDS * min(1.0, (first + CHECKED_TOGETHER) / (len(users) or 1)))

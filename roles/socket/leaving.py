@@ -9,6 +9,8 @@ import math
 class Leaving:
     """`by`: when the device is closed if it did not go. All times are of one clock, in seconds."""
 
+    __slots__ = ("_at", "_said", "by")
+
     def __init__(self) -> None:
         self._at = self.by = math.inf
         self._said = True

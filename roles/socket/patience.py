@@ -11,15 +11,19 @@ from typing import TypeVar
 import trio
 
 from pushctl.errors import StoreUnavailable
+from pushctl.ids import UserId
 
 T = TypeVar("T")
 Wait = Callable[[], Awaitable[None]]
 
 
 class Patience:
-    def __init__(self, until_back: Wait) -> None:
-        """`until_back`: returns once the registry can be asked."""
+    __slots__ = ("_until_back", "_user", "_waiting")
+
+    def __init__(self, until_back: Callable[[UserId], Awaitable[None]], user: UserId) -> None:
+        """`until_back`: returns once the registry can be asked about this user."""
         self._until_back = until_back
+        self._user = user
         self._waiting = 0
 
     @property
@@ -45,5 +49,5 @@ class Patience:
                 self._waiting -= 1
 
     async def _wait(self) -> None:
-        await self._until_back()
+        await self._until_back(self._user)
         await trio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter is no secret

@@ -11,6 +11,8 @@ import random
 class Pulse:
     """All times are of one clock, in seconds."""
 
+    __slots__ = ("_missed", "_next_ping", "_ping_seconds", "_pong_by", "_pong_seconds", "ping_due")
+
     def __init__(self, now: float, *, ping_seconds: float, pong_seconds: float) -> None:
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds
@@ -32,6 +34,11 @@ class Pulse:
             return False
         missed, self._missed = self._missed, True
         return missed
+
+    @property
+    def look_at(self) -> float:
+        """When `is_lost` has something to say next, or to see to."""
+        return min(self._pong_by, self._next_ping)
 
     def pinged(self, now: float) -> None:
         """A ping is about to be written."""

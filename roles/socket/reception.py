@@ -1,12 +1,12 @@
-"""From a stream that the kernel accepted to a connection that this server holds: TLS, the upgrade, the hello.
+"""From a socket that the kernel accepted to a connection that this server holds: TLS, the upgrade, the hello.
 
 Owns: the order of these steps, and which protocol a connection speaks. Promises: each step has its deadline; whatever a
-peer does before it is known, nothing is raised and nothing stays. Must not know: who may come in (admission.py), what
-is said after hello (connection.py, browser.py).
+peer does before it is known, nothing is raised and nothing stays; of the steps nothing stays either, once the
+connection is held. Must not know: who may come in (admission.py), what is said after hello (connection.py, browser.py).
 """
 
+import socket
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,23 +14,22 @@ import trio
 
 from pushctl.errors import LimitReached, Problem
 from pushctl.http.addresses import plain_host
+from pushctl.http.contained import Contained
 from pushctl.protocol import mozilla
-from pushctl.tls import Tls, shake_hands
+from pushctl.tls import Tls
 from roles.socket.admission import TOLD_SECONDS, Admission, Guest, Reason, Refused
 from roles.socket.browser import BrowserConnection
 from roles.socket.connection import Connection
 from roles.socket.ending import OF_BROWSERS, OF_DEVICES, Endings
 from roles.socket.frames_in import read_browser_hello, read_hello
 from roles.socket.held import Held
-from roles.socket.upgrade import Upgrade, serve_stream
+from roles.socket.line import Line, StreamLine, secured
+from roles.socket.pulse import Pulse
+from roles.socket.upgrade import Upgrade, read_upgrade, refuse
 from roles.socket.wire import CLOSE_SECONDS, Disconnected, Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
-
-RECEIVE_BUFFER_BYTES = 32_768
-"""What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
-lets each have 6 MB."""
 
 
 class Reception:
@@ -46,50 +45,77 @@ class Reception:
         """Streams that were let in, whether or not they have said hello."""
         return self._admission.inside
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """One accepted stream, until it is over."""
+    async def serve(self, sock: socket.socket) -> None:
+        """One accepted socket, until it is over. Raises nothing."""
         try:
-            peer = plain_host(stream.socket.getpeername()[0])
-            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            peer = plain_host(sock.getpeername()[0])
+            line = Line(sock)
         except OSError:  # it is gone already
-            await trio.aclose_forcefully(stream)
+            sock.close()
             return
-        with self._admission.arrival(peer, trio.current_time()) as guest:
-            if guest is None:
-                await trio.aclose_forcefully(stream)
-            else:
-                if guest.refused is None:
-                    self._role.metrics.arrivals.inc()
-                await self._welcome(stream, guest)
+        guest = self._admission.arrive(peer, trio.current_time())
+        if guest is None:
+            line.close()
+            return
+        try:
+            with Contained() as visit:
+                wire = await self._let_in(guest, line)
+                if wire is not None:
+                    await self._receive(*wire)
+            if visit.error is not None:
+                self._role.log.error("connection_crashed", exc_info=visit.error)
+        finally:
+            line.close()
+            self._admission.leave(guest)
 
-    async def _welcome(self, stream: trio.SocketStream, guest: Guest) -> None:
-        socket = self._role.config.socket
-        seconds = min(socket.handshake_seconds, TOLD_SECONDS) if guest.refused else socket.handshake_seconds
+    # --- to the upgrade ----------------------------------------------------------------------------------------------
+
+    async def _let_in(self, guest: Guest, line: Line) -> tuple[Wire, str | None] | None:
+        """Its WebSocket and subprotocol; None: it is not let in, or has gone."""
+        role, config = self._role, self._role.config.socket
+        if guest.refused is None:
+            role.metrics.arrivals.inc()
+        seconds = min(config.handshake_seconds, TOLD_SECONDS) if guest.refused else config.handshake_seconds
         by = trio.current_time() + seconds
-        plain = stream if self._tls is None else await shake_hands(stream, self._tls, by)
-        if plain is None:
-            if guest.refused is None:
-                self._role.count_refusal("handshake" if trio.current_time() < by else "too_slow")
-            return
-        answer = partial(self._answer, guest)
-        wrong = await serve_stream(plain, answer, by=by, max_message_bytes=socket.max_frame_bytes)
-        if wrong is not None and guest.refused is None:
-            self._role.count_refusal(wrong)
-
-    async def _answer(self, guest: Guest, upgrade: Upgrade) -> None:
+        bare = line if self._tls is None else await secured(line, self._tls, by)
+        if bare is None:
+            self._count(guest, "handshake" if trio.current_time() < by else "too_slow")
+            return None
+        upgrade = await self._upgrade(guest, bare, by)
+        if upgrade is None:
+            return None
         try:
             subprotocol = self._admit(guest, upgrade)
         except Refused as refused:
             await upgrade.refuse(refused.problem)
-            return
-        self.streams += 1
-        try:
-            with suppress(Disconnected):
-                wire = await upgrade.accept(subprotocol, stall_seconds=self._role.config.socket.stall_seconds)
-                await self._serve_wire(wire, subprotocol)
-        finally:
-            self.streams -= 1
-            self._role.drainer.somebody_left()
+            return None
+        wire = None
+        with suppress(Disconnected), trio.move_on_at(by):
+            wire = await upgrade.accept(
+                subprotocol,
+                max_message_bytes=config.max_frame_bytes,
+                stall_seconds=config.stall_seconds,
+                pulse=Pulse(trio.current_time(), ping_seconds=config.ping_seconds, pong_seconds=config.pong_seconds),
+            )
+        return None if wire is None else (wire, subprotocol)
+
+    async def _upgrade(self, guest: Guest, line: Line | StreamLine, by: float) -> Upgrade | None:
+        """Its request for a WebSocket. What is none is answered, and counted."""
+        with trio.move_on_at(by) as slow:
+            try:
+                return await read_upgrade(line, self._role.config.http)
+            except Problem as problem:
+                self._count(guest, "handshake")
+                await refuse(line, problem)
+            except Disconnected:
+                pass
+        if slow.cancelled_caught:
+            self._count(guest, "too_slow")
+        return None
+
+    def _count(self, guest: Guest, reason: Reason) -> None:
+        if guest.refused is None:
+            self._role.count_refusal(reason)
 
     def _admit(self, guest: Guest, upgrade: Upgrade) -> str | None:
         """Before any WebSocket cost: the subprotocol, None if the peer asked for none. Raises Refused."""
@@ -105,15 +131,29 @@ class Reception:
             subprotocols=upgrade.subprotocols,
         )
 
-    async def _serve_wire(self, wire: Wire, subprotocol: str | None) -> None:
+    # --- from the upgrade on -----------------------------------------------------------------------------------------
+
+    async def _receive(self, wire: Wire, subprotocol: str | None) -> None:
         """From the accepted upgrade to the close."""
+        self.streams += 1
+        try:
+            held = await self._known(wire, subprotocol)
+            if held is not None:
+                await self._hold(held)
+        finally:
+            self.streams -= 1
+            self._role.drainer.somebody_left()
+
+    async def _known(self, wire: Wire, subprotocol: str | None) -> Held | None:
+        """Who says hello; None: somebody who may not stay, and was told so, or who has gone."""
         of_browser = subprotocol in (mozilla.SUBPROTOCOL, None)
         try:
-            connection = await (self._browser(wire) if of_browser else self._device(wire))
+            return await (self._browser(wire) if of_browser else self._device(wire))
         except Problem as problem:
             await self._turn_away(wire, problem, OF_BROWSERS if of_browser else OF_DEVICES)
-            return
-        await self._hold(connection)
+        except Disconnected:
+            pass
+        return None
 
     async def _turn_away(self, wire: Wire, problem: Problem, endings: Endings) -> None:
         how = endings.of_problem(problem)

@@ -7,7 +7,7 @@ Must not know: how they come in (reception.py), frames (connection.py, browser.p
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import trio
@@ -17,6 +17,7 @@ from pushctl.clock import rfc3339, system_clock
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable, Unreachable
 from pushctl.health import Health
+from pushctl.http.accepting import accept_forever
 from pushctl.http.server import HttpServer, address_of, open_listeners
 from pushctl.ids import Cursor, ServerId, UserId
 from pushctl.inbox import Accounts, Browsers, Inbox
@@ -82,6 +83,8 @@ class SocketRole:
         self.inbox: Inbox
         self.accounts: Accounts
         self.browsers: Browsers
+        self.until_back: Callable[[UserId], Awaitable[None]]
+        """Returns once the registry can be asked about this user."""
         self._leases = Leases(self)
         self.heart = Heart(self, after_silence=self._leases.hurry)
         self.drainer = Draining(self)
@@ -98,6 +101,7 @@ class SocketRole:
         self._evicts = False
         self._started_at = rfc3339(system_clock())
         self._accepting = trio.CancelScope()
+        self._connections: trio.Nursery
 
     async def serve(self, *, task_status: trio.TaskStatus[Ready]) -> None:
         """Serve until cancelled. Raises Unreachable without Redis; stops when a newer server of its id starts."""
@@ -120,6 +124,7 @@ class SocketRole:
                 count=self.metrics.stage,
                 ask_presence=self.config.routing.strategy != "broadcast",
             )
+            self.until_back = self.registry.wait_for
             self.accounts = Accounts(self.registry, self.config)
             self.browsers = Browsers(self.registry, self.inbox, lambda: self._ring.keys)
             self.generation = await self.registry.servers.new_generation(self.id)
@@ -198,8 +203,9 @@ class SocketRole:
 
     async def _listen(self, listeners: Sequence[trio.SocketListener], connections: trio.Nursery) -> None:
         """Take connections until cancelled or draining; they live on in `connections`."""
+        self._connections = connections
         with self._accepting:
-            await trio.serve_listeners(self.reception.serve, list(listeners), handler_nursery=connections)
+            await accept_forever(listeners, self.reception.serve, connections, name="connection")
 
     async def drain(self) -> None:
         """Say so first, take nobody new, send everybody elsewhere, write what is left, say goodbye."""
@@ -290,6 +296,10 @@ class SocketRole:
     def close_by(self) -> float:
         """The moment by which a connection that ends now is closed."""
         return self.drainer.close_by()
+
+    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A task of a connection's: it lives as long as the role at most, and raises nothing."""
+        self._connections.start_soon(work, name="writer")
 
     async def present(self) -> None:
         """Before anything is sent, written or believed: see Heart."""

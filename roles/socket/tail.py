@@ -49,6 +49,21 @@ class Prepared:
 class Tail:
     """`cursor`: the place up to which everything was prepared or sent; None before the first read."""
 
+    __slots__ = (
+        "_heard_epoch",
+        "_heard_seq",
+        "_held",
+        "_limit",
+        "_offers",
+        "_outbox",
+        "_outbox_bytes",
+        "behind",
+        "cursor",
+        "live",
+        "min_rank",
+        "sent",
+    )
+
     def __init__(self, *, outbox_bytes: int, min_rank: int, cursor: Cursor | None) -> None:
         self._limit = outbox_bytes
         self.min_rank = min_rank
@@ -58,7 +73,8 @@ class Tail:
         self.behind = True
         self.live = False
         """The first sync is complete: from here on events go out as frames of their own."""
-        self._outbox: deque[Prepared] = deque()
+        self._outbox: deque[Prepared] | None = None
+        """None while it is empty: a deque takes 600 bytes."""
         self._outbox_bytes = 0
         self._held: dict[int, Appended] = {}
         self._offers = 0
@@ -68,6 +84,10 @@ class Tail:
     def has_hole(self) -> bool:
         """Hints have come whose predecessors have not: worth waiting a moment before reading the log."""
         return bool(self._held) and not self.behind
+
+    def has_work(self) -> bool:
+        """There is something to send, to read or to wait for."""
+        return bool(self._outbox) or self.behind or bool(self._held)
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
@@ -148,6 +168,7 @@ class Tail:
         size = len(prepared.frame)
         if self._outbox_bytes + size > self._limit and self._outbox:
             return False
+        self._outbox = self._outbox or deque()
         self._outbox.append(prepared)
         self._outbox_bytes += size
         return True
@@ -158,6 +179,7 @@ class Tail:
             return None
         prepared = self._outbox.popleft()
         self._outbox_bytes -= len(prepared.frame)
+        self._outbox = self._outbox or None
         self.sent = prepared.cursor or self.sent
         return prepared
 

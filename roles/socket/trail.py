@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import Final
 
-from pushctl.traces import NOTHING, Span, Traces
+from pushctl.traces import NOTHING, OFF, Span, Traces
 
 MAX_WAITING: Final = 64
 """Past it the oldest is not followed to its end."""
@@ -19,6 +19,13 @@ FRESH_MS: Final = 60_000
 
 
 class Trail:
+    __slots__ = ("_protocol", "_traces", "_waiting")
+
+    @classmethod
+    def of(cls, traces: Traces, protocol: str) -> "Trail":
+        """Of one connection; while nothing is followed at all, they share one."""
+        return _NOBODYS if traces is OFF else cls(traces, protocol)
+
     def __init__(self, traces: Traces, protocol: str) -> None:
         """`protocol`: the subprotocol that the connection speaks."""
         self._traces = traces
@@ -77,3 +84,6 @@ class Trail:
             step = self._waiting.pop(seq, None)
             if step is not None:
                 step.finish()
+
+
+_NOBODYS: Final = Trail(OFF, "")

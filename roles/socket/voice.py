@@ -1,7 +1,10 @@
 """What is written to one connection: frames, and before each the pings and pongs that are due.
 
-Owns: the pulse, and what wakes the writer. Promises: while the writer waits for something else, pings and pongs are
-written all the same. One task writes; anybody may wake it. Must not know: what frames say, how a connection ends.
+Owns: who writes. What is ready and what the kernel takes at once is written by whoever brings it (`may_write_now`);
+for all else there is the writer, a task that lives as long as it has something to do or to wait for: a connection that
+says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for something
+else, pings and pongs are written all the same. Anybody may wake it. Must not know: what frames say, how a connection
+ends.
 """
 
 from typing import TYPE_CHECKING
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from roles.socket.patience import Wait
-from roles.socket.pulse import Pulse
 from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
@@ -17,27 +19,62 @@ if TYPE_CHECKING:
 
 
 class Voice:
+    __slots__ = ("_greeted", "_is_held", "_more", "_role", "_wire", "_woken", "_writing")
+
     def __init__(self, role: "SocketRole", wire: Wire) -> None:
         self._role = role
         self._wire = wire
-        self._woken = trio.Event()
-        socket = role.config.socket
-        self._pulse = Pulse(trio.current_time(), ping_seconds=socket.ping_seconds, pong_seconds=socket.pong_seconds)
-        wire.on_pong_owed = self.wake
-        wire.on_pong = self._pulse.ponged
+        self._is_held = False
+        """From the moment it is, it may be written to."""
+        self._greeted = False
+        """The first frame was written, or is being written."""
+        self._writing = False
+        """There is a writer."""
+        self._more = False
+        """Something has come since it looked last."""
+        self._woken: trio.Event | None = None
+        """While it waits for something to come."""
 
     def wake(self) -> None:
         """Something has come that the writer may have to do."""
-        self._woken.set()
+        self._more = True
+        if self._woken is not None:
+            self._woken.set()
+        elif self._is_held and not self._writing:
+            self._writing = True
+            self._begin_writing()
+
+    def _begin_writing(self) -> None:
+        self._role.spawn(self._write)
+
+    async def _write(self) -> None:
+        """All that there is to do. Then `_writing` is over; raises nothing."""
+        raise NotImplementedError
 
     async def _wait(self) -> None:
-        """Until something happened since the last look: hints, pings and endings all wake."""
-        await self._woken.wait()
-        self._woken = trio.Event()
+        """The writer: until something happened since the last look. Hints, pings and endings all wake."""
+        if not self._more:
+            self._woken = trio.Event()
+            try:
+                await self._woken.wait()
+            finally:
+                self._woken = None
+        self._more = False
+
+    @property
+    def _may_write_now(self) -> bool:
+        """Without the writer: nothing is on its way that has to go first."""
+        return self._greeted and not self._writing and not self._wire.busy and not self._role.heart.absent
+
+    def _write_now(self, frames: bytes, count: int) -> None:
+        """So many, one behind the other. Raises Disconnected."""
+        self._wire.write(frames)
+        self._role.frames_written += count
 
     async def _send(self, frame: bytes) -> None:
-        """Send one frame, and first what is due of pings and pongs."""
-        await self._role.present()
+        """The writer: send one frame, and first what is due of pings and pongs."""
+        if self._role.heart.absent:
+            await self._role.present()
         await self._keep_alive()
         await self._wire.send(frame)
         self._role.frames_written += 1
@@ -45,9 +82,13 @@ class Voice:
     async def _keep_alive(self) -> None:
         if self._wire.owes_pong:
             await self._wire.pong()
-        if self._pulse.ping_due:
-            self._pulse.pinged(trio.current_time())
+        if self._wire.pulse.ping_due:
+            self._pinged()
             await self._wire.ping()
+
+    def _pinged(self) -> None:
+        """A ping is about to be written."""
+        self._wire.pulse.pinged(trio.current_time())
 
     async def _ping_meanwhile(self, wait: Wait) -> None:
         """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device

@@ -1,38 +1,31 @@
 """The narrow seam to a WebSocket: messages in, frames out, pings and pongs, close and drop.
 
-Owns: wsproto and everything peculiar about it, with upgrade.py; nothing else imports it. It runs no task of its own:
-one task of the caller's may receive, another may write.
+Owns: what goes over the line and when, with upgrade.py; framing.py says what it must look like. It runs no task of its
+own: one task of the caller's may receive, and while that waits anybody may write.
 Promises: what a peer sends costs bounded memory and time (intake.py), and however many pings it sends, one pong is
-owed; a write that was cancelled may have left half a frame, so that socket is never written again; a close drops TCP
-after CLOSE_SECONDS whether or not the peer answers; whatever a peer sends, only Disconnected comes out.
+owed; a frame goes to the kernel in one call and at once, if it takes it, and nothing else before what it did not take;
+after a wait for that was cancelled, nothing is written any more; a close drops TCP after CLOSE_SECONDS whether or not
+the peer answers; whatever a peer sends, only Disconnected comes out.
 Must not know: frames' meaning, users.
 """
 
 import math
-import struct
-from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import trio
-import wsproto
-from wsproto.connection import ConnectionState
-from wsproto.events import (
-    BytesMessage,
-    CloseConnection,
-    Ping,
-    Pong,
-    TextMessage,
-)
-from wsproto.utilities import LocalProtocolError
 
-from roles.socket.intake import Assembly, Pace, TooFast, TooLarge
-from roles.socket.watched import Watched
+from roles.socket.framing import Incoming, Kind, Violation, close_frame, control_frame, text_header
+from roles.socket.intake import Pace, TooFast
+from roles.socket.line import Interrupted, Line, StreamLine
+from roles.socket.pulse import Pulse
 
 CLOSE_SECONDS = 2.0
-RECEIVE_BYTES = 4096
 DISCARD_BYTES = 262_144
 """Of what a peer still sends after our Close: were it left unread, the kernel would reset the connection, and the peer
 might never see that Close. A peer that sends more is reset."""
+
+PING: Final = control_frame(Kind.PING)
 
 
 class Disconnected(Exception):
@@ -58,172 +51,226 @@ class Flooded(Disconnected):
         super().__init__(1008)
 
 
+def framed(frame: bytes) -> bytes:
+    """A text message as `write` takes it; several, one behind the other, as well."""
+    return text_header(len(frame)) + frame
+
+
 class Wire:
     """An accepted WebSocket."""
 
+    __slots__ = (
+        "_awaken",
+        "_closing",
+        "_dead",
+        "_flushed",
+        "_flushing",
+        "_incoming",
+        "_line",
+        "_pace",
+        "_pong",
+        "_rest",
+        "_stall_seconds",
+        "pulse",
+    )
+
     def __init__(
-        self, stream: Watched, protocol: wsproto.WSConnection, *, max_message_bytes: int, stall_seconds: float
+        self, line: Line | StreamLine, first: bytes, *, max_message_bytes: int, stall_seconds: float, pulse: Pulse
     ) -> None:
-        self._stream = stream
-        self._protocol = protocol
-        self._message = Assembly(max_message_bytes)
+        """`first`: what the peer sent behind its upgrade request; `pulse`: told of its pongs."""
+        self._line = line
+        self._incoming = Incoming(max_message_bytes)
+        self._incoming.feed(first)
         self._pace = Pace()
-        self._frames = 0
         self._stall_seconds = stall_seconds
-        self._writing = trio.Lock()
-        self._half_written = False
+        self.pulse = pulse
+        self._rest = b""
+        """What the kernel did not take at once."""
+        self._flushing = False
+        self._flushed: trio.Event | None = None
+        """For whoever wants to write while another waits for the kernel."""
+        self._dead = False
+        """The peer may have half of something: nothing can follow it."""
+        self._closing = False
         self._pong: bytes | None = None
-        self.held_back = False
-        """The peer sends too fast, and is read a little later."""
-        self.on_pong_owed: Callable[[], None] = _nothing
-        """And somebody is writing: when that is done, it is to call `pong`."""
-        self.on_pong: Callable[[], None] = _nothing
+        self._awaken: trio.Event | None = None
+        """While it sends too fast, and is read a little later."""
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
     async def receive(self) -> str | bytes:
-        """The next message, whole. Answers pings itself while nobody writes. Raises Disconnected."""
+        """The next message, whole. Answers pings itself while nobody waits to write. Raises Disconnected,
+        Interrupted."""
         while True:
             message = self._next_message()
             if message is not None:
                 return message
-            if self.owes_pong and not self._writing.locked():
+            if self._pong is not None and not self.busy:
                 await self.pong()
-            elif self.owes_pong:
-                self.on_pong_owed()
-            await self._keep_pace(await self._feed())
+            octets = await self._feed()
+            await self._keep_pace(octets)
 
     async def _keep_pace(self, octets: int) -> None:
         """Before what was just read is looked at: its bytes and the frames before it are paid for first."""
         try:
-            seconds = self._pace.wait_seconds(self._frames, octets, trio.current_time())
+            seconds = self._pace.wait_seconds(self._incoming.frames, octets, trio.current_time())
         except TooFast:
             raise Flooded from None
-        self._frames = 0
+        self._incoming.frames = 0
         if seconds:
-            self.held_back = True
-            await trio.sleep(seconds)
-            self.held_back = False
+            self._awaken = trio.Event()
+            with trio.move_on_after(seconds):
+                await self._awaken.wait()
+            self._awaken = None
+
+    @property
+    def held_back(self) -> bool:
+        """The peer sends too fast, and is read a little later."""
+        return self._awaken is not None
 
     def _next_message(self) -> str | bytes | None:
         """Of what has been read."""
-        for event in self._protocol.events():
-            self._frames += 1
-            if isinstance(event, TextMessage | BytesMessage):
-                whole = self._add(event)
-                if whole is not None:
-                    return whole
-            elif isinstance(event, Ping):
-                self._pong = bytes(event.payload)  # of several only the last needs an answer (RFC 6455 s.5.5.3)
-            elif isinstance(event, Pong):
-                self.on_pong()
-            elif isinstance(event, CloseConnection):  # the peer's, or the library's word for what the peer did wrong
-                raise Disconnected(int(event.code))
-        return None
-
-    def _add(self, event: TextMessage | BytesMessage) -> str | bytes | None:
-        try:
-            return self._message.add(_immutable(event.data), last=event.message_finished)
-        except TooLarge:
-            raise Disconnected(1009) from None
+        while True:
+            try:
+                event = self._incoming.next_event()
+            except Violation as violation:
+                raise Disconnected(violation.code) from None
+            if event is None:
+                return None
+            kind, content = event
+            if kind is Kind.PING:
+                assert isinstance(content, bytes)
+                self._pong = content  # of several only the last needs an answer (RFC 6455, section 5.5.3)
+            elif kind is Kind.PONG:
+                self.pulse.ponged()
+            elif isinstance(content, int):
+                raise Disconnected(content)
+            else:
+                return content
 
     async def _feed(self) -> int:
-        """Read some; how many bytes. Raises Disconnected."""
+        """Read some; how many bytes. Raises Disconnected, Interrupted."""
         try:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
+            data = await self._line.receive()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(1006) from None
         if not data:
             raise Disconnected(1006)
-        self._protocol.receive_data(bytes(data))
+        self._incoming.feed(data)
         return len(data)
+
+    def interrupt(self) -> None:
+        """Whoever waits in `receive`, now or later, is Interrupted, or has one more message."""
+        self._line.interrupt()
+        if self._awaken is not None:
+            self._awaken.set()
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
     @property
-    def sending(self) -> bool:
-        """A frame is on its way, or was left half-way."""
-        return self._half_written
+    def busy(self) -> bool:
+        """The kernel has not taken all yet: `flush` before anything else is written. For ever, once it is dead."""
+        return bool(self._rest) or self._dead
 
     @property
     def owes_pong(self) -> bool:
         return self._pong is not None
 
-    async def send(self, frame: bytes) -> None:
-        """Send one text frame. Raises Disconnected: Stalled when the peer took nothing for `stall_seconds`."""
-        if self._protocol.state is not ConnectionState.OPEN:
+    def write(self, data: bytes) -> None:
+        """Give it to the kernel, which may take a part: `flush`, if it is `busy` then. Not while it is. Raises
+        Disconnected."""
+        if self._closing or self._incoming.closed or self._dead:
             raise Disconnected(1006)
-        await self._write(_header(len(frame)) + frame)
+        self._put(data)
 
-    async def ping(self) -> None:
-        """Send a WebSocket ping. As `send`."""
-        await self._write(self._encoded(Ping(payload=b"")))
-
-    async def pong(self) -> None:
-        """Send the pong that is owed. As `send`."""
-        payload, self._pong = self._pong or b"", None
-        await self._write(self._encoded(Pong(payload=payload)))
-
-    def _encoded(self, event: Ping | Pong | CloseConnection) -> bytes:
+    def _put(self, data: bytes) -> None:
+        assert not self._rest
         try:
-            return self._protocol.send(event)
-        except LocalProtocolError:
-            raise Disconnected(1006) from None  # closing was under way
-
-    async def _write(self, data: bytes) -> None:
-        try:
-            self._writing.acquire_nowait()
-        except trio.WouldBlock:
-            await self._writing.acquire()
-        try:
-            await self._write_now(data)
-        finally:
-            self._writing.release()
-
-    async def _write_now(self, data: bytes) -> None:
-        if self._half_written:
-            raise Disconnected(1006)
-        self._half_written = True
-        try:
-            with self._stream.watched(self._stall_seconds):
-                await self._stream.send_all(data)
-                self._half_written = False
-                return
+            taken = self._line.send_some(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(1006) from None
-        raise Stalled
+        if taken < len(data):
+            self._rest = data[taken:]
+
+    async def flush(self) -> None:
+        """Until the kernel has taken all. Raises Disconnected: Stalled when the peer took nothing for
+        `stall_seconds`."""
+        while self._flushing:
+            if self._flushed is None:
+                self._flushed = trio.Event()
+            await self._flushed.wait()
+        if self._dead:
+            raise Disconnected(1006)
+        if not self._rest:
+            return
+        self._flushing = self._dead = True
+        try:
+            await self._send_rest()
+            self._dead = False
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Disconnected(1006) from None
+        finally:
+            self._flushing, self._rest = False, b""
+            if self._flushed is not None:
+                self._flushed.set()
+                self._flushed = None
+
+    async def _send_rest(self) -> None:
+        rest = memoryview(self._rest)
+        with trio.CancelScope() as patience:
+            while rest:
+                patience.deadline = trio.current_time() + self._stall_seconds
+                taken = 0
+                while not taken:
+                    taken = await self._line.send_piece(rest)
+                rest = rest[taken:]
+        if rest:
+            raise Stalled
+
+    async def send(self, frame: bytes) -> None:
+        """One text message, when its turn comes. As `flush`."""
+        await self._send(framed(frame))
+
+    async def ping(self) -> None:
+        """A WebSocket ping. As `send`."""
+        await self._send(PING)
+
+    async def pong(self) -> None:
+        """The pong that is owed. As `send`."""
+        payload, self._pong = self._pong or b"", None
+        await self._send(control_frame(Kind.PONG, payload))
+
+    async def _send(self, data: bytes) -> None:
+        while self.busy:
+            await self.flush()
+        self.write(data)
+        if self._rest:
+            await self.flush()
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
         """Close with a code; drop TCP after CLOSE_SECONDS at the latest, or at the moment `by`. Safe while being
         cancelled."""
         by = min(by, trio.current_time() + CLOSE_SECONDS)
-        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
-            # The library cuts the reason to what a Close frame holds.
-            await self._write(self._encoded(CloseConnection(code=code, reason=reason)))
+        with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected, Interrupted):
+            await self._say_close(code, reason)
+            self._line.resume()
             discarded = 0
-            while self._protocol.state is not ConnectionState.CLOSED and discarded < DISCARD_BYTES:
+            while not self._has_closed() and discarded < DISCARD_BYTES:
                 discarded += await self._feed()
-                for _ in self._protocol.events():
-                    pass
-        await trio.aclose_forcefully(self._stream)
+        self._line.close()
 
-    def forget(self) -> None:
-        """Whoever is called from here. So a connection that is over is freed at once, and not left to the garbage
-        collector, which would look through all others to find it."""
-        self.on_pong_owed = self.on_pong = _nothing
+    async def _say_close(self, code: int, reason: str) -> None:
+        while self.busy:
+            await self.flush()
+        self._closing = True
+        self._put(close_frame(code, reason))
+        await self.flush()
 
-
-def _nothing() -> None:
-    pass
-
-
-def _immutable(data: str | bytes | bytearray) -> str | bytes:
-    return data if isinstance(data, str) else bytes(data)
-
-
-def _header(size: int) -> bytes:
-    """Of a text frame in one piece, as a server sends it (RFC 6455 s.5.2): for every message, so without the copies
-    that the library makes."""
-    if size < 126:
-        return bytes((0x81, size))
-    return struct.pack("!BBH", 0x81, 126, size) if size < 65_536 else struct.pack("!BBQ", 0x81, 127, size)
+    def _has_closed(self) -> bool:
+        """Whether the peer's Close is in what has been read, which is passed over."""
+        while True:
+            with suppress(Violation):
+                if self._incoming.next_event() is None:
+                    return self._incoming.closed

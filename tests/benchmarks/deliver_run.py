@@ -207,7 +207,7 @@ def _quantiles_ms(seconds: Sequence[float]) -> tuple[float, float]:
 async def measure(clients: int, size: Size) -> tuple[Life, str]:
     """One life, and what Redis it was. Raises Unsound."""
     async with (
-        site_on(Terms(clients + SPARE_CONNECTIONS)) as site,
+        site_on(Terms(clients + SPARE_CONNECTIONS, pauses=False)) as site,
         httpx.AsyncClient(trust_env=False) as http,
         registry_on(site.redis.url) as registry,
         trio.open_nursery() as nursery,

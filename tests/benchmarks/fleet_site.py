@@ -65,6 +65,8 @@ class Terms:
     arrivals: Rate = UNLIMITED
     accepts: Rate = UNLIMITED
     drain_seconds: float = 30
+    pauses: bool = True
+    """Socket servers note how long their garbage collector stops them, which costs a little at each collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def _socket(number: int, config: Path, here: Path, terms: Terms, environment: di
     if terms.tls:
         settings["socket.tls_certificate"] = str(here / "certificates" / "server.pem")
         settings["socket.tls_key"] = str(here / "certificates" / "server.key")
+    if not terms.pauses:
+        return RoleProcess(label, "socket", config, settings, environment)
     path = os.pathsep.join([str(PROBE), *filter(None, [environment.get("PYTHONPATH")])])
     watched = environment | {"PYTHONPATH": path, "GC_PAUSES": str(here / f"{label}.pauses")}
     return RoleProcess(label, "socket", config, settings, watched)

@@ -129,7 +129,7 @@ async def _everything_once(registry: Registry) -> None:
 
 
 async def read_everything(registry: Registry, user: UserId) -> None:
-    here = (await registry.presence.reconcile(user, [], server=SERVER, generation=1)).last
+    here = (await registry.presence.reconcile({user: []}, server=SERVER, generation=1))[user].last
     await registry.messages.read_upto(user, here)
 
 

@@ -5,7 +5,7 @@ this process and the servers. Beside it the same append without the link's group
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -15,11 +15,12 @@ import trio
 from pushctl.config.model import Config, Redis
 from pushctl.ids import ConnectionId, Cursor, MessageRef, ServerId, SessionHash, UserId, new_id
 from pushctl.registry import Registry
-from pushctl.registry.connection import Connection, Reply
+from pushctl.registry.connection import Argument, Connection, Reply
 from pushctl.registry.keys import Keys
 from pushctl.registry.link import Link
 from pushctl.registry.messages import Snapshot, Stored
 from pushctl.registry.question import Question
+from pushctl.registry.script import Script
 from tests.benchmarks.rig import (
     DAY_MS,
     UNLIMITED,
@@ -165,12 +166,19 @@ class ConnectionPerCaller(Link):
     idle: list[Connection]
 
     async def _answer(self, questions: list[Question]) -> list[Reply]:
-        with self._deadline():
+        with self._deadline(trio.current_time() + self._settings.timeout_seconds):
             key = questions[0].key
             connection = self.idle.pop() if self.idle else await self.open_connection(str(key), name="benchmark")
             replies = [await connection.ask(*question.command) for question in questions]
             self.idle.append(connection)
         return replies
+
+    async def run_packed(
+        self, script: Script, key: str, packed: bytes, command: Callable[[], Sequence[Argument]]
+    ) -> Reply:
+        del packed
+        (reply,) = await self._answer([Question(command(), key, script.lane, script)])
+        return reply
 
 
 @asynccontextmanager

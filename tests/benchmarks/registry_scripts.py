@@ -204,7 +204,9 @@ async def _questions(registry: Registry, count: int) -> dict[str, Question]:
         "count": Question(lambda: registry.users.count(user)),
         "claim": Question(claim),
         "reconcile": Question(
-            lambda: presence.reconcile(user, [(CONNECTION, person.device, person.session)], server=SERVER, generation=1)
+            lambda: presence.reconcile(
+                {user: [(CONNECTION, person.device, person.session)]}, server=SERVER, generation=1
+            )
         ),
         "read one": Question(read, before=append),
         "append, nobody is full": Question(append, before=read),
@@ -239,7 +241,9 @@ async def _questions_of_devices(registry: Registry, devices: int) -> dict[str, Q
     return {
         "claim": Question(claim),
         "reconcile one device": Question(
-            lambda: presence.reconcile(user, [(CONNECTION, person.device, person.session)], server=SERVER, generation=1)
+            lambda: presence.reconcile(
+                {user: [(CONNECTION, person.device, person.session)]}, server=SERVER, generation=1
+            )
         ),
         "state of a message": Question(lambda: registry.messages.state(user, ref)),
         "append": Question(lambda: _append(registry, person)),

@@ -1,6 +1,6 @@
 """After its link to Redis was lost, a socket server looks at all its users: soon, and not all at once."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -33,9 +33,9 @@ class Looks:
         server.registry.presence.reconcile = self._noted  # type: ignore[method-assign]
         self._something = trio.Event()
 
-    async def _noted(self, user: UserId, *rest: Any, **named: Any) -> Any:
-        found = await self._reconcile(user, *rest, **named)
-        self.times.append((user, trio.current_time()))
+    async def _noted(self, connections: Mapping[UserId, Any], **named: Any) -> Any:
+        found = await self._reconcile(connections, **named)
+        self.times += [(user, trio.current_time()) for user in found]
         self._something.set()
         self._something = trio.Event()
         return found

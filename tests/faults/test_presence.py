@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 
@@ -202,7 +203,7 @@ async def test_who_lost_a_lease_to_a_claim_that_is_just_withdrawn_is_not_closed(
             await socket.synced()
             (ours,) = await holders(town, phone)
             role = role_of(town, "s2")
-            late = replace(ours, connection=type(ours.connection)("late"))
+            late = msgspec.structs.replace(ours, connection=type(ours.connection)("late"))
             presence = role.registry.presence
             await presence.claim(
                 UserId(phone.user),

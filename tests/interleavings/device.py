@@ -4,13 +4,15 @@ Everything but the WebSocket is real: the connection, its tail, the hub.
 """
 
 import math
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING
 
 import trio
 
 from pushctl.protocol import frames
 from roles.socket.connection import Connection
-from roles.socket.wire import Disconnected, Wire
+from roles.socket.pulse import Pulse
+from roles.socket.wire import PING, Disconnected, Wire
 
 if TYPE_CHECKING:
     from pushctl.inbox import Session
@@ -29,6 +31,7 @@ class Pipe(Wire):
         self._said, self._hears = trio.open_memory_channel[str](math.inf)
         self._ponged = trio.Event()
         self._gone = False
+        self.pulse = Pulse(trio.current_time(), ping_seconds=math.inf, pong_seconds=math.inf)
 
     async def receive(self) -> str:
         try:
@@ -36,16 +39,34 @@ class Pipe(Wire):
         except trio.EndOfChannel:
             raise Disconnected(1000) from None
 
+    def interrupt(self) -> None:
+        self._said.close()
+
     @property
-    def sending(self) -> bool:
+    def busy(self) -> bool:
         return False
 
     @property
     def owes_pong(self) -> bool:
         return False
 
+    def write(self, data: bytes) -> None:
+        if data == PING:
+            self.pulse.ponged()
+            return
+        while data:
+            size, start = data[1], 2
+            if size > 125:
+                start = 4 if size == 126 else 10
+                size = int.from_bytes(data[2:start], "big")
+            self._hear(data[start : start + size])
+            data = data[start + size :]
+
     async def send(self, frame: bytes) -> None:
         await trio.lowlevel.checkpoint()
+        self._hear(frame)
+
+    def _hear(self, frame: bytes) -> None:
         if self._gone:
             raise Disconnected(1000)
         decoded = frames.decode_server_frame(frame)
@@ -57,7 +78,7 @@ class Pipe(Wire):
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
-        self.on_pong()
+        self.pulse.ponged()
 
     async def close(self, code: int, reason: str, *, by: float = math.inf) -> None:
         await trio.lowlevel.checkpoint()
@@ -74,6 +95,22 @@ class Pipe(Wire):
         await self._ponged.wait()
 
 
+def _in_one_context(kind: type[Connection]) -> type["Placed"]:
+    """Whose writer passes the points of whoever said hello, whoever woke it."""
+
+    class InOneContext(kind):  # type: ignore[misc,valid-type]  # any connection
+        context: Context
+
+        def _begin_writing(self) -> None:
+            self.context.run(super()._begin_writing)
+
+    return InOneContext
+
+
+class Placed(Connection):
+    context: Context
+
+
 class Device:
     """A device of a user, over all its connections. `told`: every frame it was sent, pongs apart."""
 
@@ -87,11 +124,12 @@ class Device:
     def dial(self, server: "SocketRole", cursor: str | None, kind: type[Connection] = Connection) -> None:
         """A connection that has said hello, with a session that was found."""
         self._pipe = Pipe(self.told)
-        self._connection = kind(server, self._pipe, self._session, frames.Hello("", cursor))
+        self._connection = _in_one_context(kind)(server, self._pipe, self._session, frames.Hello("", cursor))
         self.over = trio.Event()
 
     async def stay(self) -> None:
         """Until the connection is over."""
+        self._connection.context = copy_context()
         await self._connection.run()
         self.over.set()
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
+import msgspec
 import pytest
 
 from pushctl.config.model import Config
@@ -100,12 +101,13 @@ class LocatesBeforeItAppends(Inbox):
 
     async def publish(self, token: str, push: Push, *, only_again: bool = False, span: Span = NOTHING) -> Published:
         user = self._sealer.open_push_url(token).user
-        (self._held,) = await self._registry.presence.holders_of([user])
+        (holders,) = await self._registry.presence.holders_of([user])
+        self._held = [f"{each.server} {each.generation}" for each in holders]
         await passed(Point.LOCATED)
         return await super().publish(token, push, only_again=only_again, span=span)
 
     async def _tell(self, user: UserId, change: Change, body: bytes = b"", span: Span = NOTHING) -> None:
-        await super()._tell(user, replace(change, connections=len(self._held)), body, span)
+        await super()._tell(user, msgspec.structs.replace(change, held=self._held), body, span)
 
 
 @pytest.mark.parametrize(

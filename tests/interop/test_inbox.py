@@ -12,6 +12,7 @@ from tests.interop.chromium import Chromium, Tab
 from tests.interop.inbox import page
 from tests.interop.inbox.service import Service, post, post_many, served, status_of
 from tests.interop.openid import OpenIdProvider
+from tests.interop.websocket import told
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian]
 
@@ -400,3 +401,7 @@ async def test_the_page_decides_when_and_where_to_connect_as_every_client_of_our
         expected.append([as_json(getattr(peer, name)(*arguments)) for name, *arguments in calls])
     renamed = [(numbers, [[NAMES.get(name, name), *rest] for name, *rest in calls]) for numbers, calls in lives]
     assert await one.do(page.LIVE_AS_A_PEER, lives=renamed) == expected
+
+
+async def test_a_page_may_open_a_websocket_itself_and_is_told_how_it_ends(one: Tab, service: Service) -> None:
+    told.check(await one.do("return page.evaluate(values.story)", story=await told.story(service)))

@@ -11,6 +11,7 @@ import pytest
 from tests.interop.bidi import BiDi
 from tests.interop.firefox import Firefox
 from tests.interop.inbox.service import Service, post, served, status_of
+from tests.interop.websocket import told
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian]
 
@@ -148,3 +149,6 @@ async def test_two_tabs_of_firefox_agree_and_a_killed_server_a_hostile_site_and_
         await window.look_at(two)
         await window.until("!document.querySelector('#no-sites').hidden")
         assert await status_of(url) == 410
+
+        # A page may also open a WebSocket itself.
+        told.check(await window.js(await told.story(service)))

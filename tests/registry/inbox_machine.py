@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -107,7 +108,7 @@ class CalmInbox(InboxSight):
             which, hours, rank=rank, topic=topic, body=body, idempotency_key=key, fingerprint=b"store " + body
         )
         if forged:
-            message = replace(message, signed_by="another")
+            message = msgspec.structs.replace(message, signed_by="another")
         self.note_mark(message)
         if refusal := self.model.refuses(message):
             self.raises(refusal, self.registry.messages.append, ADA, message)

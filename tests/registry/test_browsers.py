@@ -309,7 +309,7 @@ async def test_a_browser_that_stays_connected_for_months_does_not_go_when_it_lea
     user = firefox.browser.user
     shift.ms = 100 * DAY_MS
     await registry.presence.reconcile(
-        user, [(ConnectionId("c1"), firefox.browser.device, NO_SESSION)], server=SERVER, generation=1
+        {user: [(ConnectionId("c1"), firefox.browser.device, NO_SESSION)]}, server=SERVER, generation=1
     )
     assert (await gone(registry, config)).browsers == 0
     await registry.presence.release([(user, ConnectionId("c1"))])

@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from pushctl.config.model import Config
@@ -199,7 +200,7 @@ async def test_in_any_order_of_things_nobody_seals_with_a_key_that_a_running_rol
     """Roles with any file start, report, are given other files, fall silent; for as long as all report often enough,
     whatever one seals with after an answer, all others have."""
     chance = random.Random(seed)
-    files = [OLD, BOTH, PROMOTED, replace(PROMOTED, known=["NEW1", "OLD1", "X"]), ONLY_NEW]
+    files = [OLD, BOTH, PROMOTED, msgspec.structs.replace(PROMOTED, known=["NEW1", "OLD1", "X"]), ONLY_NEW]
     await town.start("first", OLD)
     switched = 0
     for n in range(60):

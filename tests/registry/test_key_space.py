@@ -279,7 +279,7 @@ def calls(inbox: Inbox) -> dict[str, Callable[[], Awaitable[object]]]:
         "message_state": lambda: messages.state(ADA, ref),
         "push_urls": lambda: push_urls.all(ADA),
         "read": lambda: messages.read(ADA, [ref]),
-        "reconcile": lambda: presence.reconcile(ADA, [(CONNECTION, device, session)], server=SERVER, generation=1),
+        "reconcile": lambda: presence.reconcile({ADA: [(CONNECTION, device, session)]}, server=SERVER, generation=1),
         "register": lambda: users.register(ADA, device=device, name="x", session=SessionHash("s1"), identity="i"),
         "revoke": lambda: push_urls.revoke(ADA, inbox.url),
         "settle": lambda: registry.browsers.settle(ADA, [ref]),

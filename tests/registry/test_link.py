@@ -2,16 +2,20 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
+from redis.connection import parse_url
 
 from pushctl.config.model import Config, Redis
 from pushctl.errors import ConfigError, Overloaded, StoreUnavailable, Unreachable
 from pushctl.ids import PushUrlId, SessionHash, UserId, new_id
 from pushctl.reasons import Code
 from pushctl.registry import Registry, open_registry
+from pushctl.registry.connection import _options
 from pushctl.registry.messages import NewMessage
 from tests.conftest import RedisProcess
 
@@ -131,6 +135,25 @@ async def test_a_url_that_is_none_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError):
         async with open_registry(replace(Config(), redis=Redis(url="http://x")), name="test"):
             pass
+
+
+def test_a_url_is_read_as_redis_py_reads_it() -> None:
+    for url in (
+        *("redis://", "redis://h", "redis://H:1/", "redis://h:1/3", "redis://h/%33", "redis://h/x", "redis://h:0/-1"),
+        *("redis://u:p%20w@h:2/0", "redis://:a b@h", "redis://u@[::1]:7", "redis://:@h:/", "rediss://a:b@h:2/1"),
+        *("redis://h:x", "redis://h:99999", "unix:///r/s%20x.sock", "unix://u:p@/r", "unix://:p@/a;b", "unix://"),
+        *("redis://h/1?db=2", "unix:///r?db=x", "unix:///r?password=p", "REDIS://h", "http://h", "h", ""),
+    ):
+        assert read(_options, url) == read(parse_url, url), url
+
+
+def read(reader: Callable[[str], dict[str, Any]], url: str) -> dict[str, Any] | str:
+    try:
+        options = dict(reader(url))
+    except ValueError as error:
+        return str(error)
+    options.pop("connection_class", None)
+    return options
 
 
 async def test_a_redis_that_evicts_makes_the_registry_unusable(own_redis: RedisProcess) -> None:

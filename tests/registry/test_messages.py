@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from pushctl.config.model import Config
@@ -52,7 +53,7 @@ class Inbox:
 
     def message(self, body: bytes = b"hi", **changes: object) -> NewMessage:
         fresh = NewMessage(self.url, self.number, 60_000, 2, None, "k1", body, None, body)
-        return replace(fresh, **changes)  # type: ignore[arg-type]  # the fields' own types
+        return msgspec.structs.replace(fresh, **changes)
 
     async def append(self, body: bytes = b"hi", **changes: object) -> Stored:
         return await self.registry.messages.append(ADA, self.message(body, **changes))

@@ -61,8 +61,8 @@ async def test_reconcile_claims_again_what_is_missing_and_notices_what_was_displ
     await registry.presence.release([(ADA, OLD)])
 
     async def look(connection: ConnectionId, of: DeviceId = device) -> str:
-        found = await registry.presence.reconcile(ADA, [(connection, of, SESSION)], server=S1, generation=1)
-        return found.leases[0]
+        found = await registry.presence.reconcile({ADA: [(connection, of, SESSION)]}, server=S1, generation=1)
+        return found[ADA].leases[0]
 
     assert await look(OLD) == "claimed"
     assert await look(OLD) == "kept"
@@ -118,8 +118,8 @@ async def test_a_withdrawn_claim_says_whom_it_displaced_however_often_it_is_aske
         (displaced,) = await registry.presence.withdraw(ADA, device, LATE)
         assert (displaced.connection, displaced.server) == (OLD, S1)
         assert await holders(registry) == {}
-    found = await registry.presence.reconcile(ADA, [(OLD, device, SESSION)], server=S1, generation=1)
-    assert found.leases == ["claimed"]
+    found = await registry.presence.reconcile({ADA: [(OLD, device, SESSION)]}, server=S1, generation=1)
+    assert found[ADA].leases == ["claimed"]
     await registry.presence.withdraw(ADA, device, LATE)
     assert await holders(registry) == {OLD: S1}
 
@@ -161,8 +161,8 @@ async def test_in_any_order_of_a_given_up_claim_and_a_newer_one_the_device_is_on
     # Whoever was displaced for good is closed; whoever was told to look does.
     states = {}
     for connection in told:
-        found = await registry.presence.reconcile(ADA, [(connection, device, SESSION)], server=S1, generation=1)
-        states[connection] = found.leases[0]
+        found = await registry.presence.reconcile({ADA: [(connection, device, SESSION)]}, server=S1, generation=1)
+        states[connection] = found[ADA].leases[0]
     assert OLD in displaced or states[OLD] == "displaced"
     assert NEW not in displaced
     assert await holders(registry) == {NEW: S1}
@@ -195,11 +195,11 @@ async def test_a_lease_ends_after_half_an_hour_without_a_reconcile(registry: Reg
     await claim(registry, device, OLD)
     assert LEASE_MS - 10_000 < await registry.link.ask("PTTL", key) <= LEASE_MS
     presence = registry.presence
-    assert await renewed_by(lambda: presence.reconcile(ADA, [(OLD, device, SESSION)], server=S1, generation=1))
+    assert await renewed_by(lambda: presence.reconcile({ADA: [(OLD, device, SESSION)]}, server=S1, generation=1))
     assert await renewed_by(lambda: claim(registry, device, NEW))
     assert not await renewed_by(lambda: presence.holders_of([ADA]))
     await registry.link.ask("PEXPIRE", key, 1)
     await registry.link.ask("DEL", key)  # as its expiry does
-    found = await presence.reconcile(ADA, [(NEW, device, SESSION)], server=S1, generation=1)
-    assert found.leases == ["claimed"]
+    found = await presence.reconcile({ADA: [(NEW, device, SESSION)]}, server=S1, generation=1)
+    assert found[ADA].leases == ["claimed"]
     assert LEASE_MS - 10_000 < await registry.link.ask("PTTL", key) <= LEASE_MS

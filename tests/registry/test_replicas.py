@@ -148,8 +148,7 @@ async def test_what_promises_nothing_is_answered_beside_a_frozen_replica(
         ),
         "reconcile": partial(
             confirmed.presence.reconcile,
-            ada.user,
-            [(connection, ada.device, SessionHash(f"session-{ada.user}"))],
+            {ada.user: [(connection, ada.device, SessionHash(f"session-{ada.user}"))]},
             server=server,
             generation=1,
         ),

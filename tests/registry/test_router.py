@@ -487,7 +487,7 @@ class Endless:
     def __init__(self) -> None:
         self.asked = trio.Event()
 
-    async def deliver(self, jobs: Sequence[Job]) -> Delivered:
+    async def deliver(self, jobs: Sequence[Job], done: Sequence[Taken] = ()) -> Delivered:
         self.asked.set()
         await trio.sleep_forever()
 

@@ -170,8 +170,8 @@ async def test_a_session_whose_row_survives_its_end_opens_nothing(
         await presence.claim(*at, ConnectionId("b"), session=session.hash, server=SERVER, generation=1, rank=0)
     connection = (ConnectionId("a"), session.device, session.hash)
     if how != "account deleted":
-        found = await presence.reconcile(ada.user, [connection], server=SERVER, generation=1)
-        assert found.leases == ["no_device" if how == "device removed" else "ended"]
+        found = await presence.reconcile({ada.user: [connection]}, server=SERVER, generation=1)
+        assert found[ada.user].leases == ["no_device" if how == "device removed" else "ended"]
 
 
 async def test_a_device_that_signed_out_keeps_its_place_and_logs_in_again(registry: Registry, people: People) -> None:

@@ -18,18 +18,29 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 PATIENCE_SECONDS = 30
 
 
-def raw_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
-    """One frame; masked with zeros, so that its payload can be read here."""
+def raw_frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    masked: bool = True,
+    reserved: int = 0,
+    mask: bytes = b"\0\0\0\0",
+) -> bytes:
+    """One frame; masked with zeros unless told otherwise, so that its payload can be read here."""
     head = bytes([fin << 7 | reserved << 4 | opcode])
-    mask = 0x80 * masked
+    bit = 0x80 * masked
     size = len(payload)
     if size < 126:
-        head += bytes([mask | size])
+        head += bytes([bit | size])
     elif size < 65_536:
-        head += struct.pack("!BH", mask | 126, size)
+        head += struct.pack("!BH", bit | 126, size)
     else:
-        head += struct.pack("!BQ", mask | 127, size)
-    return head + b"\0\0\0\0" * masked + payload
+        head += struct.pack("!BQ", bit | 127, size)
+    if not masked:
+        return head + payload
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
 def text(frame: dict[str, Any]) -> bytes:

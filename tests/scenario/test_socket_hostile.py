@@ -115,25 +115,6 @@ async def test_an_oversized_message_is_refused_with_1009(strict: Town) -> None:
     await still_serves(strict)
 
 
-async def test_broken_websocket_frames_end_only_their_connection(strict: Town) -> None:
-    frames = [
-        b"\xff\xff\xff\xff",  # reserved bits and opcode
-        b"\x81\x05hello",  # a client must mask
-        b"\x81\xff" + b"\xff" * 8 + b"\x00" * 4,  # a length of 2^64-1
-        b"\x88\x81\x00\x00\x00\x00\x01",  # close with one byte
-        b"\x81\x82\x00\x00\x00\x00\xff\xff",  # not UTF-8
-        b"\x89\xfe\x00\x7e\x00\x00\x00\x00" + b"p" * 126,  # a ping over 125 bytes
-        b"\x80\x81\x00\x00\x00\x00x",  # a continuation of nothing
-    ]
-    phone = await strict.login("ada")
-    for frame in frames:
-        async with phone.connected() as socket:
-            await socket.synced()
-            await socket.websocket._stream.send_all(frame)
-            assert await socket.close_code() in {1002, 1006, 1007, 1009}, frame
-    await still_serves(strict)
-
-
 async def deaf(town: Town, person: Person) -> trio.SocketStream:
     """A connection that said hello and reads nothing at all from then on."""
     stream = await tcp(town)

@@ -21,6 +21,7 @@ from pushctl.registry import open_registry
 from pushctl.registry.servers import ServerRow
 from pushctl.runtime import run_role
 from pushctl.testing.service import running
+from roles.socket.wire import Wire
 from tests.conftest import RedisProcess
 from tests.faults.proxy import proxy
 from tests.scenario.people import PATIENCE_SECONDS, Closed, Socket, Town, eventually, raw_socket
@@ -136,7 +137,9 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
             assert (await socket.until("read"))["ids"] == ids
 
 
-async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(own_redis: RedisProcess) -> None:
+async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with impatient(own_redis, ping_seconds=0.2, pong_seconds=5, reconcile_seconds=3600) as town:
         phone = await town.login("ada")
         push_url = await phone.allow()
@@ -147,13 +150,13 @@ async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(own_redis
             connection.tail.fall_behind()
             connection.wake()
             pinged = trio.Semaphore(0)
-            ping = connection._wire.ping
+            ping = Wire.ping
 
-            async def counted() -> None:
-                await ping()
+            async def counted(wire: Wire) -> None:
+                await ping(wire)
                 pinged.release()
 
-            connection._wire.ping = counted
+            monkeypatch.setattr(Wire, "ping", counted)
             with trio.fail_after(PATIENCE_SECONDS):
                 for _ in range(3):
                     await pinged.acquire()

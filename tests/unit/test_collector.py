@@ -1,7 +1,7 @@
 """What the garbage collector walks through, and when."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -49,6 +49,23 @@ def test_what_lives_once_a_process_is_ready_is_not_walked_through_again(clocks: 
     assert put_aside > 1000
     gc.collect()
     assert gc.get_freeze_count() <= put_aside, "a short collection puts nothing aside"
+
+
+def test_what_modules_make_is_put_aside_without_being_walked_through() -> None:
+    found: list[int] = []
+
+    def note(phase: str, info: Mapping[str, int]) -> None:
+        found.append(info["generation"])
+
+    with Collector() as collector:
+        gc.callbacks.append(note)
+        with collector.importing():
+            made: list[list[int]] = [[] for _ in range(10_000)]
+        gc.callbacks.remove(note)
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= len(made)
+    assert not found
+    assert gc.get_freeze_count() == 0, "all is as it was"
 
 
 def test_what_a_long_full_collection_leaves_is_put_aside(clocks: Clocks) -> None:

@@ -2,7 +2,7 @@
 -- this log (a failover took it back) says nothing of the messages that now have its numbers. came_back: they say it by
 -- coming with that cursor; it settles nothing for a device that is still owed a snapshot (claim.lua).
 -- REST: device, epoch, seq, tag, ... of one user, any number of times.   Result: {'done'} | {'gone'} | {'unknown'}
---!use base waiters messages log
+--!use base waiters log
 --!keys meta gone devices log waiters
 --!args shift_ms came_back
 local meta = read_meta()

@@ -26,7 +26,9 @@ for _, row in ipairs(pending) do
     given_up, freed = given_up + 1, freed + #job[2][2]
   end
 end
-if freed > 0 then note_bytes(noted_bytes() - freed, redis.call('XLEN', K.stream)) end
+if freed > 0 then forget_bytes(freed, redis.call('XLEN', K.stream)) end
+redis.call('PEXPIRE', K.stream, DAY_MS)
+redis.call('PEXPIRE', K.bytes, DAY_MS)
 -- That this router lives: Redis 7.0 does not note a read that waits for jobs and finds none. Behind all that is pending
 -- there is nothing to read, so nothing is taken here.
 redis.pcall('XREADGROUP', 'GROUP', A.group, A.consumer, 'STREAMS', K.stream, '18446744073709551615-0')

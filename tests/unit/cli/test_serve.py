@@ -75,6 +75,20 @@ def test_a_role_says_that_it_is_ready_and_where_and_stops_when_told(role: str, f
         assert "Traceback" not in err
 
 
+def test_a_role_loads_no_library_that_it_does_not_use() -> None:
+    """Each takes longer to import than the role itself; redis-py brings OpenTelemetry along where that is installed."""
+    heavy = {"httpx", "litestar", "opentelemetry", "pydantic", "redis", "rich", "sqlite3"}
+    code = f"""
+import sys
+import pushctl.cli.serve, pushctl.cli.serve_one, roles.gc, roles.router, roles.socket
+print(sorted({heavy!r} & sys.modules.keys()))
+import roles.api, roles.boxoffice
+print(sorted({heavy!r} & sys.modules.keys()))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert ended.stdout == "[]\n['litestar']\n"
+
+
 def test_check_says_whether_a_role_would_start_and_starts_nothing(
     capsys: pytest.CaptureFixture[str], file: Path
 ) -> None:

@@ -42,8 +42,10 @@ class Door:
 
     @contextmanager
     def arrival(self, host: str) -> Iterator[Guest | None]:
-        with self._admission.arrival(host, self.now) as guest:
-            yield guest
+        guest = self._admission.arrive(host, self.now)
+        yield guest
+        if guest is not None:
+            self._admission.leave(guest)
 
     def comes(self, host: str) -> Guest | None:
         """And stays until `everybody.close()`."""

@@ -1,59 +1,15 @@
 """What a peer's frames may cost."""
 
 from contextlib import suppress
-from sys import getsizeof
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from roles.socket.intake import (
     BYTES_PER_FRAME,
     FLOOD_SECONDS,
     FRAMES_AT_ONCE,
     FRAMES_PER_SECOND,
-    MAX_PIECES,
-    Assembly,
     Pace,
     TooFast,
-    TooLarge,
 )
-
-
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=300))
-def test_a_text_message_is_its_pieces_however_many(pieces: list[str]) -> None:
-    assembly = Assembly(100_000)
-    for _ in range(2):
-        assert all(assembly.add(piece, last=False) is None for piece in pieces[:-1])
-        assert assembly.add(pieces[-1], last=True) == "".join(pieces)
-
-
-@given(st.lists(st.binary(max_size=5), min_size=1, max_size=300))
-def test_a_binary_message_is_its_pieces_however_many(pieces: list[bytes]) -> None:
-    assembly = Assembly(100_000)
-    for piece in pieces[:-1]:
-        assert assembly.add(piece, last=False) is None
-    assert assembly.add(pieces[-1], last=True) == b"".join(pieces)
-
-
-@pytest.mark.parametrize("piece", ["", "x", "\u20ac"])
-def test_thousands_of_fragments_take_little_memory(piece: str) -> None:
-    assembly = Assembly(100_000)
-    for _ in range(20_000):
-        assembly.add(piece, last=False)
-    held = assembly._pieces
-    assert len(held) <= MAX_PIECES + 1
-    assert sum(map(getsizeof, held)) < 150_000
-
-
-def test_a_message_is_measured_in_bytes() -> None:
-    assert Assembly(3).add("\u20ac", last=True) == "\u20ac"
-    with pytest.raises(TooLarge):
-        Assembly(2).add("\u20ac", last=True)
-    assembly = Assembly(3)
-    assembly.add(b"ab", last=False)
-    with pytest.raises(TooLarge):
-        assembly.add(b"cd", last=False)
 
 
 def test_a_peer_in_its_pace_never_waits() -> None:

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from pushctl.errors import Overloaded, StoreUnavailable
+from pushctl.ids import UserId
 from pushctl.registry.messages import SnapshotLost
 from roles.socket.patience import Patience, Wait
 
@@ -27,12 +28,16 @@ class Registry:
         return "an answer"
 
 
+def patient(until_back: Wait) -> Patience:
+    return Patience(lambda _: until_back(), UserId("ada"))
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable, Overloaded])
 async def test_what_cannot_be_answered_now_is_asked_again_when_it_can(
     error: Callable[[str], StoreUnavailable], autojump_clock: MockClock
 ) -> None:
     registry = Registry(error)
-    patience = Patience(registry.back.wait)
+    patience = patient(registry.back.wait)
     async with trio.open_nursery() as nursery:
 
         async def come_back() -> None:
@@ -47,11 +52,11 @@ async def test_what_cannot_be_answered_now_is_asked_again_when_it_can(
 
 async def test_what_waiting_cannot_mend_is_raised() -> None:
     with pytest.raises(SnapshotLost):
-        await Patience(trio.sleep_forever).ask(Registry(SnapshotLost).answer)
+        await patient(trio.sleep_forever).ask(Registry(SnapshotLost).answer)
 
 
 async def test_of_two_who_wait_the_first_to_go_does_not_speak_for_the_other(autojump_clock: MockClock) -> None:
-    patience = Patience(trio.sleep_forever)
+    patience = patient(trio.sleep_forever)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(patience.ask, Registry().answer)
         with trio.move_on_after(1):
@@ -71,5 +76,5 @@ async def test_something_can_be_done_meanwhile(autojump_clock: MockClock) -> Non
         await wait()
         done.append("waited")
 
-    assert await Patience(registry.back.wait).ask(registry.answer, meanwhile=meanwhile) == "an answer"
+    assert await patient(registry.back.wait).ask(registry.answer, meanwhile=meanwhile) == "an answer"
     assert done == ["pinged", "waited"]

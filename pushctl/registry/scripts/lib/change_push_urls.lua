@@ -19,4 +19,5 @@ local function revoke_push_url(meta, now, id, record)
   redis.call('HDEL', K.rates, id)
   write_log(meta, now, 'x', {'id', id}, {id})
   redis.call('HSET', K.ghosts, id, ghost(record)) -- after it: a log that begins anew forgets its ghosts
+  redis.call('PEXPIRE', K.ghosts, A.volatile_ms)
 end

@@ -20,14 +20,16 @@ local function is_ancestor(meta, epoch, seq, tag)
   return #redis.call('XRANGE', K.log, place, place) == 1
 end
 
-local function save_log(meta)
-  redis.call('HSET', K.meta, 'seq', int(meta.seq), 'tag', meta.tag, 'floor', int(meta.floor), 'floor_tag', meta.floor_tag)
+-- `...`: another field and its value.
+local function save_log(meta, ...)
+  redis.call('HSET', K.meta, 'seq', int(meta.seq), 'tag', meta.tag, ...)
+  if meta.moved then redis.call('HSET', K.meta, 'floor', int(meta.floor), 'floor_tag', meta.floor_tag) end
 end
 
 -- An empty log, which begins where meta says that it ended.
 local function begin_log(meta)
   redis.call('DEL', K.log, K.ghosts)
-  meta.floor, meta.floor_tag = meta.seq, meta.tag
+  meta.floor, meta.floor_tag, meta.moved = meta.seq, meta.tag, true
 end
 
 -- What the log tells of is lost: whoever stands at any place handed out so far must get a snapshot.
@@ -43,14 +45,15 @@ local function write_log(meta, now, kind, fields, shown)
   if #appended == 0 and newest_entry() ~= int(meta.seq) .. '-' .. meta.tag then begin_log(meta) end
   meta.seq = meta.seq + 1
   meta.tag = A.tag
-  redis.call('XADD', K.log, int(meta.seq) .. '-' .. A.tag, 'k', kind, 't', int(now), unpack(fields))
-  appended[#appended + 1] = {int(meta.seq), A.tag, kind, unpack(shown or fields)}
-  return int(meta.seq)
+  local seq = int(meta.seq)
+  redis.call('XADD', K.log, seq .. '-' .. A.tag, 'k', kind, 't', int(now), unpack(fields))
+  appended[#appended + 1] = {seq, A.tag, kind, unpack(shown or fields)}
+  return seq
 end
 
 -- Entries leave only from the head: when older than keep_ms, or too many. A few each time keeps every script short.
-local function close_log(meta, now)
-  for _ = 1, 8 do
+local function trim_log(meta, now)
+  for _ = 1, 16 do
     local head = redis.call('XRANGE', K.log, '-', '+', 'COUNT', 1)[1]
     if not head then break end
     local entry = {}
@@ -60,12 +63,30 @@ local function close_log(meta, now)
     redis.call('XDEL', K.log, head[1])
     local seq
     seq, meta.floor_tag = string.match(head[1], '^(%d+)-(%d+)$')
-    meta.floor = tonumber(seq)
+    meta.floor, meta.moved = tonumber(seq), true
     if entry.k == 'x' then redis.call('HDEL', K.ghosts, entry.id) end
   end
-  save_log(meta)
-  redis.call('PEXPIRE', K.log, A.volatile_ms)
-  redis.call('PEXPIRE', K.ghosts, A.volatile_ms)
+end
+
+-- Whether something is to be trimmed: too many there are at once known; for their age it is enough to look now and then.
+local function is_long(meta)
+  return meta.seq - meta.floor > tonumber(A.max_log) or math.floor(meta.seq / 8) > math.floor(previous[1] / 8)
+end
+
+-- The end of a volatile key is put off when an hour of it has passed: nothing needs the day that it has in hand.
+local function is_fading(key) return redis.call('PTTL', key) < A.volatile_ms - 3600000 end
+
+local function renew_log()
+  if is_fading(K.log) then
+    redis.call('PEXPIRE', K.log, A.volatile_ms)
+    redis.call('PEXPIRE', K.ghosts, A.volatile_ms)
+  end
+end
+
+local function close_log(meta, now, ...)
+  if is_long(meta) then trim_log(meta, now) end
+  save_log(meta, ...)
+  renew_log()
 end
 
 -- References in entries of at most 100, so that no frame grows without bound. `kind` 'r' read, 'd' dropped.
@@ -80,7 +101,7 @@ local function write_refs(meta, now, kind, refs, reason)
   end
 end
 
--- What the caller needs to tell the devices: {epoch, previous seq, previous tag, connections, {appended}}.
+-- What the caller needs to tell the devices: {epoch, previous seq, previous tag, {leases at this moment}, {appended}}.
 local function change(meta)
-  return {meta.epoch, previous[1], previous[2], redis.call('HLEN', K.presence), appended}
+  return {meta.epoch, previous[1], previous[2], redis.call('HVALS', K.presence), appended}
 end

@@ -20,12 +20,11 @@ local function count_of(push_url)
   return redis.call('ZLEXCOUNT', K.unread_by_url, '[' .. push_url .. ':', '[' .. push_url .. ';')
 end
 
--- All that finds a message whose record is in `messages`.
+-- All that finds a message whose record is in `messages`. The sum of bytes is the caller's to write.
 local function index_message(seq, m)
   redis.call('ZADD', K.unread, seq, seq)
   redis.call('ZADD', K.unread_by_url, 0, by_url(m.push_url, seq))
   redis.call('ZINCRBY', K.bytes_by_url, m.size, m.push_url)
-  redis.call('HINCRBY', K.meta, 'bytes', m.size)
   redis.call('ZADD', K.expiry, m.expires, seq)
   if m.topic ~= '' then
     redis.call('HINCRBY', K.meta, 'topics', redis.call('HSET', K.topics, m.push_url .. ':' .. m.topic, seq))
@@ -47,9 +46,11 @@ local function free(seq, m)
   end
 end
 
--- 'whole'; 'stale': an index was lost; 'lost': messages were lost that an index still names. O(1).
+-- 'whole'; 'stale': an index was lost; 'lost': messages were lost that an index still names. O(1). Notes in meta how many
+-- are unread.
 local function check_messages(meta)
   local n = redis.call('HLEN', K.messages)
+  meta.unread = n
   local unread, expiry = redis.call('ZCARD', K.unread), redis.call('ZCARD', K.expiry)
   local urls = redis.call('ZCARD', K.unread_by_url)
   if n < math.max(unread, urls, expiry) then return 'lost' end
@@ -60,10 +61,15 @@ end
 
 local function index_anew()
   redis.call('DEL', K.unread, K.unread_by_url, K.bytes_by_url, K.expiry, K.topics)
-  redis.call('HSET', K.meta, 'bytes', '0', 'topics', '0')
-  local seqs = redis.call('HKEYS', K.messages)
+  redis.call('HSET', K.meta, 'topics', '0')
+  local seqs, bytes = redis.call('HKEYS', K.messages), 0
   table.sort(seqs, function(a, b) return tonumber(a) < tonumber(b) end) -- a topic names its newest
-  for _, seq in ipairs(seqs) do index_message(seq, parse_message(redis.call('HGET', K.messages, seq))) end
+  for _, seq in ipairs(seqs) do
+    local m = parse_message(redis.call('HGET', K.messages, seq))
+    index_message(seq, m)
+    bytes = bytes + m.size
+  end
+  redis.call('HSET', K.meta, 'bytes', int(bytes))
   local left = redis.call('PTTL', K.messages)
   for _, key in ipairs({K.unread, K.unread_by_url, K.bytes_by_url, K.expiry, K.topics}) do
     if left > 0 then redis.call('PEXPIRE', key, left) end

@@ -8,7 +8,7 @@ local function is_channel(site) return string.sub(site, 1, 8) == 'channel:' end
 -- Where the index of sites keeps a push URL: one for each site and key; a channel has one, whatever its key.
 local function site_field(site, vapid) return is_channel(site) and site or site .. ' ' .. vapid end
 
--- The push URL that a sender names (A.push_url, A.number), or nil and why it takes nothing. It is gone for certain only
+-- The push URL that a sender names (A.push_url, A.number): its record, nil, its site; or nil and why it takes nothing. It is gone for certain only
 -- if its number was given out before; else its creation may have been lost. A.signed_by: '' = not signed at all.
 -- A browser reads nothing but encrypted messages (and empty ones): A.plain = '1' is neither.
 local function named_push_url()
@@ -20,7 +20,7 @@ local function named_push_url()
   local site, vapid = string.match(record, '^%S+ %S+ %S+ (%S+) (%S+)')
   if vapid ~= '-' and vapid ~= A.signed_by then return nil, {'unsigned', vapid} end
   if A.plain == '1' and is_channel(site) then return nil, {'plain'} end
-  return record
+  return record, nil, site
 end
 
 -- What a revoked push URL leaves behind while the log names it: all but a picture.

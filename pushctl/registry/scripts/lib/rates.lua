@@ -1,6 +1,6 @@
 -- Token buckets of a push URL and of its user: fields of `rates`, '<credit> <at µs>'. A microsecond earns `earns`, a
 -- message costs `price`, a full bucket holds `full`: whole numbers below 2^53, so nothing is lost to rounding. The key
--- ends rates_ms after the last message: by then every bucket in it is full again, and a full one knows nothing.
+-- ends at least rates_ms after the last message: by then every bucket in it is full again, and a full one knows nothing.
 local function credit_in(whose, state, now, earns, full)
   local credit, at = string.match(state or '', '^(%d+) (%d+)$')
   if not credit then return tonumber(full) end
@@ -26,5 +26,5 @@ local function over_rate(now)
   end
   local at = ' ' .. int(now)
   redis.call('HSET', K.rates, A.push_url, int(url) .. at, 'user', int(user) .. at)
-  redis.call('PEXPIRE', K.rates, A.rates_ms)
+  if redis.call('PTTL', K.rates) < tonumber(A.rates_ms) then redis.call('PEXPIRE', K.rates, 2 * A.rates_ms) end
 end
