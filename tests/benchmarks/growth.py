@@ -61,7 +61,7 @@ def expected(law: Law, few: float) -> float:
 
 
 def holds(law: Law, few: float, small: float, large: float) -> bool:
-    return large < LEAST_US or large <= FAR * max(small, LEAST_US) * expected(law, few)
+    return large <= FAR * max(small, LEAST_US) * expected(law, few)
 
 
 def cost(lives: Sequence[Life], users: int, stored: int, what: tuple[str, str]) -> float:

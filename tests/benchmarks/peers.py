@@ -8,8 +8,8 @@ with a channel of its own. Debian's packages: nginx-light, libnginx-mod-nchan, m
 npm socket.io with its Redis streams adapter, which installs itself once. redis-server as everywhere.
 
 - Costs are CPU of all processes of a service, and of its storage where that is a process of its own, by the kernel's
-  clock; what idling costs is taken off. pushctl and NATS and Mosquitto's devices acknowledge what they got; Nchan and
-  socket.io have no such thing.
+  clock; what idling costs is taken off. Mosquitto and NATS are sent to in their own protocols, the others by POST.
+  Devices of pushctl, Mosquitto and NATS acknowledge what they got; Nchan and socket.io have no such thing.
 - Away: some devices miss messages, come, leave and come again.
 - kill -9 of all servers, then of the storage, while messages flow: of what was confirmed, what came?
 
@@ -66,11 +66,11 @@ def grown(life: Life) -> tuple[float, float]:
 
 
 ROWS: Sequence[tuple[str, Callable[[Life], float]]] = (
-    ("a message, from POST to frame: CPU, µs", lambda life: each_us(life, life.paced)),
+    ("a message, sent until received: CPU, µs", lambda life: each_us(life, life.paced)),
     ("  in a backlog: CPU, µs", lambda life: each_us(life, life.at_most)),
     ("messages/s at most", lambda life: life.at_most.count / life.at_most.seconds),
-    ("from POST to frame, median, ms", lambda life: percentile(life, 0.5)),
-    ("from POST to frame, p99, ms", lambda life: percentile(life, 0.99)),
+    ("from sending to its frame, median, ms", lambda life: percentile(life, 0.5)),
+    ("from sending to its frame, p99, ms", lambda life: percentile(life, 0.99)),
     ("to connect: CPU, µs", lambda life: each_us(life, life.connect)),
     ("a device that is connected: memory of servers, bytes", lambda life: grown(life)[0]),
     ("  of storage, bytes", lambda life: grown(life)[1]),
