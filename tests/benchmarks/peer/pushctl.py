@@ -144,7 +144,7 @@ async def accounts(registry: Registry, sealer: Sealer, devices: int, *, stored: 
 @asynccontextmanager
 async def running(devices: int, *, stored: int = 0) -> AsyncIterator[Running]:
     """`stored`: unread messages that each has before it comes."""
-    async with site_on(Terms(devices + SPARE_CONNECTIONS)) as site:
+    async with site_on(Terms(devices + SPARE_CONNECTIONS, pauses=False)) as site:
         gc = RoleProcess("gc", "gc", site.here / "local.toml", {"gc.admin_listen": "127.0.0.1:0"}, clean_environment())
         try:
             await gc.start()
