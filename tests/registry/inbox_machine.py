@@ -90,7 +90,8 @@ class CalmInbox(InboxSight):
 
     def note_mark(self, message: NewMessage) -> None:
         special, _ = self.registry.messages._idempotency(ADA, message)
-        self.keys.marks.add(special["idem"])
+        if special:
+            self.keys.marks.add(special["idem"])
 
     @rule(
         which=recent,

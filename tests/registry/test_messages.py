@@ -288,26 +288,26 @@ async def test_a_push_url_bound_to_a_key_takes_nothing_else(inbox: Inbox) -> Non
     _, record, _ = await inbox.registry.push_urls.allow(
         ADA, new_id=PushUrlId(new_id()), site=SITE, vapid_key="key", icon=None, key_id="k1"
     )
-    bound = replace(inbox.message(b"x"), push_url=record.id, number=record.number)
+    bound = msgspec.structs.replace(inbox.message(b"x"), push_url=record.id, number=record.number)
     refused: tuple[tuple[str | None, type[VapidRefused]], ...] = ((None, VapidMissing), ("other", VapidForbidden))
     for signed_by, error in refused:
         for send in (inbox.registry.messages.append, inbox.registry.messages.announce):
             with pytest.raises(error) as caught:
-                await send(ADA, replace(bound, signed_by=signed_by))
+                await send(ADA, msgspec.structs.replace(bound, signed_by=signed_by))
             assert (caught.value.claim, caught.value.expected, caught.value.got) == ("k", "key", signed_by)
-    await inbox.registry.messages.append(ADA, replace(bound, signed_by="key"))
+    await inbox.registry.messages.append(ADA, msgspec.structs.replace(bound, signed_by="key"))
 
 
 async def test_the_push_url_of_a_browser_takes_nothing_that_the_browser_could_not_read(inbox: Inbox) -> None:
     _, record, _ = await inbox.registry.push_urls.allow(
         ADA, new_id=PushUrlId(new_id()), site="channel:abc", vapid_key=None, icon=None, key_id="k1"
     )
-    to_browser = replace(inbox.message(b"x"), push_url=record.id, number=record.number)
+    to_browser = msgspec.structs.replace(inbox.message(b"x"), push_url=record.id, number=record.number)
     for send in (inbox.registry.messages.append, inbox.registry.messages.announce):
         with pytest.raises(EncodingInvalid):
-            await send(ADA, replace(to_browser, plain=True))
+            await send(ADA, msgspec.structs.replace(to_browser, plain=True))
         await send(ADA, to_browser)
-        await send(ADA, replace(inbox.message(b"x"), plain=True))
+        await send(ADA, msgspec.structs.replace(inbox.message(b"x"), plain=True))
 
 
 async def test_an_announced_message_leaves_nothing_behind(inbox: Inbox) -> None:
@@ -328,7 +328,7 @@ async def test_gone_is_said_only_on_proof(inbox: Inbox) -> None:
         await inbox.registry.messages.append(ADA, old)
     # A push URL whose number this store never gave: its creation was lost, so nobody can say that it is gone.
     with pytest.raises(StoreUnavailable):
-        await inbox.registry.messages.append(ADA, replace(old, push_url=PushUrlId("other"), number=99))
+        await inbox.registry.messages.append(ADA, msgspec.structs.replace(old, push_url=PushUrlId("other"), number=99))
     with pytest.raises(StoreUnavailable):
         await inbox.registry.messages.append(UserId("nobody"), old)
 

@@ -101,7 +101,7 @@ async def test_fragments_without_end_cost_no_memory_and_are_read_slowly(strict: 
             sent += 100
     (connection,) = strict.service.roles["s1"].hub  # type: ignore[attr-defined]
     assert sent > 1000
-    assert len(connection._wire._message._pieces) <= 65
+    assert len(connection._wire._incoming._pieces) <= 65
     await still_serves(strict)
     await peer.stream.aclose()
 
