@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import uniform
 
 import trio
 
@@ -28,7 +29,9 @@ PEERS: dict[str, Peer] = {peer.name: peer for peer in (PUSHCTL, NCHAN, MOSQUITTO
 
 WARM_MESSAGES_PER_DEVICE = 1
 KILLED_PER_SECOND = 200
-BEFORE_KILL_SECONDS = 3
+BEFORE_KILL_SECONDS = 3.0, 5.0
+"""A kill is at any moment of these: what is written to disk each second or two must not always be just written."""
+
 BACK_SECONDS = 15
 
 
@@ -195,7 +198,7 @@ class Bench:
         begin = self._ledger.next
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._load.paced, range(2 * self._size.away), KILLED_PER_SECOND)
-            await trio.sleep(BEFORE_KILL_SECONDS)
+            await trio.sleep(uniform(*BEFORE_KILL_SECONDS))
             killed_at, confirmed = trio.current_time(), self._ledger.confirmed
             await kill()
             with trio.move_on_after(BACK_SECONDS):
