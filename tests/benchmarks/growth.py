@@ -1,7 +1,7 @@
 """What grows with what: the CPU of each process to accept, to deliver and to connect, with ten times as many users, and
 with ten times as many messages in each inbox.
 
-    python -m tests.benchmarks.growth [--users 200] [--stored 5] [--rounds 1] [--json FILE] [--quick]
+    python -m tests.benchmarks.growth [--users 200] [--stored 5] [--rounds 3] [--json FILE] [--quick]
     python -m tests.benchmarks.growth --from FILE
 
 Real processes: all roles and Redis; every user has a device and some unread messages. In order:
@@ -29,7 +29,7 @@ from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
 from tests.benchmarks.unsound import UNSOUND_EXIT
 
-QUICK = Size(users=10, stored=2, messages=100, idle_seconds=0.5)
+QUICK = Size(users=10, stored=2, messages=100, idle_seconds=0.5, rounds=1)
 
 Law = Literal["constant", "log n", "linear"]
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="and ten times as many; default: 200")
     parser.add_argument("--stored", type=int, help="messages of each, 2 or more, and ten times as many; default: 5")
     parser.add_argument("--messages", type=int, help="of a stretch; default: 1500")
-    parser.add_argument("--rounds", type=int, help="default: 1")
+    parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
     add_file_options(parser)
     options = parser.parse_args()

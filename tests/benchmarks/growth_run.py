@@ -30,7 +30,7 @@ class Size:
     messages: int = 1500
     """Of a stretch, as fast as they are taken."""
     idle_seconds: float = 3
-    rounds: int = 1
+    rounds: int = 3
 
 
 @dataclass(frozen=True, slots=True)
