@@ -68,6 +68,7 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.routing
 	$(BIN)/python -m tests.benchmarks.storm_simulation
+	$(BIN)/python -m tests.benchmarks.websocket
 	$(BIN)/python -m tests.benchmarks.connections
 	$(BIN)/python -m tests.benchmarks.deliver
 	$(BIN)/python -m tests.benchmarks.recovery

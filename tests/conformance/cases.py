@@ -288,6 +288,8 @@ def _limits() -> Iterator[tuple[str, Case]]:
     full = b"x" * MAX_BYTES
     yield "9.1 the largest in two", fine(*parts(full[1:], b"x"), heard=(full.decode(),))
     yield "9.1 the largest, and empty fragments", fine(*parts(full, b"", b""), heard=(full.decode(),))
+    between = (part(full[:-1], first=True), frame(PING, b"between"), part(b"x", last=True))
+    yield "9.1 the largest, and a ping between", fine(*between, heard=(full.decode(),), pings=(b"between",))
     yield "9.2 a byte too many", wrong(frame(TEXT, full + b"x"), code=1009)
     yield "9.2 a byte too many, of bytes", wrong(frame(BINARY, full + b"x"), code=1009)
     yield "9.3 a byte too many in the second", wrong(*parts(full, b"x"), code=1009)
@@ -296,6 +298,11 @@ def _limits() -> Iterator[tuple[str, Case]]:
     yield "9.4 too many bytes, if not characters", wrong(text("€" * 22_000), code=1009)
     huge = b"\x81\xff" + struct.pack("!Q", 2**63 - 1) + b"\0\0\0\0"
     yield "9.5 the largest length there is", Case((huge + full + b"x",), codes=(1009,))
+    small = tuple(f"{number:01000}" for number in range(100))
+    yield "9.6 a hundred small ones", fine(*map(text, small), heard=small)
+    halves = ("x" * 40_000, "y" * 40_000)
+    again = [each for half in halves for each in parts(half[:9].encode(), half[9:].encode())]
+    yield "9.6 the sum begins anew, in fragments", fine(*again, heard=halves)
     yield "9.6 the sum begins anew", fine(text("x" * 40_000), text("y" * 40_000), heard=("x" * 40_000, "y" * 40_000))
 
 

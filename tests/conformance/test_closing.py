@@ -8,12 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from roles.socket.wire import CLOSE_SECONDS, Disconnected, Stalled, Wire
+from roles.socket.wire import Disconnected, Stalled, Wire
 from tests.conformance.cases import MAX_BYTES, close, frame, part, text
-from tests.conformance.seam import REQUEST, STALL_SECONDS, Said, Server
+from tests.conformance.seam import REQUEST, STALL_SECONDS, Peer, Said, Server, listening
 from tests.conformance.server_frames import parse
 from tests.scenario.raw_frames import PING, PONG, TEXT
 
+CLOSE_SECONDS = 2
 MUCH_BYTES = 1_000_000
 
 
@@ -274,6 +275,22 @@ async def test_nothing_is_sent_behind_a_close(autojump_clock: MockClock) -> None
         assert len(failed) == 2
 
 
+async def test_nothing_is_sent_while_the_answer_to_a_close_is_waited_for(autojump_clock: MockClock) -> None:
+    late: list[type[BaseException]] = []
+
+    async def close_and_send(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.close, 4001, "")
+            await wait_all_tasks_blocked()
+            with pytest.raises(Disconnected) as refused:
+                await wire.send(b"{}")
+            late.append(refused.type)
+
+    async with opened(close_and_send) as peer:
+        assert [each.code for each in (await peer.rest()).frames] == [4001]
+        assert len(late) == 1
+
+
 # --- while something is being sent -----------------------------------------------------------------------------------
 
 
@@ -332,6 +349,51 @@ async def test_half_a_frame_is_the_last_that_is_written(autojump_clock: MockCloc
         assert said.rest == (b"\x81\x7e\xc3\x50" + b"x" * 50_000)[: len(said.rest)]
         assert len(said.rest) < 50_000
         assert len(late) == 3
+
+
+@asynccontextmanager
+async def opened_over_tcp(talk: Talk) -> AsyncIterator[Peer]:
+    """As `opened`, with a kernel between, which takes little for a peer that does not read."""
+    server = Server()
+    server.talk = talk
+    async with listening(server.serve) as connect:
+        stream = await connect()
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 65_536)
+        async with Peer(stream) as peer:
+            await peer.ask()
+            yield peer
+    assert server.crashed is None
+
+
+async def test_frames_that_the_kernel_takes_in_pieces_come_whole() -> None:
+    async def send_much(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            for letter in (b"a", b"b", b"c"):
+                nursery.start_soon(wire.send, letter * MUCH_BYTES)
+        await wire.close(4001, "")
+
+    async with opened_over_tcp(send_much) as peer:
+        await wait_all_tasks_blocked()
+        *frames, last = (await peer.rest()).frames
+    assert sorted(each.payload[:1] * MUCH_BYTES == each.payload for each in frames) == [True] * 3
+    assert last.code == 4001
+
+
+async def test_half_a_frame_is_the_last_that_is_written_over_tcp() -> None:
+    over = trio.Event()
+
+    async def cut_off(wire: Wire) -> None:
+        with trio.move_on_after(0.01):
+            await wire.send(b"x" * MUCH_BYTES * 10)
+        await wire.close(4001, "", by=trio.current_time() + 0.1)
+        over.set()
+
+    async with opened_over_tcp(cut_off) as peer:
+        await over.wait()
+        said = await peer.rest()
+    assert said.rest.strip(b"x")[:2] == b"\x81\x7f"
+    assert len(said.rest.strip(b"x")) < 11
+    assert len(said.rest) < MUCH_BYTES * 10
 
 
 async def test_a_peer_that_takes_nothing_has_stalled_and_one_that_is_slow_has_not(autojump_clock: MockClock) -> None:
@@ -414,7 +476,36 @@ async def test_a_pong_does_not_interrupt_a_frame_and_comes_when_the_writer_looks
         assert [(each.opcode, each.payload[:1]) for each in frames[:2]] == [(TEXT, b"x"), (PONG, b"2")]
 
 
+async def test_a_peer_that_takes_nothing_is_heard_all_the_same(autojump_clock: MockClock) -> None:
+    heard: list[str | bytes] = []
+
+    async def listen(wire: Wire) -> None:
+        while True:
+            heard.append(await wire.receive())
+
+    async def write_and_listen(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen, wire)
+            await wire.send(b"x" * 40_000)
+
+    async with opened(write_and_listen, slow=True) as peer:
+        await peer.read(1000)
+        for number in range(3):
+            await peer.send(frame(PING) + text(str(number)))
+            await wait_all_tasks_blocked()
+        assert heard == ["0", "1", "2"]
+
+
 # --- how much a peer may send ----------------------------------------------------------------------------------------
+
+
+async def test_many_messages_at_once_are_all_heard_and_in_time(autojump_clock: MockClock) -> None:
+    many = [str(number) for number in range(1000)]
+    async with opened() as peer:
+        await peer.send(b"".join(map(text, many)) + close(1000))
+        assert (await peer.rest()).close_code == 1000
+        assert peer.server.heard == many
+        assert 2 < peer.seconds < 20
 
 
 FLOODS = {
