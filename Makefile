@@ -73,7 +73,9 @@ bench: install ## how fast it is here
 	$(BIN)/python -m tests.benchmarks.connections
 	$(BIN)/python -m tests.benchmarks.deliver
 	$(BIN)/python -m tests.benchmarks.recovery
+	$(BIN)/python -m tests.benchmarks.growth
 	$(BIN)/python -m tests.benchmarks.start
+	$(BIN)/python -m tests.benchmarks.peers
 
 ci: test needs ## test, what is slow or needs Debian's packages, a real browser, and the demo
 	$(BIN)/pytest $(SIDE_BY_SIDE) 3 -m "(slow or debian) and not long and not alone" --ignore tests/interop

@@ -11,13 +11,19 @@ import trio
 from pushctl.protocol.frames import SUBPROTOCOL
 from tests.benchmarks.unsound import Unsound
 
-TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
-_UPGRADE = (
-    f"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-).encode()
+
+def request(path: str, subprotocol: str | None) -> bytes:
+    """What asks for an upgrade. Its key is always the same: nobody here proves anything with it."""
+    wanted = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n{wanted}\r\n"
+    ).encode()
+
+
+_UPGRADE = request("/", SUBPROTOCOL)
 
 
 async def upgrade(stream: trio.SocketStream, device: int) -> bytearray:
@@ -41,9 +47,10 @@ async def more(stream: trio.SocketStream, device: int) -> bytes:
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
-    """A short frame of a client. Its mask is of zeros, which change nothing."""
-    assert len(payload) < 126
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+    """A frame of a client, of less than 64 kB. Its mask is of zeros, which change nothing."""
+    size = len(payload)
+    head = bytes([0x80 | opcode, 0x80 | size]) if size < 126 else struct.pack(">BBH", 0x80 | opcode, 0xFE, size)
+    return head + bytes(4) + payload
 
 
 def frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:

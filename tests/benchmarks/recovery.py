@@ -7,7 +7,8 @@
 Real processes: Redis, api, Box Office, router, socket servers; `pushctl client swarm` in a process of its own; messages
 flow all the time.
 
-- kill -9: one of two servers, which has half of the clients.
+- kill -9: one of two servers, which has half of the clients. Other devices, at the other server, get messages before
+  and meanwhile: how long do those take?
 - drain, then SIGTERM and a start: three servers, one after the other (a rolling restart).
 - SIGTERM and a start, without draining first: the same.
 
@@ -36,6 +37,8 @@ QUICK = Size(
     over_seconds=3,
     drain_seconds=4,
     calm_seconds=1,
+    bystanders=5,
+    bystanders_seconds=2,
 )
 """These rates are lower than those at which clients of a server that was killed or stopped would come."""
 
@@ -50,6 +53,8 @@ HEAD = (
     "Box Office/s, at most",
     "put off",
     "turned away",
+    "others: p99 before, ms",
+    "meanwhile, ms",
 )
 
 
@@ -66,6 +71,7 @@ def rows(lives: Sequence[Life]) -> list[tuple[str, ...]]:
             us(each.office_peak),
             f"{each.put_off:,}",
             f"{each.turned_away:,}",
+            *("-" if deliveries is None else us(deliveries.p99_ms) for deliveries in (each.before, each.meanwhile)),
         )
         for life in lives
         for each in life.returns
@@ -90,6 +96,14 @@ def tell(measured: Measured) -> None:
         "duplicate 0, reordered 0.",
         "Arrivals are at the other servers together, from the beginning until all are back; at most: in a second. Put "
         "off: by the Box Office, turned away: by socket servers, for more came than may.",
+        *(
+            f"The others, when a server was killed: {size.bystanders} devices at the other server, to whom came "
+            f"{each.before.count:,} messages before and {each.meanwhile.count:,} until all were back; from POST to "
+            f"frame in the median {us(each.before.p50_ms)} ms before, {us(each.meanwhile.p50_ms)} ms meanwhile."
+            for life in measured.lives
+            for each in life.returns
+            if each.before and each.meanwhile
+        ),
     )
 
 

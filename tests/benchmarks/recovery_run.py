@@ -7,7 +7,7 @@ Must not know: how figures are shown.
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import httpx
@@ -15,6 +15,7 @@ import trio
 
 from pushctl.client.report import Report
 from pushctl.rates import Rate
+from tests.benchmarks.bystanders import Bystanders, bystanders_at
 from tests.benchmarks.crowd import Sent, Swarm, send, swarm_at
 from tests.benchmarks.fleet_site import PREFIX, Site, Terms, site_on
 from tests.benchmarks.rig import machine
@@ -48,6 +49,25 @@ class Size:
     messages_per_second: float = 50
     calm_seconds: float = 3
     """Before each server, and at the end."""
+    bystanders: int = 50
+    """Devices of their own at the other server when one is killed."""
+    bystanders_per_second: float = 50
+    """Messages to them, for so long before the kill, and until all are back."""
+    bystanders_seconds: float = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """To bystanders: how long they took, from POST to frame."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, sorted_ms: Sequence[float]) -> "Deliveries":
+        count = len(sorted_ms)
+        return cls(count, sorted_ms[count // 2], sorted_ms[count * 99 // 100])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +88,9 @@ class Return:
     put_off: int
     """Refusals by the Box Office, for more came than may, and `turned_away` by socket servers."""
     turned_away: int
+    before: Deliveries | None = None
+    """To devices of the other server, which lose nothing, and `meanwhile`; only when one is killed."""
+    meanwhile: Deliveries | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +115,16 @@ class Measured:
 class Fleet:
     """A service, its swarm, and who looks at it."""
 
-    def __init__(self, site: Site, swarm: Swarm, size: Size, clients: int, metrics: Metrics) -> None:
+    def __init__(
+        self, site: Site, swarm: Swarm, size: Size, clients: int, metrics: Metrics, bystanders: Bystanders | None
+    ) -> None:
         self._site = site
         self._swarm = swarm
         self._size = size
         self._clients = clients
         self._metrics = metrics
+        self._bystanders = bystanders
+        self._connected = clients
         self.watch = Watch(metrics, (site.office, *site.sockets))
 
     async def run(self, ways: Sequence[Way]) -> Life:
@@ -106,10 +133,13 @@ class Fleet:
         await self._swarm.phase("staying")
         await self._all_connected(self._site.sockets)
         async with trio.open_nursery() as nursery:
+            if self._bystanders is not None:
+                await self._bystanders.come(nursery)
+                self._connected += self._size.bystanders
             nursery.start_soon(self.watch.run)
             async with trio.open_nursery() as sending:
                 sending.start_soon(self._send, sent)
-                returns = [await self._taken(way, server) for way, server in self._victims(ways)]
+                returns = [await self._watched(way, server) for way, server in self._victims(ways)]
                 await trio.sleep(self._size.calm_seconds)
                 sent.over = True
             await trio.sleep(self._size.calm_seconds)
@@ -124,6 +154,22 @@ class Fleet:
 
     async def _send(self, sent: Sent) -> None:
         await send(self._swarm.push_urls(), per_second=self._size.messages_per_second, sent=sent)
+
+    async def _watched(self, way: Way, server: RoleProcess) -> Return:
+        """What became of its clients, and how the bystanders fared."""
+        bystanders = self._bystanders
+        if bystanders is None:
+            return await self._taken(way, server)
+        over = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bystanders.hear, self._size.bystanders_per_second, over)
+            await trio.sleep(self._size.bystanders_seconds)
+            killed = bystanders.next
+            found = await self._taken(way, server)
+            over.set()
+        before = await bystanders.latencies_ms(0, killed)
+        meanwhile = await bystanders.latencies_ms(killed, bystanders.next)
+        return replace(found, before=Deliveries.of(before), meanwhile=Deliveries.of(meanwhile))
 
     async def _taken(self, way: Way, server: RoleProcess) -> Return:
         await trio.sleep(self._size.calm_seconds)
@@ -165,11 +211,11 @@ class Fleet:
         """Returns when every client is at one of these. Raises Unsound if it does not come to that."""
         found = 0
         with trio.move_on_after(PATIENCE_SECONDS):
-            while (found := await self._connections(servers)) < self._clients:  # noqa: ASYNC110 - nobody tells
+            while (found := await self._connections(servers)) < self._connected:  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.1)
-        if found < self._clients:
+        if found < self._connected:
             said = await self._swarm.report()
-            raise Unsound(f"{found} of {self._clients} clients are connected after {PATIENCE_SECONDS:g} s: {said}")
+            raise Unsound(f"{found} of {self._connected} clients are connected after {PATIENCE_SECONDS:g} s: {said}")
 
     def _check(self, report: Report, sent: Sent) -> None:
         terms, problems = self._site.terms, self._site.problems()
@@ -197,8 +243,10 @@ async def measure(clients: int, servers: int, ways: Sequence[Way], size: Size) -
         site_on(terms) as site,
         httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as http,
         swarm_at(site, users=clients // DEVICES, devices=DEVICES, arrivals=arrivals.per_second * 0.75) as swarm,
+        bystanders_at(site, site.sockets[-1], size.bystanders) as bystanders,
     ):
-        return await Fleet(site, swarm, size, clients, Metrics(http)).run(ways)
+        watched = bystanders if ways == ["kill -9"] else None
+        return await Fleet(site, swarm, size, clients, Metrics(http), watched).run(ways)
 
 
 async def measure_all(size: Size) -> Measured:
