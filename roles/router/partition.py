@@ -34,7 +34,7 @@ TAKE_OVER_SECONDS = 5.0
 LATE_SECONDS = 20.0
 """Jobs that wait so long are late: longer than those of a router that died, which others take over."""
 
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.003
 """Jobs that follow each other this closely are taken together: a read and a hint cost much the same for one as for
 many. A job that follows nothing waits for nothing."""
 

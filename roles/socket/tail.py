@@ -10,13 +10,15 @@ Must not know: sockets, Redis, time. A hole between hints is waited for by the c
 
 Why no interleaving loses an event. The steps are named in pushctl/points.py, and tests/interleavings takes them in
 every order. A connection joins the hub (JOINED), claims presence (CLAIMED), reads the log (READ), and goes on from
-where that read ended (LIVE). A publisher appends (APPENDED); the same script counts who has claimed, and if anybody
-has, a job is written (JOB_WRITTEN); the router looks up who has claimed later still (LOCATED), and the hint is heard.
+where that read ended (LIVE). A publisher appends (APPENDED); the same script says who has claimed, and if anybody
+has, a job is written (JOB_WRITTEN); the router takes these, or looks up who has claimed later still (LOCATED), and the
+hint is heard.
 - The append is before the read of the log: the read sees the event. Hints of it are late; they name nothing new.
-- It is after that read, so after CLAIMED: the append counts this connection, so a job is written; the look-up, later
-  still, finds its server; the hint is heard after JOINED, so by this tail. Before LIVE, `heard_before` notes that
-  something came which the read may lack, and the tail stays behind until a later read. After LIVE, it follows here.
-So both JOINED and CLAIMED must come before the log is read, and APPENDED before the count and the look-up. JOINED comes
+- It is after that read, so after CLAIMED: the append finds this connection, so a job is written; its server is in the
+  job, and a look-up, later still, finds it, too; the hint is heard after JOINED, so by this tail. Before LIVE,
+  `heard_before` notes that something came which the read may lack, and the tail stays behind until a later read. After
+  LIVE, it follows here.
+So both JOINED and CLAIMED must come before the log is read, and APPENDED before anybody is located. JOINED comes
 before CLAIMED for another reason: from CLAIMED on, a newer connection of the device may displace this one, and word of
 that must find it.
 """

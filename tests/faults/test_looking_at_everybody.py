@@ -10,7 +10,7 @@ import trio
 
 from pushctl.clock import system_clock
 from pushctl.config.model import Config, Redis
-from pushctl.ids import SessionHash, UserId, new_id
+from pushctl.ids import Cursor, Position, SessionHash, UserId, new_id
 from pushctl.inbox import Session
 from pushctl.testing.service import running
 from roles.socket import leases
@@ -51,7 +51,7 @@ class Looks:
 
 
 @asynccontextmanager
-async def many_users(config: Config) -> AsyncIterator[tuple[SocketRole, set[UserId]]]:
+async def many_users(config: Config, count: int = USERS) -> AsyncIterator[tuple[SocketRole, set[UserId]]]:
     """On one server; what reconcile would do by itself is an hour away."""
     config = replace(config, socket=replace(config.socket, reconcile_seconds=3600))
     async with running(config, sockets=1, without={"router", "gc"}) as service, trio.open_nursery() as nursery:
@@ -70,7 +70,7 @@ async def many_users(config: Config) -> AsyncIterator[tuple[SocketRole, set[User
             nursery.start_soon(device.stay)
             await device.settled()
 
-        users = {UserId(new_id(16)) for _ in range(USERS)}
+        users = {UserId(new_id(16)) for _ in range(count)}
         async with trio.open_nursery() as connecting:
             for user in users:
                 connecting.start_soon(connect, user)
@@ -102,3 +102,20 @@ async def test_nobody_is_passed_over_however_often_there_is_a_reason_to_begin_an
             server._leases.hurry()
             await looks.until(lambda round_=round_: len(looks.times) >= round_ * CONCURRENT_LOOKS)  # type: ignore[misc]
         assert looks.users == users
+
+
+async def test_a_user_whose_keys_are_damaged_is_in_nobodys_way(config: Config) -> None:
+    async with many_users(config, 3) as (server, users):
+        link, damaged = server.registry.link, next(iter(users))
+        devices = {user: server.registry.presence._store.keys.user(user, "devices") for user in users}
+        await link.ask("DEL", devices[damaged])
+        await link.ask("SET", devices[damaged], "damaged")
+        looks = Looks(server)
+        await server._leases._look_at_all(list(users))
+        assert looks.users == users - {damaged}
+        assert server._leases._missed, "that one is looked at again soon"
+        for connection in server.hub:
+            epoch, *_ = await link.ask("HMGET", devices[connection.user].replace(":devices", ":meta"), "epoch")
+            server.acknowledge(connection, Cursor(epoch.decode(), Position(0, 0)))
+        await server._leases.flush()
+        assert server._leases.unwritten == 1, "that one is written again"

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import msgspec
 import trio
 
 from pushctl.config.model import Config
 from pushctl.ids import ConnectionId, DeviceId, ServerId, SessionHash, UserId
-from pushctl.protocol.jobs import Appended, Batch, HintedEvent, Job, decode_hint
+from pushctl.protocol.jobs import Appended, Batch, HintedEvent, Job, decode_hint, encode
 from pushctl.registry import Registry, open_registry
+from pushctl.registry.jobs import Taken
 from pushctl.registry.servers import Row
 from pushctl.routing.broadcast import BroadcastStrategy
 from pushctl.routing.channel import ChannelStrategy
@@ -16,6 +18,7 @@ from pushctl.routing.picture import Picture
 from pushctl.routing.strategy import Delivered
 from tests.registry.conftest import Shift
 
+PATIENCE_MS = 20_000
 ADA = UserId("ada")
 S1, S2 = ServerId("s1"), ServerId("s2")
 
@@ -57,6 +60,46 @@ async def test_a_job_goes_to_every_server_that_holds_its_user_and_to_no_other(re
             delivered = await strategy(registry).deliver([appended(), appended("nobody")])
             assert delivered == Delivered(hints=1, nobody=1, pruned=0, unheard=0)
             assert decode_hint(await listener.hear()) == Batch([appended()])
+
+
+async def test_a_job_that_says_who_held_its_user_is_looked_up_only_if_one_of_them_may_not_live(
+    registry: Registry,
+) -> None:
+    generation = await start(registry, S1)
+    await connect(registry, S1, generation)
+    await connect(registry, S2, await start(registry, S2))
+    routing = strategy(registry)
+    await routing._lookup.picture.look()
+    hints = {}
+    for held in (["s1 1"], ["s1 1", "s2 1"], ["s1 0"], ["s1 2"], ["s3 1"], []):
+        delivered = await routing.deliver([msgspec.structs.replace(appended(), held=held)])
+        hints[" ".join(held)] = (delivered.hints, delivered.nobody)
+    assert generation == 1
+    assert hints == {"s1 1": (1, 0), "s1 1 s2 1": (2, 0), "s1 0": (2, 0), "s1 2": (2, 0), "s3 1": (2, 0), "": (0, 1)}
+
+
+async def test_jobs_are_handed_over_with_the_last_hint_that_tells_of_them(registry: Registry) -> None:
+    await connect(registry, S1, await start(registry, S1))
+    partition = registry.jobs.partition_of(ADA)
+    await registry.jobs.join("r1", partition)
+    reader = await registry.jobs.reader("r1", partition)
+    for routing in (strategy(registry), BroadcastStrategy(registry)):
+        registry.jobs.put(ADA, encode(appended()))
+        taken = await reader.take(1)
+        assert taken
+        delivered = await routing.deliver([appended()], taken)
+        assert delivered.handed_over is not None
+        assert delivered.handed_over.ours == taken
+        now_ms = await registry.jobs.now_ms(partition)
+        assert now_ms - PATIENCE_MS < delivered.handed_over.now_ms <= now_ms
+        again = await routing.deliver([appended()], taken)
+        assert (again.hints, again.handed_over and again.handed_over.ours) == (1, [])
+    await reader.aclose()
+
+
+async def test_jobs_for_nobody_are_left_to_be_handed_over(registry: Registry) -> None:
+    done = [Taken(registry.jobs.partition_of(ADA), b"1-0", b"")]
+    assert await strategy(registry).deliver([appended("nobody")], done) == Delivered(nobody=1)
 
 
 async def test_a_server_that_has_just_started_is_not_taken_for_dead(registry: Registry) -> None:

@@ -5,19 +5,14 @@
 --!keys stream bytes
 --!args group max_jobs max_bytes max_gone payload
 local id = redis.call('XADD', K.stream, '*', 'j', A.payload)
-local jobs, bytes, trimmed = redis.call('XLEN', K.stream), #A.payload, 0
-if jobs == 1 then
-  note_bytes(bytes, jobs)
-  redis.call('PEXPIRE', K.stream, DAY_MS)
-else
-  bytes = redis.call('INCRBY', K.bytes, bytes)
-end
+local jobs, bytes = redis.call('XLEN', K.stream), #A.payload
+if jobs > 1 then bytes = bytes + noted_bytes() else redis.call('PEXPIRE', K.stream, DAY_MS) end
 for _ = 1, tonumber(A.max_gone) do
   if jobs == 1 or (jobs <= tonumber(A.max_jobs) and bytes <= tonumber(A.max_bytes)) then break end
   local oldest = redis.call('XRANGE', K.stream, '-', '+', 'COUNT', 1)[1]
   redis.call('XACK', K.stream, A.group, oldest[1])
   redis.call('XDEL', K.stream, oldest[1])
-  jobs, bytes, trimmed = jobs - 1, bytes - #oldest[2][2], trimmed + 1
+  jobs, bytes = jobs - 1, bytes - #oldest[2][2]
 end
-if trimmed > 0 then note_bytes(bytes, jobs) end
+note_bytes(bytes, jobs)
 return id

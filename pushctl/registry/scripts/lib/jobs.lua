@@ -17,5 +17,5 @@ local function noted_bytes() return tonumber(redis.call('GET', K.bytes) or '0') 
 
 -- Jobs of so many bytes went out of a stream in which so many jobs are left.
 local function forget_bytes(freed, jobs)
-  if jobs == 0 or redis.call('DECRBY', K.bytes, freed) < 0 then note_bytes(0, jobs) end
+  note_bytes(jobs > 0 and noted_bytes() - freed or 0, jobs)
 end
