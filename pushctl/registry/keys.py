@@ -54,7 +54,7 @@ touches one slot of a Cluster.
   P:lease:*                  string  gc               a turn                       gc tasks
   P:{rates:*}:*              zset    api              while one is not full        MAX_BUCKETS: those that are not
 
-"volatile": a day beyond the longest lifetime, renewed by every append.
+"volatile": a day beyond the longest lifetime, or up to an hour less: a change puts the end off when an hour has passed.
 
 On a Cluster the slots fall into as many equal ranges as there are job streams (or shards), and a stream (a shard) lies
 in the same range as its users: with one range per master, a master that is away takes nobody else's stream with it.

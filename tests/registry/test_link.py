@@ -62,6 +62,7 @@ async def test_an_append_is_never_stored_twice_because_redis_was_slow(own_redis:
             for _ in range(20):
                 nursery.start_soon(append)
         assert refused == 20
+        assert registry.link.tally.failures["timeout"] == 20
         await trio.sleep(1)  # longer than any deadline: the link has given the connection up by now
         os.kill(own_redis.pid, signal.SIGCONT)
         with trio.fail_after(10):

@@ -365,6 +365,12 @@ async def test_the_log_is_bounded_and_an_old_cursor_then_gets_a_snapshot(config:
         assert isinstance(await inbox.sync(old), Snapshot)
 
 
+async def test_topics_have_an_end_though_the_first_comes_after_other_messages(inbox: Inbox) -> None:
+    await inbox.append(b"one")
+    await inbox.append(b"two", topic="t")
+    assert await inbox.registry.link.ask("PTTL", inbox.registry.users._store.keys.user(ADA, "topics")) > 0
+
+
 async def test_the_gc_index_hears_of_a_message_that_nothing_of_the_users_expires_before(inbox: Inbox) -> None:
     async def expires_first(lifetime_ms: int) -> bool:
         message = msgspec.structs.replace(inbox.message(b"x"), lifetime_ms=lifetime_ms)

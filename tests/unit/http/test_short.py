@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.testing
 
 from pushctl.errors import NotFound
 from pushctl.http.asgi import ASGIApp, Receive, Scope, Send
@@ -19,6 +20,11 @@ class Short:
 
     bodies: list[bytes] = field(default_factory=list)
     hosts: list[tuple[str, str]] = field(default_factory=list)
+    asked: trio.Event = field(default_factory=trio.Event)
+    may_answer: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     def takes(self, request: Request, length: int) -> bool:
         return request.method == "POST" and request.path.startswith("/s/") and length <= 1000
@@ -26,7 +32,8 @@ class Short:
     async def answer(self, request: Request, body: bytes, host: str, scheme: str, began: float) -> tuple[int, bytes]:
         self.bodies.append(body)
         self.hosts.append((host, scheme))
-        await trio.lowlevel.checkpoint()
+        self.asked.set()
+        await self.may_answer.wait()
         if request.path == "/s/no":
             raise NotFound("nothing here")
         if request.path == "/s/crash":
@@ -100,10 +107,13 @@ async def test_it_is_told_the_client_behind_a_trusted_proxy() -> None:
 
 
 async def test_after_a_drain_began_it_answers_and_ends_the_connection() -> None:
-    async with serving(short=Short()) as running, running.peer() as peer:
-        await peer.send(post(BODY, path="/s/a")[:-10])
-        await trio.sleep(0.02)
+    short = Short()
+    short.may_answer = trio.Event()
+    async with serving(short=short) as running, running.peer() as peer:
+        await peer.send(post(BODY, path="/s/a"))
+        await short.asked.wait()
         running.nursery.start_soon(running.server.drain)
-        await trio.sleep(0.02)
-        await peer.send(post(BODY, path="/s/a")[-10:] + post(BODY, path="/s/a"))
+        await trio.testing.wait_all_tasks_blocked()
+        short.may_answer.set()
         assert (await peer.answer()).headers["connection"] == "close"
+        await peer.nothing_more()
