@@ -10,6 +10,7 @@ that lives, though what is wanted here is the socket. That is a seventh of what 
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -17,6 +18,9 @@ import trio
 from pushctl.log import get_logger
 
 AT_ONCE: Final = 32
+
+UNSENT_BYTES: Final = 16_384
+"""A socket takes more only while less than this is unsent: the rest waits with us, where it has a bound."""
 
 PAUSE_SECONDS: Final = 0.1
 """After the kernel could not give us one: it has no files or no memory left."""
@@ -63,4 +67,7 @@ async def _accept_from(listener: trio.SocketListener, begin: Callable[[socket.so
                         log.error("cannot_accept", detail=error.strerror)
                         await trio.sleep(PAUSE_SECONDS)
                     break  # else that peer is gone already
+                with suppress(OSError):  # that peer is gone already
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
                 begin(accepted)

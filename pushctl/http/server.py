@@ -22,6 +22,7 @@ from trio import TaskStatus
 from pushctl.config.model import Http
 from pushctl.config.schema import join_address, split_address
 from pushctl.errors import ConfigError, Failed, Overloaded
+from pushctl.http.accepting import accept_forever
 from pushctl.http.addresses import TrustedProxies, plain_host
 from pushctl.http.asgi import ASGIApp
 from pushctl.http.connection import Connection
@@ -155,7 +156,7 @@ class HttpServer:
                 async with trio.open_nursery() as nursery:
                     task_status.started()
                     with self._accepting:
-                        await trio.serve_listeners(self._accepted_one, list(listeners), handler_nursery=nursery)
+                        await accept_forever(listeners, self._accepted_one, nursery, name="connection")
                 watching.cancel_scope.cancel()
         finally:
             self._over.set()
@@ -184,14 +185,13 @@ class HttpServer:
             for connection in self._connections:
                 connection.check(now)
 
-    async def _accepted_one(self, stream: trio.SocketStream) -> None:
+    async def _accepted_one(self, sock: socket) -> None:
+        wire = Wire(sock, self._limits.write_seconds)
         try:
-            client, server = stream.socket.getpeername()[:2], stream.socket.getsockname()[:2]
+            client, server = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError:  # it is gone already
+            wire.close()
             return
-        # Out of Trio's hands: its sockets have no way to try without a checkpoint.
-        family, kind, proto = stream.socket.family, stream.socket.type, stream.socket.proto
-        wire = Wire(socket(family, kind, proto, fileno=stream.socket.detach()), self._limits.write_seconds)
         host = plain_host(client[0])
         peer = Peer(
             wire,

@@ -12,10 +12,11 @@ from ssl import SSLContext
 
 import trio
 
+from pushctl.http.accepting import UNSENT_BYTES
 from pushctl.http.wire import Overdue, Wire
 from pushctl.tls import shake_hands
 
-PIECE_BYTES = 16_384
+PIECE_BYTES = UNSENT_BYTES
 """A peer that takes nothing of this in the given time has stalled."""
 
 RECEIVE_BYTES = 4096
@@ -23,13 +24,6 @@ RECEIVE_BYTES = 4096
 RECEIVE_BUFFER_BYTES = 32_768
 """What the kernel takes of a peer (it doubles this) that is not read for a while. Devices say little; left alone, Linux
 lets each have 6 MB."""
-
-_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    # The socket takes more only while less than this is unsent: the rest waits with us, where it has a bound.
-    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES),
-    (socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES),
-)
 
 
 class Interrupted(Exception):
@@ -44,8 +38,7 @@ class Line(Wire):
     def __init__(self, sock: socket.socket) -> None:
         """Takes over `sock`. Raises OSError if the peer is gone already."""
         super().__init__(sock, inf)
-        for level, name, value in _OPTIONS:
-            sock.setsockopt(level, name, value)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
     async def receive(self) -> bytes:
         """Some bytes; none at the end. Raises Interrupted, BrokenResourceError, ClosedResourceError."""
