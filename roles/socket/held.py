@@ -181,6 +181,7 @@ class Held(Voice, ABC):
             elif self.has_lease:
                 self._role.release(self)
             self._is_held = False
+            self._end(self._endings.stopped)  # if nothing else has: so the writer has a deadline, whatever happened
             with trio.CancelScope(shield=True):  # cancelled, as we are, or by its deadline: soon
                 await self._written_out()
             await self._close()
@@ -297,7 +298,8 @@ class Held(Voice, ABC):
                 self.wake()
 
     async def _close(self) -> None:
-        how = self._ending or self._endings.stopped
+        how = self._ending
+        assert how is not None
         by = min(self._close_by, self._role.close_by())
         with trio.CancelScope(deadline=by, shield=True), suppress(Disconnected):
             await trio.sleep_until(min(by, self._close_from))

@@ -60,6 +60,7 @@ class Wire:
     """An accepted WebSocket."""
 
     __slots__ = (
+        "_answering",
         "_awaken",
         "_closing",
         "_dead",
@@ -93,6 +94,8 @@ class Wire:
         """The peer may have half of something: nothing can follow it."""
         self._closing = False
         self._pong: bytes | None = None
+        self._answering: trio.CancelScope | None = None
+        """While whoever receives waits for the peer to take a pong."""
         self._awaken: trio.Event | None = None
         """While it sends too fast, and is read a little later."""
 
@@ -106,9 +109,17 @@ class Wire:
             if message is not None:
                 return message
             if self._pong is not None and not self.busy:
-                await self.pong()
+                await self._answer()
             octets = await self._feed()
             await self._keep_pace(octets)
+
+    async def _answer(self) -> None:
+        """With the pong that is owed."""
+        self.write(self._take_pong())
+        if self._rest:
+            with trio.CancelScope() as self._answering:
+                await self.flush()
+            self._answering = None
 
     async def _keep_pace(self, octets: int) -> None:
         """Before what was just read is looked at: its bytes and the frames before it are paid for first."""
@@ -162,6 +173,8 @@ class Wire:
     def interrupt(self) -> None:
         """Whoever waits in `receive`, now or later, is Interrupted, or has one more message."""
         self._line.interrupt()
+        if self._answering is not None:
+            self._answering.cancel()
         if self._awaken is not None:
             self._awaken.set()
 
@@ -237,8 +250,11 @@ class Wire:
 
     async def pong(self) -> None:
         """The pong that is owed. As `send`."""
+        await self._send(self._take_pong())
+
+    def _take_pong(self) -> bytes:
         payload, self._pong = self._pong or b"", None
-        await self._send(control_frame(Kind.PONG, payload))
+        return control_frame(Kind.PONG, payload)
 
     async def _send(self, data: bytes) -> None:
         while self.busy:

@@ -8,11 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
+from roles.socket.line import Interrupted
 from roles.socket.wire import Disconnected, Stalled, Wire
 from tests.conformance.cases import MAX_BYTES, close, frame, part, text
 from tests.conformance.seam import REQUEST, STALL_SECONDS, Peer, Said, Server, listening
 from tests.conformance.server_frames import parse
-from tests.scenario.raw_frames import PING, PONG, TEXT
+from tests.scenario.raw_frames import PING, PONG, TEXT, raw_frame
 
 CLOSE_SECONDS = 2
 MUCH_BYTES = 1_000_000
@@ -417,6 +418,30 @@ async def test_a_peer_that_takes_nothing_has_stalled_and_one_that_is_slow_has_no
         await trio.sleep(STALL_SECONDS * 3)
         assert len(found) == 2
         assert found[1] - found[0] == pytest.approx(STALL_SECONDS, abs=STALL_SECONDS / 10)
+
+
+async def test_whoever_is_wanted_elsewhere_does_not_wait_for_a_peer_that_does_not_take_its_pong(
+    autojump_clock: MockClock,
+) -> None:
+    interrupted: list[float] = []
+
+    async def hear(wire: Wire) -> None:
+        try:
+            await wire.receive()
+        except Interrupted:
+            interrupted.append(trio.current_time())
+
+    async def listen_until_told(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hear, wire)
+            await trio.sleep(1)
+            assert wire.busy
+            wire.interrupt()
+
+    async with opened(listen_until_told, slow=True) as peer:
+        await peer.send(raw_frame(PING, b"p"))
+        await trio.sleep(2)
+        assert [at - peer._started for at in interrupted] == [1]
 
 
 # --- what the server sends -------------------------------------------------------------------------------------------

@@ -169,6 +169,27 @@ async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(
             assert (await socket.until("message"))["message"]["notification"]["body"] == "after"
 
 
+async def test_a_mistake_of_ours_ends_a_connection_whose_writer_waits_for_redis(
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    async with impatient(own_redis, ping_seconds=60, pong_seconds=60, reconcile_seconds=3600) as town:
+        phone = await town.login("ada")
+        async with phone.connected() as socket:
+            await socket.synced()
+            hub = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
+            (connection,) = hub
+            own_redis.kill()
+            connection.tail.fall_behind()
+            connection.wake()
+            monkeypatch.setattr(type(connection), "_hear", mistaken)
+            await socket.send({"type": "ping"})
+            assert await socket.close_code() == 4001
+            assert not hub.connections
+
+
 async def test_a_hello_in_the_middle_of_a_drain_is_sent_on(town: Town) -> None:
     phone = await town.login("ada")
     role = town.service.roles["s1"]
