@@ -1,5 +1,6 @@
 """One message by a third party: what is sent, what answers mean, and waiting for what becomes of it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -164,7 +165,8 @@ async def test_the_pause_grows_and_a_busy_service_is_obeyed(
     service.answers["GET /message/m1"] = answer
     with trio.fail_after(PATIENCE_SECONDS):
         async with open_client(service.api_url) as client:
-            monkeypatch.setattr("pushctl.client.sender.trio.sleep", note)
+            # Its own pauses, not those of the service, which is in this process.
+            monkeypatch.setattr("pushctl.client.sender.trio", SimpleNamespace(sleep=note))
             await wait_for(client, Sent("m1", f"{service.api_url}/message/m1", 60, "stored"), "read")
             monkeypatch.undo()
     assert pauses == pytest.approx([0.05, 0.075, 0.1125, 9, 2, 2])
