@@ -15,11 +15,13 @@ TICKS = 5
 
 # Neither is drawn for one ground only: each has a contrast of 3 or more on white and on near black.
 RED, BLUE, GREEN, OCHRE, VIOLET = "#d1603d", "#3d85c6", "#5a9a57", "#a8802a", "#9a6fc4"
+TEAL, GREY = "#2f9696", "#7f8891"
 
 _STYLE = """
   svg { color: #59636e; font: 12px system-ui, sans-serif }
   @media (prefers-color-scheme: dark) { svg { color: #9da7b1 } }
   text { fill: currentColor } .name { font-size: 14px; font-weight: 600 }
+  .inside { fill: #000; pointer-events: none }
   .axis { stroke: currentColor } .grid { stroke: currentColor; stroke-opacity: .2 }
 """
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.deliver [--clients 1000,10000] [--per-second 1000] [--seconds 10] [--rounds 1]
                                        [--json FILE] [--quick]
-    python -m tests.benchmarks.deliver --from FILE
+    python -m tests.benchmarks.deliver --from FILE [--chart FILE]
 
 Real processes: Redis, api, Box Office, router (strategy `channel`), one socket server. Messages of 200 bytes with a TTL
 of an hour go to one user after the other, drawn by chance, each with one device, all of which are connected and
@@ -22,11 +22,13 @@ seconds and measures nothing worth quoting. docs/benchmarks.md quotes what it pr
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import trio
 
 from pushctl.open_files import raise_open_file_limit
+from tests.benchmarks.bars import chart
 from tests.benchmarks.deliver_run import PROCESSES, Life, Measured, Size, Stretch, measure_all
 from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
@@ -83,6 +85,20 @@ def rows(lives: Sequence[Life]) -> tuple[list[list[str]], list[list[str]]]:
     return cost_rows, latency_rows
 
 
+def loads(lives: Sequence[Life]) -> dict[str, dict[str, float]]:
+    """Microseconds of each of PROCESSES for a message, by how many were connected and the rate: the middle one of all
+    rounds."""
+    found = {}
+    for clients in dict.fromkeys(life.clients for life in lives):
+        rounds = [life for life in lives if life.clients == clients]
+        for n, first in enumerate(rounds[0].stretches):
+            per_second = median(rate(life.stretches[n]) for life in rounds)
+            name = f"{clients:,} connected, {per_second:,.0f}/s{'' if first.per_second else ' at most'}"
+            split = zip(*(costs(life, life.stretches[n]) for life in rounds), strict=True)
+            found[name] = dict(zip(PROCESSES, map(median, split), strict=True))
+    return found
+
+
 def tell(measured: Measured) -> None:
     size = measured.size
     cost_rows, latency_rows = rows(measured.lives)
@@ -118,6 +134,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 1")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
     add_file_options(parser)
+    parser.add_argument("--chart", type=Path, help="draw what each process takes of a message into this file")
     options = parser.parse_args()
     size = QUICK if options.quick else Size()
     size = replace(
@@ -128,7 +145,10 @@ def main() -> None:
         rounds=options.rounds or size.rounds,
     )
     raise_open_file_limit()
-    told(options, Measured, lambda: trio.run(measure_all, size), tell)
+    measured = told(options, Measured, lambda: trio.run(measure_all, size), tell)
+    if options.chart:
+        title = "A delivered message"
+        options.chart.write_text(chart(loads(measured.lives), title=title, unit="µs of CPU of each process"))
 
 
 if __name__ == "__main__":

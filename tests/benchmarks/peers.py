@@ -1,7 +1,7 @@
 """pushctl beside others that bring messages to devices: what each costs, and what it does for that.
 
     python -m tests.benchmarks.peers [--peers pushctl Nchan ...] [--devices 1000] [--rounds 1] [--json FILE] [--quick]
-    python -m tests.benchmarks.peers --from FILE
+    python -m tests.benchmarks.peers --from FILE [--chart FILE]
 
 As real processes, one after the other in the same run, with the same program as publisher and as 1,000 devices, each
 with a channel of its own. Debian's packages: nginx-light, libnginx-mod-nchan, mosquitto, nats-server, nodejs, npm; from
@@ -26,6 +26,7 @@ from statistics import median
 import trio
 
 from pushctl.open_files import raise_open_file_limit
+from tests.benchmarks.bars import chart
 from tests.benchmarks.peers_devices import Outcome
 from tests.benchmarks.peers_load import Spent
 from tests.benchmarks.peers_run import PEERS, Life, Measured, Size, measure_all
@@ -33,6 +34,8 @@ from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import print_table, us
 
 QUICK = Size(devices=50, idle_seconds=0.5, per_second=200, seconds=1, at_most=400, away=10, missed=5)
+
+SERVERS = dict.fromkeys(("nginx", "mosquitto", "nats-server", "node"), "server")
 
 
 def idle_us(life: Life) -> float:
@@ -45,13 +48,25 @@ def each_us(life: Life, spent: Spent) -> float:
     return max(spent.all * 1e6 - idle_us(life) * spent.seconds, 0) / spent.count
 
 
-def shares(life: Life, spent: Spent) -> str:
-    """What each process took of it, where there are several."""
-    of_each = {
+def of_each(life: Life, spent: Spent) -> dict[str, float]:
+    """What each process took of one, without idling; those that had no part in it are left out."""
+    found = {
         name: max(cpu * 1e6 - life.idle.cpu[name] * 1e6 / life.idle.seconds * spent.seconds, 0) / spent.count
         for name, cpu in spent.cpu.items()
     }
-    return " + ".join(f"{name} {us(cpu)}" for name, cpu in of_each.items() if cpu >= 1)
+    return {name: cpu for name, cpu in found.items() if cpu >= 1}
+
+
+def shares(life: Life, spent: Spent) -> str:
+    return " + ".join(f"{name} {us(cpu)}" for name, cpu in of_each(life, spent).items())
+
+
+def in_a_backlog(lives: Sequence[Life]) -> dict[str, dict[str, float]]:
+    """Of each process, in the last round. Peers that are one process have it under the same name: the row says whose
+    it is."""
+    return {
+        life.peer: {SERVERS.get(name, name): cpu for name, cpu in of_each(life, life.at_most).items()} for life in lives
+    }
 
 
 def percentile(life: Life, part: float) -> float:
@@ -174,6 +189,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 1")
     parser.add_argument("--quick", action="store_true", help="seconds only: does it still work?")
     add_file_options(parser)
+    parser.add_argument("--chart", type=Path, help="draw what each process takes of a message into this file")
     options = parser.parse_args()
     lacking = [] if options.earlier else missing(options.peers)
     if lacking:
@@ -186,7 +202,10 @@ def main() -> None:
         rounds=options.rounds or size.rounds,
     )
     raise_open_file_limit()
-    told(options, Measured, lambda: trio.run(measure_all, options.peers, size), tell)
+    measured = told(options, Measured, lambda: trio.run(measure_all, options.peers, size), tell)
+    if options.chart:
+        title = "A message in a backlog, sent until received"
+        options.chart.write_text(chart(in_a_backlog(measured.lives), title=title, unit="µs of CPU of each process"))
 
 
 if __name__ == "__main__":
