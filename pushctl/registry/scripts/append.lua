@@ -40,7 +40,7 @@ end
 local limited = A.only_again ~= '' and {'limited', '', '0'} or over_rate(moment)
 if limited then return limited end
 
-local soonest = redis.call('ZRANGE', K.expiry, 0, 0, 'WITHSCORES')[2]
+local soonest = redis.call('ZRANGEBYSCORE', K.expiry, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 if soonest and tonumber(soonest) <= now then
   drop_expired(now, 8)
   touched = true
@@ -61,7 +61,7 @@ if touched or meta.unread >= math.min(A.max_unread_url, A.max_unread)
   or bytes + size > math.min(A.max_bytes_url, A.max_bytes) then
   make_room(meta, size, now)
   bytes = tonumber(redis.call('HGET', K.meta, 'bytes'))
-  soonest = redis.call('ZRANGE', K.expiry, 0, 0, 'WITHSCORES')[2]
+  soonest = redis.call('ZRANGEBYSCORE', K.expiry, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 end
 
 local expires = now + tonumber(A.lifetime_ms)
