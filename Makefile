@@ -48,7 +48,7 @@ cross: install needs ## BEFORE=DIR, a checkout of the release before: upgrade fr
 	$(BIN)/python -m tests.previous.cross $(BEFORE)
 
 DEBIAN := redis-server:redis-server npm:nodejs npm:npm chromium:chromium firefox-esr:firefox-esr tmux:tmux \
-	promtool:prometheus faketime:faketime nginx:nginx-light haproxy:haproxy systemd-analyze:systemd
+	promtool:prometheus faketime:faketime nginx:nginx-light haproxy:haproxy systemd-analyze:systemd zsh:zsh fish:fish
 
 needs: # what tests need of Debian's packages: those whose command is missing, for npm may have come from elsewhere
 	missing=$$(for each in $(DEBIAN); do command -v $${each%:*} >/dev/null || echo $${each#*:}; done); \
