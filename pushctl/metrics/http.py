@@ -37,9 +37,7 @@ class HttpMetrics:
         metrics.looked_counter(
             "http_requests", "requests answered, by route and status", ["route", "status"]
         ).look = self.requests.items
-        self._seconds = metrics.tallies(
-            "http_seconds", "from a request's headers to its answer, by route", ["route"]
-        )
+        self._seconds = metrics.tallies("http_seconds", "from a request's headers to its answer, by route", ["route"])
         self.problems = metrics.counter("problems", "errors that peers were told over HTTP, by code", ["code"])
         self.in_flight = 0
         """Requests that are being answered."""
