@@ -356,11 +356,12 @@ class Lane:
             waiting.finish(failure)
 
     def _fail_all(self) -> None:
-        """Everybody who waits learns that nothing is known of the outcome."""
+        """Everybody who waits learns that nothing is known of the outcome; those, too, whose answer has come and only
+        waits to be confirmed."""
+        failure = StoreUnavailable("the connection to Redis was lost; what was asked may or may not have happened")
         for waiting in (*self._in_flight, *self._queue):
-            waiting.finish(
-                StoreUnavailable("the connection to Redis was lost; what was asked may or may not have happened")
-            )
+            for each in (*waiting.confirms, waiting):
+                each.finish(failure)
         self._in_flight.clear()
         self._queue.clear()
         self._timed.clear()

@@ -47,6 +47,27 @@ async def test_what_a_frozen_replica_has_not_confirmed_is_not_promised_and_not_d
         assert [record.body for record in await promoted.messages.unread(ada.user, 0, 10)] == [b"once"]
 
 
+async def test_what_waits_to_be_confirmed_is_told_at_once_when_the_connection_is_lost(own_replicas: Replicas) -> None:
+    slow = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=20)
+    async with open_registry(slow, name="test") as registry:
+        ada = await Person.register(registry)
+        told: list[str] = []
+
+        async def post() -> None:
+            with pytest.raises(StoreUnavailable) as refusal:
+                await ada.post("once")
+            told.append(refusal.value.detail)
+
+        with own_replicas.replica.frozen(), trio.fail_after(8):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(post)
+                while own_replicas.master.ask("XLEN", registry.users._store.keys.user(ada.user, "log")) == 0:
+                    await trio.sleep(0.02)
+                await trio.sleep(0.2)
+                own_replicas.master.kill()
+        assert ["was lost" in each for each in told] == [True]
+
+
 async def test_one_wait_confirms_a_whole_batch(confirmed: Registry, own_replicas: Replicas) -> None:
     ada = await Person.register(confirmed)
 
