@@ -58,12 +58,14 @@ async def test_what_waits_to_be_confirmed_is_told_at_once_when_the_connection_is
                 await ada.post("once")
             told.append(refusal.value.detail)
 
+        log = registry.users._store.keys.user(ada.user, "log")
+        before = own_replicas.master.ask("XLEN", log)
         with own_replicas.replica.frozen(), trio.fail_after(8):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(post)
-                while own_replicas.master.ask("XLEN", registry.users._store.keys.user(ada.user, "log")) == 0:
+                while own_replicas.master.ask("XLEN", log) == before:  # noqa: ASYNC110 - nobody tells
                     await trio.sleep(0.02)
-                await trio.sleep(0.2)
+                await trio.sleep(0.2)  # it has run and was answered, and its WAIT has begun
                 own_replicas.master.kill()
         assert ["was lost" in each for each in told] == [True]
 
