@@ -58,6 +58,7 @@ async def test_what_waits_to_be_confirmed_is_told_at_once_when_the_connection_is
                 await ada.post("once")
             told.append(refusal.value.detail)
 
+        await ada.post("Redis knows the script now")
         log = registry.users._store.keys.user(ada.user, "log")
         before = own_replicas.master.ask("XLEN", log)
         with own_replicas.replica.frozen(), trio.fail_after(8):
