@@ -78,7 +78,7 @@ async def test_no_order_loses_a_message(plan: Plan, config: Config, capsys: pyte
         pytest.param(
             Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True),
             id="closer",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, cut="phone"), id="cut-in-its-hello"),
     ],
