@@ -110,9 +110,13 @@ async def raw_peer(url: str, *, receive_buffer: int | None = None, source: str |
     assert parts.hostname
     assert parts.port
     sock = trio.socket.socket()
-    if receive_buffer is not None:
-        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
-    if source is not None:
-        await sock.bind((source, 0))
-    await sock.connect((parts.hostname, parts.port))
-    return RawPeer(trio.SocketStream(sock))
+    try:
+        if receive_buffer is not None:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+        if source is not None:
+            await sock.bind((source, 0))
+        await sock.connect((parts.hostname, parts.port))
+        return RawPeer(trio.SocketStream(sock))
+    except BaseException:
+        sock.close()
+        raise
