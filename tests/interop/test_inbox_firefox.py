@@ -136,7 +136,7 @@ async def test_two_tabs_of_firefox_agree_and_a_killed_server_a_hostile_site_and_
         before = await window.js("document.querySelector('#device').textContent")
         await window.js("location.reload()")
         await window.until_titles("while it was down", "Weather")
-        assert await window.js("document.querySelector('#device').textContent") == before
+        await window.until(f"document.querySelector('#device').textContent === {json.dumps(before)}")
         await window.js("indexedDB.deleteDatabase('pushctl-inbox-2') && null")
         await window.log_in("alice")
         await window.until_titles("while it was down", "Weather")
