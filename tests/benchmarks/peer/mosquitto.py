@@ -5,13 +5,13 @@ an hour.
 """
 
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
 from tests.benchmarks.peer import KEPT_PER_DEVICE, MARK, Heard, Peer, Running, StreamDialect
-from tests.benchmarks.peer.parts import ANSWER_SECONDS, Server, ending, said
+from tests.benchmarks.peer.parts import Asker, OneProcess, Server, ending, said
 from tests.benchmarks.rig import folder
 from tests.processes import free_port
 
@@ -104,89 +104,34 @@ class Dialect(StreamDialect):
         return heard
 
 
-class Publisher:
-    """Publishes over one connection, as many at once as are asked for."""
-
+class Publisher(Asker[int]):
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._stream: trio.SocketStream | None = None
+        super().__init__(port, _connect("publisher", _CLEAN_SESSION))
         self._next = 0
-        self._waiting: dict[int, trio.Event] = {}
-        self._confirmed: set[int] = set()
-        self._sending = trio.Lock()
 
-    async def run(self) -> None:
-        """Connects, again and again, until cancelled."""
-        while True:
-            try:
-                async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
-                    await stream.send_all(_connect("publisher", _CLEAN_SESSION))
-                    await self._listen(stream)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-            self._stream = None
-            for event in self._waiting.values():
-                event.set()
-            await trio.sleep(0.05)
-
-    async def _listen(self, stream: trio.SocketStream) -> None:
-        buffer = bytearray()
-        while data := await stream.receive_some(65_536):
-            buffer += data
-            for first, content in _packets(buffer):
-                if first >> 4 == _CONNACK:
-                    self._stream = stream
-                number = int.from_bytes(content[:2], "big")
-                if first >> 4 == _PUBACK and number in self._waiting:
-                    self._confirmed.add(number)
-                    self._waiting[number].set()
+    async def _hear(self, buffer: bytearray, stream: trio.SocketStream) -> None:
+        for first, content in _packets(buffer):
+            if first >> 4 == _CONNACK:
+                self._stream = stream
+            elif first >> 4 == _PUBACK:
+                self._answered(int.from_bytes(content[:2], "big"), content)
 
     async def publish(self, topic: str, body: bytes) -> bool:
-        stream = self._stream
-        if stream is None:
-            return False
         self._next = number = self._next % 65_535 + 1
-        event = self._waiting[number] = trio.Event()
-        try:
-            async with self._sending:
-                await stream.send_all(_packet(_PUBLISH_QOS1, _string(topic) + struct.pack(">H", number) + body))
-            with trio.move_on_after(ANSWER_SECONDS):
-                await event.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        del self._waiting[number]
-        confirmed = number in self._confirmed
-        self._confirmed.discard(number)
-        return confirmed
+        packet = _packet(_PUBLISH_QOS1, _string(topic) + struct.pack(">H", number) + body)
+        return await self._ask(number, packet) is not None
 
 
-class Mosquitto:
+class Mosquitto(OneProcess):
     def __init__(self, server: Server, publisher: Publisher, port: int) -> None:
-        self._server = server
+        super().__init__("mosquitto", server, None, port=port, version=said(MOSQUITTO, "-h").splitlines()[0])
         self._publisher = publisher
-        self.port = port
-        self.version = said(MOSQUITTO, "-h").splitlines()[0]
-
-    def servers(self) -> Mapping[str, int]:
-        return {"mosquitto": self._server.pid}
-
-    def storage(self) -> Mapping[str, int]:
-        return {}
-
-    def storage_bytes(self) -> int:
-        return 0
 
     def dialect(self, device: int) -> Dialect:
         return Dialect(device)
 
     async def publish(self, device: int, body: bytes) -> bool:
         return await self._publisher.publish(f"device/{device}", body)
-
-    async def kill_servers(self) -> None:
-        await self._server.killed_and_started()
-
-    async def kill_storage(self) -> None:
-        raise AssertionError("it has none")
 
 
 @asynccontextmanager

@@ -5,13 +5,13 @@ A consumer's acknowledgements and the stream are written to the disk's cache at 
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
 from tests.benchmarks.peer import KEPT_PER_DEVICE, KEPT_SECONDS, MARK, Heard, Peer, Running, StreamDialect
-from tests.benchmarks.peer.parts import ANSWER_SECONDS, Server, ending, said
+from tests.benchmarks.peer.parts import ANSWER_SECONDS, Asker, OneProcess, Server, ending, said
 from tests.benchmarks.rig import folder, for_each
 from tests.benchmarks.unsound import Unsound
 from tests.processes import free_port
@@ -78,62 +78,27 @@ class Dialect(StreamDialect):
         return heard
 
 
-class Publisher:
-    """Asks over one connection, as many questions at once as are asked for."""
-
+class Publisher(Asker[bytes]):
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._stream: trio.SocketStream | None = None
+        super().__init__(port, CONNECT + b"SUB answer.* 1\r\nPING\r\n")
         self._next = 0
-        self._waiting: dict[bytes, trio.Event] = {}
-        self._answers: dict[bytes, bytes] = {}
-        self._sending = trio.Lock()
 
-    async def run(self) -> None:
-        """Connects, again and again, until cancelled."""
-        while True:
-            try:
-                async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
-                    await stream.send_all(CONNECT + b"SUB answer.* 1\r\nPING\r\n")
-                    await self._listen(stream)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-            self._stream = None
-            for event in self._waiting.values():
-                event.set()
-            await trio.sleep(0.05)
-
-    async def _listen(self, stream: trio.SocketStream) -> None:
-        buffer = bytearray()
-        while data := await stream.receive_some(65_536):
-            buffer += data
-            for word, subject, _, content in _messages(buffer):
-                if word == b"PING":
-                    async with self._sending:
-                        await stream.send_all(b"PONG\r\n")
-                elif word == b"PONG":
-                    self._stream = stream
-                elif subject in self._waiting:
-                    self._answers[subject] = content
-                    self._waiting[subject].set()
+    async def _hear(self, buffer: bytearray, stream: trio.SocketStream) -> None:
+        for word, subject, _, content in _messages(buffer):
+            if word == b"PING":
+                async with self._sending:
+                    await stream.send_all(b"PONG\r\n")
+            elif word == b"PONG":
+                self._stream = stream
+            else:
+                self._answered(subject, content)
 
     async def ask(self, subject: str, content: bytes) -> bytes:
         """The answer; empty: there was none."""
-        stream = self._stream
-        if stream is None:
-            return b""
         self._next += 1
         where = b"answer.%d" % self._next
-        event = self._waiting[where] = trio.Event()
-        try:
-            async with self._sending:
-                await stream.send_all(b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), where, len(content), content))
-            with trio.move_on_after(ANSWER_SECONDS):
-                await event.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        del self._waiting[where]
-        return self._answers.pop(where, b"")
+        question = b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), where, len(content), content)
+        return await self._ask(where, question) or b""
 
     async def answers(self) -> None:
         """Returns when it is connected. Raises Unsound."""
@@ -175,33 +140,16 @@ class Publisher:
             raise Unsound(f"nats-server does not {what}: {answer!r}")
 
 
-class Nats:
+class Nats(OneProcess):
     def __init__(self, server: Server, publisher: Publisher, port: int) -> None:
-        self._server = server
+        super().__init__("nats-server", server, None, port=port, version=said(NATS, "--version"))
         self._publisher = publisher
-        self.port = port
-        self.version = said(NATS, "--version")
-
-    def servers(self) -> Mapping[str, int]:
-        return {"nats-server": self._server.pid}
-
-    def storage(self) -> Mapping[str, int]:
-        return {}
-
-    def storage_bytes(self) -> int:
-        return 0
 
     def dialect(self, device: int) -> Dialect:
         return Dialect(device)
 
     async def publish(self, device: int, body: bytes) -> bool:
         return b'"seq":' in await self._publisher.ask(f"for.{device}", body)
-
-    async def kill_servers(self) -> None:
-        await self._server.killed_and_started()
-
-    async def kill_storage(self) -> None:
-        raise AssertionError("it has none")
 
 
 @asynccontextmanager

@@ -5,14 +5,13 @@ tell each other anything.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 from tests.benchmarks.peer import KEPT_PER_DEVICE, KEPT_SECONDS, MARK, Heard, Peer, Running, TextDialect
-from tests.benchmarks.peer.parts import HttpPublisher, Server, ending, redis_bytes, redis_killed, said
+from tests.benchmarks.peer.parts import OverHttp, Server, ending, said
 from tests.benchmarks.rig import folder, one_redis, version
 from tests.processes import free_port
-from tests.redises.process import RedisProcess
 
 NGINX = "/usr/sbin/nginx"
 MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so"
@@ -77,34 +76,9 @@ class Dialect(TextDialect):
         return Heard([int(number) for number in MARK.findall(payload)])
 
 
-class Nchan:
-    def __init__(self, server: Server, redis: RedisProcess, port: int) -> None:
-        self._server = server
-        self._redis = redis
-        self._publisher = HttpPublisher(port, {"Content-Type": "text/plain"})
-        self.port = port
-        self.version = f"{said(NGINX, '-v').rpartition(' ')[2]} with {version(redis)}"
-
-    def servers(self) -> Mapping[str, int]:
-        return {"nginx": self._server.pid}
-
-    def storage(self) -> Mapping[str, int]:
-        return {"redis": self._redis.pid}
-
-    def storage_bytes(self) -> int:
-        return redis_bytes(self._redis)
-
+class Nchan(OverHttp):
     def dialect(self, device: int) -> Dialect:
         return Dialect(device)
-
-    async def publish(self, device: int, body: bytes) -> bool:
-        return await self._publisher.post(f"/publish/{device}", body)
-
-    async def kill_servers(self) -> None:
-        await self._server.killed_and_started()
-
-    async def kill_storage(self) -> None:
-        await redis_killed(self._redis)
 
 
 @asynccontextmanager
@@ -121,7 +95,8 @@ async def _running(devices: int) -> AsyncIterator[Running]:
         )
         server = stack.enter_context(ending(Server([NGINX, "-c", str(config)], port, here / "log")))
         await server.start()
-        yield Nchan(server, redis, port)
+        nginx = said(NGINX, "-v").rpartition(" ")[2]
+        yield Nchan("nginx", server, redis, port=port, version=f"{nginx} with {version(redis)}")
 
 
 PEER = Peer(

@@ -1,4 +1,4 @@
-"""What the peers share: a process that is killed and started again, publishing over HTTP, a Redis, waiting for a port.
+"""What the peers share: a process that is killed and started again, publishing over HTTP or one connection, a Redis.
 
 Promises: a process is gone when its block ends. Must not know: which peer it is part of.
 """
@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import trio
 
@@ -14,6 +15,8 @@ from pushctl.keepalive import KeepAlive, Unanswered
 from tests.benchmarks.unsound import Unsound
 from tests.processes import dying_with_us
 from tests.redises.process import RedisProcess
+
+Key = TypeVar("Key")
 
 START_SECONDS = 20
 ANSWER_SECONDS = 30
@@ -92,6 +95,99 @@ class HttpPublisher:
 
     def close(self) -> None:
         self._http.close()
+
+
+class Asker(Generic[Key]):
+    """Asks over one connection, as many questions at once as are asked for, each with a key that its answer names."""
+
+    def __init__(self, port: int, greeting: bytes) -> None:
+        self._port = port
+        self._greeting = greeting
+        self._stream: trio.SocketStream | None = None
+        """Once it is greeted."""
+        self._waiting: dict[Key, trio.Event] = {}
+        self._answers: dict[Key, bytes] = {}
+        self._sending = trio.Lock()
+
+    async def run(self) -> None:
+        """Connects, again and again, until cancelled."""
+        while True:
+            try:
+                async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
+                    await stream.send_all(self._greeting)
+                    buffer = bytearray()
+                    while data := await stream.receive_some(65_536):
+                        buffer += data
+                        await self._hear(buffer, stream)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            self._stream = None
+            for event in self._waiting.values():
+                event.set()
+            await trio.sleep(0.05)
+
+    async def _hear(self, buffer: bytearray, stream: trio.SocketStream) -> None:
+        """Whole answers leave the buffer (`_answered`); with the greeting's, `_stream` is set."""
+        raise NotImplementedError
+
+    def _answered(self, key: Key, content: bytes) -> None:
+        if key in self._waiting:
+            self._answers[key] = content
+            self._waiting[key].set()
+
+    async def _ask(self, key: Key, question: bytes) -> bytes | None:
+        """The answer; None: there was none."""
+        stream = self._stream
+        if stream is None:
+            return None
+        event = self._waiting[key] = trio.Event()
+        try:
+            async with self._sending:
+                await stream.send_all(question)
+            with trio.move_on_after(ANSWER_SECONDS):
+                await event.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        del self._waiting[key]
+        return self._answers.pop(key, None)
+
+
+class OneProcess:
+    """A peer that is one process, with a Redis or without one."""
+
+    def __init__(self, name: str, server: Server, redis: RedisProcess | None, *, port: int, version: str) -> None:
+        self._name = name
+        self._server = server
+        self._redis = redis
+        self.port = port
+        self.version = version
+
+    def servers(self) -> Mapping[str, int]:
+        return {self._name: self._server.pid}
+
+    def storage(self) -> Mapping[str, int]:
+        return {} if self._redis is None else {"redis": self._redis.pid}
+
+    def storage_bytes(self) -> int:
+        return 0 if self._redis is None else redis_bytes(self._redis)
+
+    async def kill_servers(self) -> None:
+        await self._server.killed_and_started()
+
+    async def kill_storage(self) -> None:
+        assert self._redis is not None, "it has none"
+        await redis_killed(self._redis)
+
+
+class OverHttp(OneProcess):
+    """And takes what is published at /publish/DEVICE."""
+
+    def __init__(self, name: str, server: Server, redis: RedisProcess, *, port: int, version: str) -> None:
+        super().__init__(name, server, redis, port=port, version=version)
+        self._publisher = HttpPublisher(port, {"Content-Type": "text/plain"})
+
+    async def publish(self, device: int, body: bytes) -> bool:
+        return await self._publisher.post(f"/publish/{device}", body)
 
 
 async def redis_killed(redis: RedisProcess) -> None:

@@ -5,16 +5,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.benchmarks.peer import MARK, Heard, Peer, Running, TextDialect
-from tests.benchmarks.peer.parts import HttpPublisher, Server, ending, redis_bytes, redis_killed
+from tests.benchmarks.peer.parts import OverHttp, Server, ending
 from tests.benchmarks.rig import folder, one_redis, version
 from tests.interop.npm import installed
 from tests.processes import free_port
-from tests.redises.process import RedisProcess
 
 NODE = shutil.which("node") or "/usr/bin/node"
 NPM = shutil.which("npm") or "/usr/bin/npm"
@@ -54,35 +53,9 @@ class Dialect(TextDialect):
         return Heard([int(number) for number in MARK.findall(payload)])
 
 
-class SocketIo:
-    def __init__(self, server: Server, redis: RedisProcess, port: int) -> None:
-        self._server = server
-        self._redis = redis
-        self._publisher = HttpPublisher(port, {"Content-Type": "text/plain"})
-        self.port = port
-        named = json.loads((APPLICATION / "package.json").read_text())["dependencies"]["socket.io"]
-        self.version = f"socket.io {named} with {version(redis)}"
-
-    def servers(self) -> Mapping[str, int]:
-        return {"node": self._server.pid}
-
-    def storage(self) -> Mapping[str, int]:
-        return {"redis": self._redis.pid}
-
-    def storage_bytes(self) -> int:
-        return redis_bytes(self._redis)
-
+class SocketIo(OverHttp):
     def dialect(self, device: int) -> Dialect:
         return Dialect(device)
-
-    async def publish(self, device: int, body: bytes) -> bool:
-        return await self._publisher.post(f"/publish/{device}", body)
-
-    async def kill_servers(self) -> None:
-        await self._server.killed_and_started()
-
-    async def kill_storage(self) -> None:
-        await redis_killed(self._redis)
 
 
 @asynccontextmanager
@@ -96,7 +69,8 @@ async def _running(devices: int) -> AsyncIterator[Running]:
         command = [NODE, str(APPLICATION / "server.mjs")]
         server = stack.enter_context(ending(Server(command, port, here / "log", environment)))
         await server.start()
-        yield SocketIo(server, redis, port)
+        named = json.loads((APPLICATION / "package.json").read_text())["dependencies"]["socket.io"]
+        yield SocketIo("node", server, redis, port=port, version=f"socket.io {named} with {version(redis)}")
 
 
 PEER = Peer(
