@@ -140,10 +140,6 @@ class Logger:
     def error(self, event: str, **values: Any) -> None:
         self._write("error", event, values)
 
-    def exception(self, event: str, **values: Any) -> None:
-        """An error, with the exception that is being handled."""
-        self._write("error", event, {"exc_info": True, **values})
-
     def _write(self, level: Level, event: str, values: Line) -> None:
         if "exc_info" in values:
             _structlog().processors.format_exc_info(None, level, values)

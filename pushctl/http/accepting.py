@@ -4,7 +4,8 @@ Owns: what the kernel has ready, and what to do when no file can be opened. Prom
 others are taken; others run between AT_ONCE connections. Must not know: what is done with a connection.
 
 Why not trio.serve_listeners: it makes a SocketStream of every connection, which stays on the task's stack as long as
-that lives, though what is wanted here is the socket. That is a seventh of what a connection that says nothing takes.
+that lives, though what is wanted here is the socket. By tracemalloc that is 0.8 of the 6 KB that a WebSocket that says
+nothing takes.
 """
 
 import errno

@@ -327,7 +327,7 @@ class Held(Voice, ABC):
             self.end(problem)
         except Disconnected as gone:
             self._end(self._endings.of_peer(gone))
-        except Exception as error:
+        except Exception as error:  # a mistake of ours ends this connection, and no other
             self._role.log.error("connection_crashed", exc_info=error)
             self._end(self._endings.stopped)
         finally:

@@ -142,13 +142,11 @@ class Tail:
 
     def offer_ephemeral(
         self, rank: int, frame: bytes, until: float, accepted_ms: int = 0, trace: bytes | None = None
-    ) -> bool:
-        """A message in no log: before `until` or never. False when there is no room for it, or it comes before the
+    ) -> None:
+        """A message in no log: before `until` or never. Nothing comes of it when there is no room for it, or before the
         first sync."""
-        if not self.live or 0 <= rank < self.min_rank:
-            return False
-        prepared = Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms, trace=trace)
-        return self._put(prepared)
+        if self.live and not 0 <= rank < self.min_rank:
+            self._put(Prepared(frame, None, is_message=True, until=until, accepted_ms=accepted_ms, trace=trace))
 
     def fall_behind(self) -> None:
         """Only the log is believed until it was read to its end."""

@@ -1,6 +1,6 @@
 """What is written to one connection: frames, and before each the pings and pongs that are due.
 
-Owns: who writes. What is ready and what the kernel takes at once is written by whoever brings it (`may_write_now`);
+Owns: who writes. What is ready and what the kernel takes at once is written by whoever brings it (`_may_write_now`);
 for all else there is the writer, a task that lives as long as it has something to do or to wait for: a connection that
 says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for something
 else, pings and pongs are written all the same. Anybody may wake it. Must not know: what frames say, how a connection

@@ -14,7 +14,7 @@ from pushctl.registry.lane import NotConfirmed
 from pushctl.registry.messages import NewMessage
 from pushctl.registry.servers import Row
 from tests.redises.replication import Replicas
-from tests.registry.people import Person, impatient
+from tests.registry.people import Person, impatient, until
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ async def test_what_waits_to_be_confirmed_is_told_at_once_when_the_connection_is
         with own_replicas.replica.frozen(), trio.fail_after(8):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(post)
-                while own_replicas.master.ask("XLEN", log) == before:  # noqa: ASYNC110 - nobody tells
-                    await trio.sleep(0.02)
-                await trio.sleep(0.2)  # it has run and was answered, and its WAIT has begun
+                # It has run and was answered, and its WAIT has begun.
+                await until(lambda: own_replicas.master.ask("XLEN", log) > before)
+                await until(lambda: own_replicas.master.info("clients")["blocked_clients"] != "0")
                 own_replicas.master.kill()
         assert ["was lost" in each for each in told] == [True]
 
