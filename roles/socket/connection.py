@@ -23,10 +23,9 @@ from roles.socket.ending import OF_DEVICES, reconnect
 from roles.socket.flight import Flight
 from roles.socket.frames_in import decode
 from roles.socket.held import Held
-from roles.socket.line import PIECE_BYTES
 from roles.socket.tail import Prepared, Tail
 from roles.socket.trail import Trail
-from roles.socket.wire import Disconnected, Wire, framed
+from roles.socket.wire import TOGETHER_BYTES, Disconnected, Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
@@ -172,7 +171,7 @@ class Connection(Held):
             now = trio.current_time()
             together: list[Prepared] = []
             size = 0
-            while size < PIECE_BYTES and (prepared := self.tail.take()) is not None:
+            while size < TOGETHER_BYTES and (prepared := self.tail.take()) is not None:
                 if prepared.until >= now:
                     together.append(prepared)
                     size += len(prepared.frame)
@@ -186,7 +185,7 @@ class Connection(Held):
             if prepared.cursor is not None:
                 self._flight.written(prepared.cursor.position.seq, 1, now)
         with self._trail.deliver_all(_followed(messages)):
-            self._write_now(b"".join([framed(prepared.frame) for prepared in together]), len(together))
+            self._write_now(*(prepared.frame for prepared in together))
         if messages:
             self._note_delivered("hint", [prepared.accepted_ms for prepared in messages])
             self._note(Stage.WRITTEN, len(messages), messages[-1].cursor)

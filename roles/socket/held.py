@@ -30,7 +30,7 @@ from roles.socket.leaving import Leaving
 from roles.socket.line import Interrupted
 from roles.socket.patience import Patience
 from roles.socket.voice import Voice
-from roles.socket.wire import PING, Disconnected, Wire
+from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
     from roles.socket.serve import SocketRole
@@ -271,7 +271,7 @@ class Held(Voice, ABC):
             return
         try:
             self._pinged()
-            self._wire.write(PING)
+            self._wire.write_ping()
         except Disconnected as gone:
             self._end(self._endings.of_peer(gone))
         if self._wire.busy:

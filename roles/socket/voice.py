@@ -66,10 +66,10 @@ class Voice:
         """Without the writer: nothing is on its way that has to go first."""
         return self._greeted and not self._writing and not self._wire.busy and not self._role.heart.absent
 
-    def _write_now(self, frames: bytes, count: int) -> None:
-        """So many, one behind the other. Raises Disconnected."""
-        self._wire.write(frames)
-        self._role.frames_written += count
+    def _write_now(self, *frames: bytes) -> None:
+        """One behind the other, in one call. Raises Disconnected."""
+        self._wire.write(*frames)
+        self._role.frames_written += len(frames)
 
     async def _send(self, frame: bytes) -> None:
         """The writer: send one frame, and first what is due of pings and pongs."""

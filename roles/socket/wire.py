@@ -17,7 +17,7 @@ import trio
 
 from roles.socket.framing import Incoming, Kind, Violation, close_frame, control_frame, text_header
 from roles.socket.intake import Pace, TooFast
-from roles.socket.line import Interrupted, Line, StreamLine
+from roles.socket.line import PIECE_BYTES, Interrupted, Line, StreamLine
 from roles.socket.pulse import Pulse
 
 CLOSE_SECONDS = 2.0
@@ -25,7 +25,10 @@ DISCARD_BYTES = 262_144
 """Of what a peer still sends after our Close: were it left unread, the kernel would reset the connection, and the peer
 might never see that Close. A peer that sends more is reset."""
 
-PING: Final = control_frame(Kind.PING)
+TOGETHER_BYTES: Final = PIECE_BYTES
+"""More than this need not be written in one call: the kernel would not take it."""
+
+_PING: Final = control_frame(Kind.PING)
 
 
 class Disconnected(Exception):
@@ -49,11 +52,6 @@ class Flooded(Disconnected):
 
     def __init__(self) -> None:
         super().__init__(1008)
-
-
-def framed(frame: bytes) -> bytes:
-    """A text message as `write` takes it; several, one behind the other, as well."""
-    return text_header(len(frame)) + frame
 
 
 class Wire:
@@ -115,7 +113,7 @@ class Wire:
 
     async def _answer(self) -> None:
         """With the pong that is owed."""
-        self.write(self._take_pong())
+        self._write(self._take_pong())
         if self._rest:
             with trio.CancelScope() as self._answering:
                 await self.flush()
@@ -189,9 +187,16 @@ class Wire:
     def owes_pong(self) -> bool:
         return self._pong is not None
 
-    def write(self, data: bytes) -> None:
-        """Give it to the kernel, which may take a part: `flush`, if it is `busy` then. Not while it is. Raises
-        Disconnected."""
+    def write(self, *messages: bytes) -> None:
+        """Give text messages to the kernel, which may take a part: `flush`, if it is `busy` then. Not while it is.
+        Raises Disconnected."""
+        self._write(b"".join([text_header(len(message)) + message for message in messages]))
+
+    def write_ping(self) -> None:
+        """As `write`."""
+        self._write(_PING)
+
+    def _write(self, data: bytes) -> None:
         if self._closing or self._incoming.closed or self._dead:
             raise Disconnected(1006)
         self._put(data)
@@ -242,11 +247,11 @@ class Wire:
 
     async def send(self, frame: bytes) -> None:
         """One text message, when its turn comes. As `flush`."""
-        await self._send(framed(frame))
+        await self._send(text_header(len(frame)) + frame)
 
     async def ping(self) -> None:
         """A WebSocket ping. As `send`."""
-        await self._send(PING)
+        await self._send(_PING)
 
     async def pong(self) -> None:
         """The pong that is owed. As `send`."""
@@ -259,7 +264,7 @@ class Wire:
     async def _send(self, data: bytes) -> None:
         while self.busy:
             await self.flush()
-        self.write(data)
+        self._write(data)
         if self._rest:
             await self.flush()
 

@@ -35,10 +35,11 @@ from pushctl.config.model import Http
 from pushctl.http.accepting import accept_forever
 from pushctl.http.server import open_listeners
 from pushctl.open_files import raise_open_file_limit
+from roles.socket.framing import text_header
 from roles.socket.line import Line
 from roles.socket.pulse import Pulse
 from roles.socket.upgrade import read_upgrade
-from roles.socket.wire import Disconnected, Wire, framed
+from roles.socket.wire import Disconnected, Wire
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.results import add_file_options, told
 from tests.benchmarks.rig import machine, print_table, us
@@ -53,6 +54,7 @@ ANSWER = (
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
 FRAME = b"x" * 200
+PREPARED = text_header(len(FRAME)) + FRAME
 TOGETHER = 50
 """Peers that ask for an upgrade at the same time."""
 
@@ -103,7 +105,7 @@ async def serve_ours(listeners: list[trio.SocketListener], sends: list[Send]) ->
 
 
 async def _write(wire: Wire) -> None:
-    wire.write(framed(FRAME))
+    wire.write(FRAME)
 
 
 async def serve_trio_websocket(listeners: list[trio.SocketListener], sends: list[Send]) -> None:
@@ -117,12 +119,11 @@ async def serve_trio_websocket(listeners: list[trio.SocketListener], sends: list
 
 
 async def serve_bare(listeners: list[trio.SocketListener], sends: list[Send]) -> None:
-    prepared = framed(FRAME)
 
     async def serve(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
         await stream.send_all(ANSWER)
-        sends.append(partial(stream.send_all, prepared))
+        sends.append(partial(stream.send_all, PREPARED))
         await stream.receive_some(4096)
 
     await trio.serve_listeners(serve, listeners)
@@ -190,7 +191,7 @@ def measure(name: str, size: Size) -> Cost:
         spent = float(process.stdout.readline())
         for peer in peers:
             heard = 0
-            while heard < size.sends * len(framed(FRAME)):
+            while heard < size.sends * len(PREPARED):
                 heard += len(peer.recv(65_536))
             peer.close()
         count = size.connections

@@ -12,7 +12,7 @@ import trio
 from pushctl.protocol import frames
 from roles.socket.connection import Connection
 from roles.socket.pulse import Pulse
-from roles.socket.wire import PING, Disconnected, Wire
+from roles.socket.wire import Disconnected, Wire
 
 if TYPE_CHECKING:
     from pushctl.inbox import Session
@@ -50,17 +50,12 @@ class Pipe(Wire):
     def owes_pong(self) -> bool:
         return False
 
-    def write(self, data: bytes) -> None:
-        if data == PING:
-            self.pulse.ponged()
-            return
-        while data:
-            size, start = data[1], 2
-            if size > 125:
-                start = 4 if size == 126 else 10
-                size = int.from_bytes(data[2:start], "big")
-            self._hear(data[start : start + size])
-            data = data[start + size :]
+    def write(self, *messages: bytes) -> None:
+        for message in messages:
+            self._hear(message)
+
+    def write_ping(self) -> None:
+        self.pulse.ponged()
 
     async def send(self, frame: bytes) -> None:
         await trio.lowlevel.checkpoint()
