@@ -148,10 +148,27 @@ class Logger:
         line |= self._bound
         for name, value in values.items():
             line[name] = _redacted(name, value)
-        # A reader that went away (a closed pipe, a full disk) costs log lines, not the service.
-        with suppress(OSError, ValueError):
-            sys.stderr.write(_render(line) + "\n")
-            sys.stderr.flush()
+        _out(_render(line) + "\n", _LEVELS[level] > _LEVELS["info"])
+
+
+def write_now(lines: str, _: bool = True) -> None:
+    """To stderr. A reader that went away (a closed pipe, a full disk) costs log lines, not the service."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+
+
+Out = Callable[[str, bool], None]
+"""Takes a line, and whether it is a warning or an error. Raises nothing."""
+
+_out: Out = write_now
+
+
+def write_by(out: Out) -> Out:
+    """Who gets lines from now on; returns who got them before."""
+    global _out
+    before, _out = _out, out
+    return before
 
 
 def configure(level: Level = "info", log_format: Format = "auto") -> None:

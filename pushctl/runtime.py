@@ -262,6 +262,7 @@ async def _watch_signals(stop: trio.Event, *, task_status: TaskStatus[None]) -> 
         task_status.started()
         async for number in signals:
             if stop.is_set():
+                log.warning("not_drained", signal=signal.Signals(number).name)  # with all that waits to be written
                 print("pushctl: stopped at once", file=sys.stderr, flush=True)  # noqa: T201 - the very last word
                 os._exit(1)
             log.info("stopping", signal=signal.Signals(number).name)

@@ -28,6 +28,7 @@ from pushctl.config.schema import LOOPBACK, changed, is_loopback, join_address, 
 from pushctl.embedded import EmbeddedRedis
 from pushctl.errors import ConfigError
 from pushctl.identity.keys import Keys
+from pushctl.log_gathering import gathered
 from pushctl.open_files import raise_open_file_limit
 from pushctl.runtime import Ready, Role, Until, reload_on_hangup, run_role, stop_signal
 from pushctl.supervision import Supervision, Supervisor
@@ -172,7 +173,7 @@ async def serve_all(plan: Plan, door: Door, build: Build, collector: Collector) 
     raise_open_file_limit(sum(files_needed(part.config, part.name) for part in plan.parts))
     roles: list[Role] = []
     supervision = Supervision(Supervisor.of(os.environ), roles)  # before Redis is started: it is not meant for it
-    async with stop_signal() as stop, trio.open_nursery() as nursery:
+    async with gathered(), stop_signal() as stop, trio.open_nursery() as nursery:
         nursery.start_soon(supervision.run, stop)
         for note in plan.notes:
             print(f"pushctl: {note}", file=sys.stderr)

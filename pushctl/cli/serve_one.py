@@ -18,6 +18,7 @@ from pushctl.collector import Collector
 from pushctl.config.check import check_role, dev_idp_on, files_needed
 from pushctl.config.model import Config, RoleName
 from pushctl.errors import ConfigError
+from pushctl.log_gathering import gathered
 from pushctl.open_files import raise_open_file_limit
 from pushctl.runtime import Ready, Role, reload_on_hangup, run_role, stop_signal
 from pushctl.supervision import Supervision, Supervisor
@@ -55,7 +56,7 @@ async def _serve(role: Role, config: Config, collector: Collector) -> None:
     raise_open_file_limit(files_needed(config, cast(RoleName, role.name)))
     dev_idp = role.name == "api" and dev_idp_on(config)
     supervision = Supervision(Supervisor.of(os.environ), [role])
-    async with stop_signal() as stop, trio.open_nursery() as nursery:
+    async with gathered(), stop_signal() as stop, trio.open_nursery() as nursery:
         nursery.start_soon(supervision.run, stop)
         await nursery.start(reload_on_hangup, [role], supervision)
         announce = _Announce(collector, supervision)

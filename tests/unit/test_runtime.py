@@ -197,10 +197,11 @@ async def test_a_stop_signal_ends_the_wait_of_everybody(number: signal.Signals) 
 
 SECOND_SIGNAL = """
     import os, signal, trio
+    from pushctl.log_gathering import gathered
     from pushctl.runtime import stop_signal
 
     async def main():
-        async with stop_signal() as stop:
+        async with gathered(), stop_signal() as stop:
             os.kill(os.getpid(), signal.SIGTERM)
             await stop()
             os.kill(os.getpid(), signal.SIGINT)
@@ -216,7 +217,9 @@ def test_a_second_signal_ends_the_process_at_once_with_1() -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.splitlines()[-1] == "pushctl: stopped at once"
+    *lines, last = ended.stderr.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["stopping", "not_drained"]
+    assert last == "pushctl: stopped at once"
 
 
 LIMITED = """
