@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from math import inf
 
 import pytest
 import trio
@@ -37,6 +38,8 @@ async def test_lines_are_written_together_a_moment_later(
             assert said(capsys) == []
             await trio.sleep(GATHER_SECONDS / 2 + 0.001)
             assert said(capsys) == ["first", "second", "third"]
+            await trio.testing.wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().seconds_to_next_deadline == inf, "nothing to say wakes nobody"
 
 
 async def test_a_warning_is_written_at_once_with_what_came_before_it(capsys: pytest.CaptureFixture[str]) -> None:
