@@ -2,5 +2,5 @@
 
 server.py (listeners, limits, drain) · connection.py (one peer) · exchange.py (one request and its answer) ·
 parser.py, grammar.py, chunks.py (bytes to requests, sans-I/O) · answer.py (answers to bytes, sans-I/O) ·
-wire.py (the socket) · addresses.py (who is asking) · asgi.py, problem.py, lifespan.py (for applications)
+addresses.py (who is asking) · asgi.py, problem.py, lifespan.py (for applications)
 """

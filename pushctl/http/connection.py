@@ -18,7 +18,7 @@ from pushctl.http.exchange import Exchange, Service, refuse
 from pushctl.http.parser import Request
 from pushctl.http.peer import Peer
 from pushctl.http.short import ShortWay
-from pushctl.http.wire import Overdue
+from pushctl.plain_stream import Overdue
 
 BURST: Final = 32
 """Pipelined requests that are answered before others run."""

@@ -27,8 +27,8 @@ from pushctl.http.parser import Request
 from pushctl.http.peer import Peer
 from pushctl.http.problem import send_problem
 from pushctl.http.short import ShortWay
-from pushctl.http.wire import Overdue
 from pushctl.log import get_logger
+from pushctl.plain_stream import Overdue
 
 log = get_logger()
 

@@ -14,7 +14,7 @@ import trio
 from pushctl.config.model import Http
 from pushctl.http.addresses import Address
 from pushctl.http.parser import RequestParser
-from pushctl.http.wire import READ_BYTES, Wire
+from pushctl.plain_stream import READ_BYTES, PlainStream
 
 LINGER_SECONDS: Final = 2
 """How long we still take what the peer is sending after our last answer."""
@@ -40,7 +40,7 @@ class Peer:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: PlainStream,
         tls: ssl.SSLContext | None,
         limits: Http,
         *,

@@ -6,7 +6,7 @@ others are told so; `drain` returns when nobody is left.
 Must not know: what the application answers.
 
 One watch looks at all connections a few times a second: a deadline of its own for every wait would cost each request
-more than everything else together (wire.py).
+more than everything else together (plain_stream.py).
 """
 
 import random
@@ -30,9 +30,9 @@ from pushctl.http.contained import Contained
 from pushctl.http.exchange import Service, refuse
 from pushctl.http.peer import Peer
 from pushctl.http.short import ShortWay
-from pushctl.http.wire import Wire
 from pushctl.liveness import Loop
 from pushctl.log import get_logger
+from pushctl.plain_stream import PlainStream
 
 log = get_logger()
 
@@ -186,7 +186,7 @@ class HttpServer:
                 connection.check(now)
 
     async def _accepted_one(self, sock: socket) -> None:
-        wire = Wire(sock, self._limits.write_seconds)
+        wire = PlainStream(sock, self._limits.write_seconds)
         try:
             client, server = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError:  # it is gone already

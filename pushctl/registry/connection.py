@@ -20,6 +20,7 @@ import trio
 
 from pushctl.causes import cause_of
 from pushctl.errors import ConfigError, StoreUnavailable
+from pushctl.plain_stream import PlainStream
 
 Argument = bytes | str | int | float
 Reply = Any
@@ -125,9 +126,9 @@ class Connection:
         stream: trio.abc.Stream
         try:
             if address.path:
-                stream = await trio.open_unix_socket(address.path)
+                stream = PlainStream.of(await trio.open_unix_socket(address.path))
             else:
-                stream = await trio.open_tcp_stream(address.host, address.port)
+                stream = PlainStream.of(await trio.open_tcp_stream(address.host, address.port))
                 if address.tls:
                     stream = trio.SSLStream(stream, address.tls, server_hostname=address.host)
         except OSError as error:
@@ -195,8 +196,8 @@ class Connection:
     def break_off(self) -> None:
         """From now on, and for whoever is just waiting, this connection is lost."""
         transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-        assert isinstance(transport, trio.SocketStream)
-        transport.socket.close()
+        assert isinstance(transport, PlainStream)
+        transport.close()
 
     async def aclose(self) -> None:
         """Close without ceremony: Redis needs no goodbye."""

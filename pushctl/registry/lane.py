@@ -316,23 +316,34 @@ class Lane:
     async def _read(self, connection: Connection) -> None:
         """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost; one that
         nobody asks is asked whether it is there, so that it is found out before somebody needs it."""
+        patience = 2 * self._settings.timeout_seconds
+        last = trio.current_time()  # that it said something, or was looked at
         while True:
             self._loop.turn()
+            # One scope for many answers: it ends early, for what came meanwhile has put the end off.
+            with trio.move_on_at(last + patience):
+                while True:
+                    await connection.more()
+                    last = trio.current_time()
+                    self._heard(connection, last)
             now = trio.current_time()
-            while (reply := connection.parsed()) is not False:
-                if not self._in_flight:
-                    raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
-                waiting = self._in_flight.popleft()
-                (self._tally.confirm_seconds if waiting.confirms else self._tally.seconds).add(now - waiting.sent_at)
-                self._answered(waiting, reply)
-            self._room.set()
-            with trio.move_on_after(2 * self._settings.timeout_seconds) as silence:
-                await connection.more()
-            if silence.cancelled_caught:
-                if not self._in_flight:
-                    self.put(Waiting(_PING, None))
-                elif trio.current_time() - self._in_flight[0].sent_at >= self._settings.timeout_seconds:
-                    raise StoreUnavailable("Redis does not answer")
+            if now < last + patience:
+                continue
+            last = now
+            if not self._in_flight:
+                self.put(Waiting(_PING, None))
+            elif now - self._in_flight[0].sent_at >= self._settings.timeout_seconds:
+                raise StoreUnavailable("Redis does not answer")
+
+    def _heard(self, connection: Connection, now: float) -> None:
+        self._loop.turn()
+        while (reply := connection.parsed()) is not False:
+            if not self._in_flight:
+                raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
+            waiting = self._in_flight.popleft()
+            (self._tally.confirm_seconds if waiting.confirms else self._tally.seconds).add(now - waiting.sent_at)
+            self._answered(waiting, reply)
+        self._room.set()
 
     def _answered(self, waiting: Waiting, reply: Reply) -> None:
         waiting.reply = reply

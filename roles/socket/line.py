@@ -13,7 +13,7 @@ from ssl import SSLContext
 import trio
 
 from pushctl.http.accepting import UNSENT_BYTES
-from pushctl.http.wire import Overdue, Wire
+from pushctl.plain_stream import Overdue, PlainStream
 from pushctl.tls import shake_hands
 
 PIECE_BYTES = UNSENT_BYTES
@@ -30,14 +30,14 @@ class Interrupted(Exception):
     """Whoever reads is wanted elsewhere."""
 
 
-class Line(Wire):
+class Line(PlainStream):
     """An accepted connection, plain."""
 
     __slots__ = ()
 
     def __init__(self, sock: socket.socket) -> None:
         """Takes over `sock`. Raises OSError if the peer is gone already."""
-        super().__init__(sock, inf)
+        super().__init__(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
     async def receive(self) -> bytes:

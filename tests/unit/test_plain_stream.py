@@ -7,20 +7,20 @@ import pytest
 import trio
 import trio.testing
 
-from pushctl.http.wire import Overdue, Wire
+from pushctl.plain_stream import Overdue, PlainStream
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Wire, socket.socket]]:
+def pair() -> Iterator[tuple[PlainStream, socket.socket]]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     with theirs:
-        wire = Wire(ours, write_seconds=5)
+        wire = PlainStream(ours, write_seconds=5)
         yield wire, theirs
         ours.close()
 
 
-Pair = tuple[Wire, socket.socket]
+Pair = tuple[PlainStream, socket.socket]
 
 
 async def test_reading_is_overdue_once_the_watch_has_seen_it(pair: Pair) -> None:
@@ -41,7 +41,7 @@ async def test_reading_is_overdue_once_the_watch_has_seen_it(pair: Pair) -> None
         assert await wire.receive_some() == b"late"
 
 
-async def expect_overdue(wire: Wire) -> None:
+async def expect_overdue(wire: PlainStream) -> None:
     with trio.fail_after(5), pytest.raises(Overdue):
         await wire.receive_some()
 
@@ -106,9 +106,9 @@ async def test_closing_wakes_whoever_waits(pair: Pair) -> None:
 
 
 async def test_it_is_a_trio_stream_like_any_other() -> None:
-    async def make() -> tuple[Wire, trio.SocketStream]:
+    async def make() -> tuple[PlainStream, trio.SocketStream]:
         ours, theirs = socket.socketpair()
-        return Wire(ours, write_seconds=5), trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        return PlainStream(ours, write_seconds=5), trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
 
     wire, other = await make()
     with trio.fail_after(5):

@@ -1,9 +1,9 @@
-"""One accepted TCP connection, as a Trio stream that is quick and can be told to give up.
+"""One connection without TLS, as a Trio stream that is quick and can be told to give up.
 
 Owns: the socket, and the moments by which reading and writing must be over.
 Promises: `receive_some` always lets others run; `send_all` does so only when the peer is slow, `send_some` never.
-Overdue is raised once a moment has passed and the watch (server.py) noticed it. After that, or after an error, what was
-sent may be half there.
+Overdue is raised once a moment has passed and a watch (http/server.py) noticed it. After that, or after an error, what
+was sent may be half there.
 Must not know: HTTP, TLS.
 
 Why not trio.SocketStream and cancel scopes: on a keep-alive connection every request would pay for a checkpoint in
@@ -29,7 +29,7 @@ class Overdue(trio.BrokenResourceError):
     """The peer took too long."""
 
 
-class Wire(trio.abc.HalfCloseableStream):
+class PlainStream(trio.abc.HalfCloseableStream):
     __slots__ = (
         "_closed",
         "_fd",
@@ -41,7 +41,7 @@ class Wire(trio.abc.HalfCloseableStream):
         "_write_seconds",
     )
 
-    def __init__(self, sock: socket.socket, write_seconds: float) -> None:
+    def __init__(self, sock: socket.socket, write_seconds: float = inf) -> None:
         """Takes over `sock`. `write_seconds`: how long one `send_all` may wait for the peer."""
         sock.setblocking(False)
         self._sock = sock
@@ -52,6 +52,12 @@ class Wire(trio.abc.HalfCloseableStream):
         self._read_overdue = False
         self._write_overdue = False
         self._closed = False
+
+    @classmethod
+    def of(cls, stream: trio.SocketStream) -> "PlainStream":
+        """The same connection; that stream is no more."""
+        ours = stream.socket
+        return cls(socket.socket(ours.family, ours.type, ours.proto, fileno=ours.detach()))
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
