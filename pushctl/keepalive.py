@@ -11,7 +11,6 @@ times (tests/benchmarks/routing.py), and a sender would measure itself (tests/be
 road of every message.
 """
 
-import select
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +21,12 @@ import trio
 
 from pushctl.causes import cause_of
 from pushctl.errors import PushctlError
+from pushctl.plain_stream import PlainStream
 
 RECEIVE_BYTES = 65_536
 MAX_ANSWER_BYTES = 1024 * 1024
 
-Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
+Stream: TypeAlias = "PlainStream | trio.SSLStream[PlainStream]"
 
 
 class Unanswered(PushctlError):
@@ -90,21 +90,21 @@ class KeepAlive:
             if reusable and not self._closed:
                 self._idle.append(stream)
             else:
-                _socket_of(stream).close()
+                _plain(stream).close()
         return answer
 
     async def _connection(self) -> Stream:
         while self._idle:
             stream = self._idle.pop()
-            if not _is_readable(stream):
+            if not _plain(stream).is_readable():  # the end, most likely: nothing was asked
                 return stream
-            _socket_of(stream).close()
+            _plain(stream).close()
         return await self._open()
 
     async def _open(self) -> Stream:
         """A new connection, greeted. Raises NotConnected."""
         try:
-            tcp = await trio.open_tcp_stream(self._host, self._port)
+            tcp = PlainStream.of(await trio.open_tcp_stream(self._host, self._port))
         except OSError as error:
             raise NotConnected(f"cannot connect: {cause_of(error)}") from None
         except UnicodeError:  # `a..b`, or a label of more than 63 characters
@@ -120,25 +120,18 @@ class KeepAlive:
             raise NotConnected(f"cannot connect: {cause_of(error)}") from None
         finally:
             if not shaken:
-                tcp.socket.close()
+                tcp.close()
         return tls
 
     def close(self) -> None:
         """Close the connections that nobody uses just now; the others close after their answer."""
         self._closed = True
         while self._idle:
-            _socket_of(self._idle.pop()).close()
+            _plain(self._idle.pop()).close()
 
 
-def _socket_of(stream: Stream) -> trio.socket.SocketType:
-    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
-
-
-def _is_readable(stream: Stream) -> bool:
-    """Something came although nothing was asked: most likely the end."""
-    poll = select.poll()
-    poll.register(_socket_of(stream).fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def _plain(stream: Stream) -> PlainStream:
+    return stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
 
 
 class _Reader:
