@@ -20,7 +20,7 @@ __all__ = ["RedisProcess", "redis_binary"]
 
 # How fast this machine draws examples is no property of the code; how long a test may take is bounded elsewhere.
 # Some every day, others each time; `make test-long` draws many.
-settings.register_profile("everywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+settings.register_profile("everywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
 settings.register_profile(
     "long",
     settings.get_profile("everywhere"),

@@ -38,7 +38,7 @@ async def test_whatever_dies_freezes_or_is_cut_off_nothing_is_lost(seed: str) ->
 
 @pytest.mark.slow
 async def test_the_strategy_is_changed_on_live_daemons_one_after_another_and_nothing_is_lost(seed: str) -> None:
-    trouble = changes("rpc", "broadcast", "channel")
+    trouble = changes("rpc", "broadcast")
     outcome = await run("channel", seed, trouble, size=Size(users=10, unruly=2), pace=Pace(drain=1))
     show(outcome)
     assert outcome.problems == []

@@ -53,7 +53,11 @@ async def test_no_seventh_order_of_everybody_loses_a_message(
     "plan",
     [
         pytest.param(EVERYBODY, id="everybody", marks=pytest.mark.long),
-        pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True), id="closer"),
+        pytest.param(
+            Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, knows_cursor=True),
+            id="closer",
+            marks=pytest.mark.long,
+        ),
         pytest.param(Plan(hello=CLAIMED | READ, publish=APPENDED, publishes=1, cut="phone"), id="cut-in-its-hello"),
         pytest.param(Plan(hello=ALL_OF_HELLO, publish=APPENDED), id="every-point", marks=pytest.mark.long),
         pytest.param(

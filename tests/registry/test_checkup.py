@@ -312,7 +312,7 @@ async def far_away(path: Path, seconds: float) -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(0.008, "warn"), pytest.param(0.11, "bad", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.008, "warn"), pytest.param(0.11, "bad", marks=pytest.mark.long)])
 async def test_a_redis_that_is_far_away_is_noticed(own_redis: RedisProcess, seconds: float, verdict: str) -> None:
     async with far_away(own_redis.path, seconds) as url:
         findings = await found(own_redis, url=url)

@@ -18,7 +18,7 @@ from roles.gc.repair import repair_all
 from tests.registry.identity_people import People
 from tests.registry.turns import Act, Actor, Choose, EveryOrder, interrupted, let_questions_wait, play
 
-ON_CLUSTER = pytest.mark.slow
+ON_CLUSTER = pytest.mark.long
 """Whatever meets meets between two questions, and the questions are the same there."""
 
 NAMES = ("ada", "bob", "work")

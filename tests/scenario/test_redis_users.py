@@ -125,7 +125,8 @@ def config_of(server: GuardedRedis, user: str, strategy: str) -> Config:
     ("kind", "strategy"),
     [
         *(("wheel", strategy) for strategy in ("channel", "rpc", "broadcast")),
-        *(pytest.param("debian", strategy, marks=DEBIAN) for strategy in ("channel", "rpc", "broadcast")),
+        pytest.param("debian", "channel", marks=DEBIAN),
+        *(pytest.param("debian", strategy, marks=[DEBIAN, pytest.mark.long]) for strategy in ("rpc", "broadcast")),
         pytest.param("tls", "channel", marks=DEBIAN),
         ("cluster", "channel"),
         pytest.param("cluster of 7", "channel", marks=DEBIAN),
