@@ -154,7 +154,7 @@ class Socket:
     )
     handshake_seconds: float = key(10, "for the WebSocket upgrade", minimum=0.05)
     hello_seconds: float = key(5, "for the first frame", minimum=0.05)
-    ping_seconds: float = key(30, "between WebSocket pings; also told to clients as ping_ms", minimum=0.1)
+    ping_seconds: float = key(30, "of silence until a peer is pinged; also told to clients as ping_ms", minimum=0.1)
     pong_seconds: float = key(20, "for a pong to come before the connection is closed with 4004", minimum=0.1)
     browser_ping_seconds: float = key(
         45, "least time between two pings of a browser (push-notification); closed with 1011 if sooner", minimum=0

@@ -11,23 +11,31 @@ import random
 class Pulse:
     """All times are of one clock, in seconds."""
 
-    __slots__ = ("_missed", "_next_ping", "_ping_seconds", "_pong_by", "_pong_seconds", "ping_due")
+    __slots__ = ("_heard_at", "_missed", "_next_ping", "_pong_by", "_pong_seconds", "_silence", "ping_due")
 
     def __init__(self, now: float, *, ping_seconds: float, pong_seconds: float) -> None:
-        self._ping_seconds = ping_seconds
+        # A little longer than a peer waits that pings by itself, which then has nothing to answer; and not all at once.
+        self._silence = ping_seconds * random.uniform(1, 1.1)  # noqa: S311 - spread
         self._pong_seconds = pong_seconds
-        self._next_ping = now + ping_seconds * random.random()  # noqa: S311 - spread
+        self._heard_at = now
+        self._next_ping = now + self._silence
         self._pong_by = math.inf
         self._missed = False
         self.ping_due = False
+
+    def heard(self, now: float) -> None:
+        """The peer said something, whatever it is: nobody need ask it whether it is there."""
+        self._heard_at = now
 
     def is_lost(self, now: float, *, excused: bool) -> bool:
         """Asked about once a second. True when the pong was overdue at the last look, too: at the first it may have
         come, and wait to be read, as we may just have been kept from running. `excused`: we do not listen ourselves."""
         if now < self._pong_by:
             if self._next_ping <= now:
-                self._next_ping = now + self._ping_seconds
-                self.ping_due = True
+                self._next_ping = self._heard_at + self._silence
+                if self._next_ping <= now:
+                    self._next_ping = now + self._silence
+                    self.ping_due = True
             return False
         if excused:
             self._pong_by = now + self._pong_seconds

@@ -109,7 +109,9 @@ class Wire:
             if self._pong is not None and not self.busy:
                 await self._answer()
             octets = await self._feed()
-            await self._keep_pace(octets)
+            now = trio.current_time()
+            self.pulse.heard(now)
+            await self._keep_pace(octets, now)
 
     async def _answer(self) -> None:
         """With the pong that is owed."""
@@ -119,10 +121,10 @@ class Wire:
                 await self.flush()
             self._answering = None
 
-    async def _keep_pace(self, octets: int) -> None:
+    async def _keep_pace(self, octets: int, now: float) -> None:
         """Before what was just read is looked at: its bytes and the frames before it are paid for first."""
         try:
-            seconds = self._pace.wait_seconds(self._incoming.frames, octets, trio.current_time())
+            seconds = self._pace.wait_seconds(self._incoming.frames, octets, now)
         except TooFast:
             raise Flooded from None
         self._incoming.frames = 0

@@ -99,7 +99,7 @@ def test_doc_of_one_key_says_all_that_is_known_of_it(capsys: pytest.CaptureFixtu
     assert head.startswith("[socket] ")
     assert facts == [
         "socket.ping_seconds",
-        "    between WebSocket pings; also told to clients as ping_ms",
+        "    of silence until a peer is pinged; also told to clients as ping_ms",
         "    takes     a number, at least 0.1 (seconds)",
         "    default   30",
         "    variable  PUSHCTL_SOCKET__PING_SECONDS",

@@ -15,18 +15,52 @@ def pinged(at: float = 0.0) -> Pulse:
     return pulse
 
 
-def test_pings_are_due_once_in_their_time_spread_over_the_first() -> None:
+def pings_of(pulse: Pulse, *, says_something_every: int | None = None) -> list[int]:
+    """The seconds at which a peer is pinged that answers, and perhaps says something by itself."""
+    moments = []
+    for second in range(1, 200):
+        if says_something_every and second % says_something_every == 0:
+            pulse.heard(second)
+        assert not pulse.is_lost(second, excused=False)
+        if pulse.ping_due:
+            moments.append(second)
+            pulse.pinged(second)
+            pulse.heard(second)
+            pulse.ponged()
+    return moments
+
+
+def test_pings_are_due_once_in_their_time_and_not_for_all_at_once() -> None:
+    seen = set()
     for _ in range(100):
-        pulse = Pulse(0, ping_seconds=PING, pong_seconds=PONG)
-        moments = []
-        for second in range(95):
-            assert not pulse.is_lost(second, excused=False)
-            if pulse.ping_due:
-                moments.append(second)
-                pulse.pinged(second)
-                pulse.ponged()
-        assert 0 <= moments[0] <= PING
-        assert {later - earlier for earlier, later in pairwise(moments)} == {PING}
+        moments = pings_of(Pulse(0, ping_seconds=PING, pong_seconds=PONG))
+        assert len(moments) >= 5
+        assert all(PING <= later - earlier <= 1.1 * PING + 1 for earlier, later in pairwise([0, *moments]))
+        seen |= set(moments[:1])
+    assert len(seen) > 1
+
+
+def test_a_peer_that_pings_by_itself_need_not_answer_ours() -> None:
+    assert pings_of(Pulse(0, ping_seconds=PING, pong_seconds=PONG), says_something_every=round(PING)) == []
+
+
+def test_a_peer_that_falls_silent_is_pinged_in_time_since_it_was_heard() -> None:
+    pulse = Pulse(0, ping_seconds=PING, pong_seconds=PONG)
+    pulse.heard(25)
+    for second in range(1, 100):
+        assert not pulse.is_lost(second, excused=False)
+        if pulse.ping_due:
+            assert 25 + PING <= second <= 25 + 1.1 * PING + 1
+            return
+    raise AssertionError("never pinged")
+
+
+def test_what_is_heard_is_no_pong() -> None:
+    """That a peer talks does not say that it still reads."""
+    pulse = pinged()
+    pulse.heard(PONG)
+    assert not pulse.is_lost(PONG, excused=False)
+    assert pulse.is_lost(PONG + 1, excused=False)
 
 
 def test_a_missing_pong_is_believed_at_the_second_look() -> None:
