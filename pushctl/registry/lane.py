@@ -14,6 +14,7 @@ Must not know: what the commands mean; which other Redis there are.
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 import outcome
 import trio
@@ -138,6 +139,8 @@ class Lane:
         self._work = trio.Event()
         self._timed_work = trio.Event()
         self._room = trio.Event()
+        self._heard_at = 0.0
+        """When Redis said something last."""
         self._conversation = trio.CancelScope()
         self.connected = False
         self._tally = tally
@@ -246,15 +249,16 @@ class Lane:
         """Write and read until the connection is lost."""
         async with trio.open_nursery() as nursery:
 
-            async def until_lost(work: Callable[[Connection], Awaitable[None]]) -> None:
+            async def until_lost(work: Callable[[], Awaitable[None]]) -> None:
                 try:
-                    await work(connection)
+                    await work()
                 except StoreUnavailable as error:
                     self.problem = error.detail
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(until_lost, self._write)
-            nursery.start_soon(until_lost, self._read)
+            nursery.start_soon(until_lost, partial(self._write, connection))
+            nursery.start_soon(until_lost, partial(self._read, connection))
+            nursery.start_soon(until_lost, self._notice_silence)
             nursery.start_soon(self._keep_deadlines)
 
     async def _keep_deadlines(self) -> None:
@@ -314,36 +318,35 @@ class Lane:
         return batch
 
     async def _read(self, connection: Connection) -> None:
-        """Match replies to commands in order. A Redis that says nothing for twice the deadline counts as lost; one that
-        nobody asks is asked whether it is there, so that it is found out before somebody needs it."""
-        patience = 2 * self._settings.timeout_seconds
-        last = trio.current_time()  # that it said something, or was looked at
+        """Match replies to commands in order."""
         while True:
+            await connection.more()
             self._loop.turn()
-            # One scope for many answers: it ends early, for what came meanwhile has put the end off.
-            with trio.move_on_at(last + patience):
-                while True:
-                    await connection.more()
-                    last = trio.current_time()
-                    self._heard(connection, last)
+            self._heard_at = now = trio.current_time()
+            while (reply := connection.parsed()) is not False:
+                if not self._in_flight:
+                    raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
+                waiting = self._in_flight.popleft()
+                (self._tally.confirm_seconds if waiting.confirms else self._tally.seconds).add(now - waiting.sent_at)
+                self._answered(waiting, reply)
+            self._room.set()
+
+    async def _notice_silence(self) -> None:
+        """A Redis that says nothing for twice the deadline counts as lost; one that nobody asks is asked whether it is
+        there, so that it is found out before somebody needs it. Beside the reader, which would pay for a scope with
+        every answer."""
+        patience = 2 * self._settings.timeout_seconds
+        looked_at = self._heard_at = trio.current_time()
+        while True:
+            await trio.sleep_until(max(self._heard_at, looked_at) + patience)
             now = trio.current_time()
-            if now < last + patience:
+            if now < self._heard_at + patience:
                 continue
-            last = now
+            looked_at = now
             if not self._in_flight:
                 self.put(Waiting(_PING, None))
             elif now - self._in_flight[0].sent_at >= self._settings.timeout_seconds:
                 raise StoreUnavailable("Redis does not answer")
-
-    def _heard(self, connection: Connection, now: float) -> None:
-        self._loop.turn()
-        while (reply := connection.parsed()) is not False:
-            if not self._in_flight:
-                raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
-            waiting = self._in_flight.popleft()
-            (self._tally.confirm_seconds if waiting.confirms else self._tally.seconds).add(now - waiting.sent_at)
-            self._answered(waiting, reply)
-        self._room.set()
 
     def _answered(self, waiting: Waiting, reply: Reply) -> None:
         waiting.reply = reply
