@@ -215,6 +215,8 @@ class Leases:
 
     async def flush(self) -> None:
         """Write the acknowledgements that wait."""
+        if not self._acknowledged:
+            return
         batch, self._acknowledged = self._acknowledged, {}
         by_user: dict[UserId, list[tuple[DeviceId, Cursor]]] = {}
         for (user, device), cursor in batch.items():
