@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from roles.socket.line import Interrupted
+from roles.socket.pulse import Pulse
 from roles.socket.wire import Disconnected, Stalled, Wire
 from tests.conformance.cases import MAX_BYTES, close, frame, part, text
 from tests.conformance.seam import REQUEST, STALL_SECONDS, Peer, Said, Server, listening
@@ -83,6 +84,37 @@ async def opened(talk: Talk | None = None, *, slow: bool = False) -> AsyncIterat
 
 async def leave(wire: Wire) -> None:
     await wire.close(4001, "draining")
+
+
+# --- before that -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [text("x"), frame(PING, b"p"), frame(PONG, b"unasked"), text("half of it")[:3]],
+    ids=["text", "ping", "pong", "half a frame"],
+)
+async def test_a_peer_that_says_anything_is_asked_later_whether_it_is_there(
+    octets: bytes, autojump_clock: MockClock
+) -> None:
+    pulses: list[Pulse] = []
+
+    async def listen(wire: Wire) -> None:
+        wire.pulse = Pulse(trio.current_time(), ping_seconds=30, pong_seconds=20)
+        pulses.append(wire.pulse)
+        while True:
+            await wire.receive()
+
+    async with opened(listen) as peer:
+        await trio.sleep(25)
+        (pulse,) = pulses
+        await peer.send(octets)
+        await trio.sleep(25)
+        assert not pulse.is_lost(trio.current_time(), excused=False)
+        assert not pulse.ping_due
+        await trio.sleep(30 * 1.1 - 25)
+        assert not pulse.is_lost(trio.current_time(), excused=False)
+        assert pulse.ping_due
 
 
 # --- the server closes -----------------------------------------------------------------------------------------------
