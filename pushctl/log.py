@@ -4,7 +4,7 @@ Owns: the spelling of a line and what must never stand in one. The event is a wo
 everything else is a key beside it.
 Promises: stdout is never written (it belongs to data); values under secret names, credentials in URLs, push URLs and
 Authorization values are redacted, also inside texts of exceptions; a line that cannot be written stops nothing.
-Must not know: what any event means.
+Must not know: what any event means; whether lines are written one by one or together (log_gathering.py).
 """
 
 import os
@@ -148,10 +148,13 @@ class Logger:
         line |= self._bound
         for name, value in values.items():
             line[name] = _redacted(name, value)
-        _out(_render(line) + "\n", _LEVELS[level] > _LEVELS["info"])
+        if _out is None:
+            write_now(_render(line) + "\n")
+        else:
+            _out(_render(line) + "\n", _LEVELS[level] > _LEVELS["info"])
 
 
-def write_now(lines: str, _: bool = True) -> None:
+def write_now(lines: str) -> None:
     """To stderr. A reader that went away (a closed pipe, a full disk) costs log lines, not the service."""
     with suppress(OSError, ValueError):
         sys.stderr.write(lines)
@@ -161,11 +164,11 @@ def write_now(lines: str, _: bool = True) -> None:
 Out = Callable[[str, bool], None]
 """Takes a line, and whether it is a warning or an error. Raises nothing."""
 
-_out: Out = write_now
+_out: Out | None = None
 
 
-def write_by(out: Out) -> Out:
-    """Who gets lines from now on; returns who got them before."""
+def write_by(out: Out | None) -> Out | None:
+    """Who gets lines from now on (None: they are written at once); returns who got them before."""
     global _out
     before, _out = _out, out
     return before

@@ -139,8 +139,8 @@ class Lane:
         self._work = trio.Event()
         self._timed_work = trio.Event()
         self._room = trio.Event()
-        self._heard_at = 0.0
-        """When Redis said something last."""
+        self._quiet_since = 0.0
+        """When Redis said something last, or was looked at because it said nothing."""
         self._conversation = trio.CancelScope()
         self.connected = False
         self._tally = tally
@@ -322,7 +322,7 @@ class Lane:
         while True:
             await connection.more()
             self._loop.turn()
-            self._heard_at = now = trio.current_time()
+            self._quiet_since = now = trio.current_time()
             while (reply := connection.parsed()) is not False:
                 if not self._in_flight:
                     raise StoreUnavailable(f"Redis said what nobody asked for: {reply!r}")
@@ -336,13 +336,13 @@ class Lane:
         there, so that it is found out before somebody needs it. Beside the reader, which would pay for a scope with
         every answer."""
         patience = 2 * self._settings.timeout_seconds
-        looked_at = self._heard_at = trio.current_time()
+        self._quiet_since = trio.current_time()
         while True:
-            await trio.sleep_until(max(self._heard_at, looked_at) + patience)
+            await trio.sleep_until(self._quiet_since + patience)
             now = trio.current_time()
-            if now < self._heard_at + patience:
+            if now < self._quiet_since + patience:
                 continue
-            looked_at = now
+            self._quiet_since = now
             if not self._in_flight:
                 self.put(Waiting(_PING, None))
             elif now - self._in_flight[0].sent_at >= self._settings.timeout_seconds:

@@ -2,7 +2,7 @@
 
 Owns: the loops and their pace. Promises: every user's log, leases and sessions are looked at every `reconcile_seconds`,
 spread over that time, in another order each time (so no later than after two of them), and all of them within
-SPREAD_SECONDS when hints may have been lost; one task pings everybody.
+SPREAD_SECONDS when hints may have been lost; one task sees to everybody's pings.
 Must not know: how a connection sends.
 """
 

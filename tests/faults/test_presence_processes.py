@@ -74,9 +74,8 @@ def bodies(socket: Socket) -> list[str]:
     return [body_of(frame) for frame in socket.frames if frame["type"] == "message" and frame["cursor"]]
 
 
-@pytest.mark.parametrize(
-    "strategy", ["channel", pytest.param("rpc", marks=pytest.mark.long)]
-)  # broadcast looks at no lease
+# broadcast looks at no lease
+@pytest.mark.parametrize("strategy", ["channel", pytest.param("rpc", marks=pytest.mark.long)])
 async def test_a_server_stopped_for_10_s_and_continued_is_delivered_to_again_within_one_reconcile(
     town: Town, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -136,6 +137,18 @@ async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_r
                 with pytest.raises(StoreUnavailable):
                     await listener.hear()
             assert trio.current_time() - began > seconds
+
+
+async def test_a_redis_that_answers_late_but_answers_is_not_taken_for_silent(own_redis: RedisProcess) -> None:
+    async with open_registry(impatient(own_redis.url, timeout_seconds=0.5), name="test") as registry:
+        with pytest.raises(StoreUnavailable):  # whoever asked has given up
+            await registry.link.ask_all([("BLPOP", "nothing", 0.3)] * 8)  # one answer after the other
+        with trio.fail_after(20):
+            while registry.link.tally.reconnects == 0:
+                with suppress(StoreUnavailable):
+                    await registry.link.ask("ECHO", "behind them")
+                    break
+        assert registry.link.tally.reconnects == 0
 
 
 async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: RedisProcess) -> None:
