@@ -67,7 +67,7 @@ class RedisCluster:
 
     def until_promoted(self, replica: RedisProcess, *, seconds: float = 20) -> None:
         """Wait until it is master of its dead (or frozen) master's slots, and all who live say so."""
-        slot = SLOTS * self.replicas.index(replica) // len(self.masters)
+        slot = self._range_of(self.replicas.index(replica)).start
         alive = [node for node in self.nodes if node.alive and node is not self.masters[self.replicas.index(replica)]]
 
         def promoted() -> bool:
@@ -102,8 +102,7 @@ class RedisCluster:
     def _form(self) -> None:
         for number, master in enumerate(self.masters):
             master.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)  # distinct ones, or they would have to settle it
-            first, end = (SLOTS * n // len(self.masters) for n in (number, number + 1))
-            master.ask("CLUSTER", "ADDSLOTS", *range(first, end))
+            master.ask("CLUSTER", "ADDSLOTS", *self._range_of(number))
         for node in self.nodes:
             for other in self.nodes:  # everybody everybody: gossip would take a second or two
                 if node is not other:
@@ -115,6 +114,11 @@ class RedisCluster:
             until(lambda n=node: self._is_complete(n), f"{node.address} sees the whole cluster")  # type: ignore[misc]
         for master, replica in zip(self.masters, self.replicas, strict=False):
             until_in_sync(master, replica)
+
+    def _range_of(self, number: int) -> range:
+        """The slots that this master is given: those that `shard_of` counts as its part."""
+        first, end = (-(-SLOTS * n // len(self.masters)) for n in (number, number + 1))
+        return range(first, end)
 
     def _is_complete(self, node: RedisProcess) -> bool:
         lines = node.ask("CLUSTER", "INFO").decode().split()

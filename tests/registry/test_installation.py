@@ -142,7 +142,7 @@ def on_master(registry: Registry, session: SessionHash, part: int) -> bool:
 
 async def test_a_key_is_never_judged_by_a_marker_of_another_master(own_cluster: RedisCluster) -> None:
     """At the edge of a master's range the marker of its part may lie on the neighbour."""
-    first_slot, last_slot = 5461, 10_921
+    first_slot, last_slot = 5462, 10_922
     async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
         own_cluster.masters[1].ask("FLUSHALL")
         for slot in (first_slot, last_slot):
@@ -174,7 +174,7 @@ async def test_an_account_that_was_deleted_is_still_known_as_such(own_redis: Red
 async def test_a_master_that_does_not_say_whose_it_is_is_not_used(own_cluster: RedisCluster) -> None:
     """As one does that has just started, and has not yet met the rest of its Cluster."""
     async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
-        victim, slots = own_cluster.masters[1], range(5461, 10_922)
+        victim, slots = own_cluster.masters[1], range(5462, 10_923)
         victim.ask("FLUSHALL")
         victim.ask("CLUSTER", "DELSLOTS", *slots)
         victim.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
