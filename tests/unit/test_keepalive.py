@@ -142,15 +142,18 @@ async def test_a_server_that_hangs_up_instead_was_asked_once() -> None:
 
 
 async def test_a_call_that_was_given_up_takes_its_connection_with_it() -> None:
-    answers = [False, True]
+    answers, asked = [False, True], trio.Event()
 
     async def answer_late(stream: trio.SocketStream) -> None:
+        asked.set()
         if answers.pop(0):
             await stream.send_all(OK)
 
     async with peer(answer_late) as (server, http):
-        with trio.move_on_after(0.1):
-            await post(http)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post, http)
+            await asked.wait()
+            nursery.cancel_scope.cancel()
         assert (await post(http)).status == 200  # and not the answer to the first
         assert server.connections == 2
 

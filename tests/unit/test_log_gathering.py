@@ -69,7 +69,9 @@ async def test_what_waits_is_bounded(capsys: pytest.CaptureFixture[str]) -> None
         assert said(capsys) == ["long"]
 
 
-async def test_a_line_of_another_thread_is_written_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_line_of_another_thread_is_written_at_once(
+    capsys: pytest.CaptureFixture[str], mock_clock: trio.testing.MockClock
+) -> None:
     async with gathered():
         LOG.info("ours")
         await trio.to_thread.run_sync(lambda: LOG.info("theirs"))

@@ -22,6 +22,7 @@ from pushctl.http.server import address_of, open_listeners
 from pushctl.metrics import Metrics
 from pushctl.reasons import Code, Reason
 from pushctl.runtime import Ready, run_role, stop_signal
+from tests.processes import free_port
 
 
 class Toy:
@@ -143,9 +144,7 @@ async def test_an_error_at_start_comes_through() -> None:
 
 
 async def test_probers_see_a_slow_start_and_then_the_role_itself() -> None:
-    listeners = await open_listeners("127.0.0.1:0")
-    address = address_of(listeners)
-    await listeners[0].aclose()
+    address = f"127.0.0.1:{free_port()}"
     role, stop, status = Toy(admin_listen=address), trio.Event(), Status()
     role.may_start = trio.Event()
     with trio.fail_after(10):

@@ -80,9 +80,9 @@ async def test_a_dash_is_standard_input(service: FakeService) -> None:
 async def test_waiting_in_vain_is_a_4(service: FakeService) -> None:
     service.answers["GET /message/m1"] = (200, {"state": "stored"}, {})
     url = f"{service.api_url}/push/s3cret"
-    ran = await pushctl("send", url, "x", "--wait", "read", "--timeout", "200ms")
+    ran = await pushctl("send", url, "x", "--wait", "read", "--timeout", "2s")
     assert service.requests[0][1]["prefer"] == "respond-async"
-    assert (ran.code, ran.err) == (4, "pushctl: message m1 is stored, but was not read within 0.2 s\n")
+    assert (ran.code, ran.err) == (4, "pushctl: message m1 is stored, but was not read within 2 s\n")
 
 
 async def test_no_answer_is_a_4(service: FakeService) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 
 from pushctl.client import connection as connection_module
@@ -87,7 +88,10 @@ async def test_twenty_frames_are_acknowledged_at_once(
     assert acks == [frames.Ack(cursor(20)), frames.Ack(cursor(40))]
 
 
-async def test_a_few_frames_are_acknowledged_together_after_a_moment(service: FakeService, store: Store) -> None:
+async def test_a_few_frames_are_acknowledged_together_after_a_moment(
+    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.autojump_threshold = 0.01
     acks: list[frames.ClientFrame] = []
     done = trio.Event()
 
@@ -132,7 +136,10 @@ async def test_acknowledgements_are_at_least_a_fifth_of_a_second_apart(service: 
     assert min(later - earlier for earlier, later in pairwise(moments)) > 0.15
 
 
-async def test_what_is_in_the_store_is_acknowledged_before_leaving(service: FakeService, store: Store) -> None:
+async def test_what_is_in_the_store_is_acknowledged_before_leaving(
+    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.autojump_threshold = 0.01
     received: list[frames.ClientFrame] = []
     closed: list[int] = []
 
@@ -269,8 +276,10 @@ async def test_a_server_that_breaks_the_protocol_is_left(text: str, service: Fak
 
 
 async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come_until_then(
-    service: FakeService, store: Store
+    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
 ) -> None:
+    mock_clock.autojump_threshold = 0.01
+
     async def script(socket: FakeSocket) -> None:
         await socket.greet(UP_TO_DATE, frames.Reconnect(200, "draining"), event(2))
         await until_closed(socket)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from pushctl.client import dialing
 from pushctl.client.dialing import NotConnected, dial
@@ -52,7 +53,8 @@ async def test_tcp_is_closed_when_the_server_says_close_first(service: FakeServi
     assert stream.socket.fileno() == -1
 
 
-async def test_leaving_is_quick_when_cancelled(service: FakeService) -> None:
+async def test_leaving_is_quick_when_cancelled(mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.autojump_threshold = 0.01
     async with silent_server() as url:
         began = trio.current_time()
         with trio.move_on_after(0.1):
@@ -68,8 +70,8 @@ async def test_what_is_no_websocket_url_is_not_dialled(url: str) -> None:
             raise AssertionError
 
 
-async def test_a_server_that_drops_tcp_instead_of_answering_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialing, "CONNECT_SECONDS", 0.2)
+async def test_a_server_that_drops_tcp_instead_of_answering_is_given_up(mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.autojump_threshold = 0.01
 
     async def drop(stream: trio.SocketStream) -> None:
         await stream.aclose()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from pushctl.client import fleet as fleet_module
 from pushctl.client.fleet import Fleet, Plan, need_open_files
@@ -42,7 +43,13 @@ async def prepared(made: Plan, **options: Any) -> AsyncIterator[Fleet]:
 
 
 async def run(made: Plan, **options: Any) -> Report:
-    async with prepared(made, **options) as fleet:
+    """Until all are here, and have what was said to them."""
+
+    async def all_here() -> None:
+        await fleet.all_up_to_date()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+    async with prepared(made, meanwhile=all_here, **options) as fleet:
         return await fleet.run()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from pushctl.client import load as load_module
 from pushctl.client.distribution import Distribution
@@ -105,14 +106,16 @@ async def test_a_seed_sends_the_same_to_the_same(service: FakeService) -> None:
 
 async def test_a_service_that_freezes_cannot_hide_what_was_due_meanwhile(service: FakeService) -> None:
     """Four connections: a sender that waits for answers would have four slow ones among two hundred, and a fine p90."""
-    thawed = trio.Event()
+    begun, thawed = trio.Event(), trio.Event()
 
     async def frozen() -> Any:
+        begun.set()
         await thawed.wait()
         return ACCEPTED
 
     service.answers[ROUTE] = frozen
     async with running(plan(service, rate=200.0, seconds=1.0)) as (_, found):
+        await begun.wait()
         await trio.sleep(0.6)
         service.answers[ROUTE] = ACCEPTED
         thawed.set()
@@ -152,7 +155,8 @@ async def test_the_warm_up_counts_nowhere(rate: float | None, service: FakeServi
         return refuse(500)
 
     service.answers[ROUTE] = slow
-    async with running(plan(service, rate=rate, seconds=0.8, warmup_seconds=0.6, concurrency=50)) as (load, found):
+    asked = plan(service, rate=rate, seconds=3600.0, count=20, warmup_seconds=0.6, concurrency=50)
+    async with running(asked) as (load, found):
         await trio.sleep(0.1)
         service.answers[ROUTE] = ACCEPTED
         await trio.sleep(0.6)
@@ -183,7 +187,10 @@ async def test_what_finds_no_room_in_the_backlog_is_not_sent_and_told(
     assert what_is_wrong(report, max_errors=0, max_p99_ms=None) == ["91 not sent"]
 
 
-async def test_what_waits_too_long_is_not_sent_any_more_and_who_does_not_answer_timed_out(service: FakeService) -> None:
+async def test_what_waits_too_long_is_not_sent_any_more_and_who_does_not_answer_timed_out(
+    service: FakeService, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.autojump_threshold = 0.01
     service.answers[ROUTE] = trio.sleep_forever  # never an answer
     found = await run(plan(service, rate=200.0, seconds=0.2, answer_seconds=0.3))
     assert found.failed["timed_out"] == found.sent == len(service.requests)

@@ -45,7 +45,7 @@ async def test_it_connects_waits_sends_and_reports_and_no_push_url_is_in_the_lis
 async def test_told_to_stop_it_still_reports(service: FakeService) -> None:
     with trio.fail_after(PATIENCE_SECONDS):
         async with (
-            load_apart(plan(service.api_url), lambda done: sender.stop() if done > 3 else None) as sender,
+            load_apart(plan(service.api_url), lambda done: sender.stop() if done > 10 else None) as sender,
         ):
             found = await sender.run()
     assert found.interrupted

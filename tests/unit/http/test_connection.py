@@ -125,7 +125,7 @@ async def test_headers_that_drip_in_are_408_after_header_seconds(before: bytes) 
             nursery.cancel_scope.cancel()
         assert (answer.status, answer.problem["code"]) == (408, "too_slow")
         assert answer.headers["connection"] == "close"
-        assert 0.2 <= trio.current_time() - started < 2
+        assert trio.current_time() - started >= 0.2
 
 
 async def test_a_connection_without_a_single_byte_is_closed_after_header_seconds_without_a_word() -> None:

