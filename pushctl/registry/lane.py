@@ -268,7 +268,7 @@ class Lane:
             while not timed:
                 self._timed_work = trio.Event()
                 await self._timed_work.wait()
-            await trio.sleep_until(timed[0].due)
+            await _until(timed[0].due)
             now = trio.current_time()
             while timed and (timed[0].task is None or timed[0].due <= now):
                 call = timed.popleft()
@@ -338,7 +338,7 @@ class Lane:
         patience = 2 * self._settings.timeout_seconds
         self._quiet_since = trio.current_time()
         while True:
-            await trio.sleep_until(self._quiet_since + patience)
+            await _until(self._quiet_since + patience)
             now = trio.current_time()
             if now < self._quiet_since + patience:
                 continue
@@ -380,6 +380,13 @@ class Lane:
         self._queue.clear()
         self._timed.clear()
         self._queued_bytes = 0
+
+
+async def _until(moment: float) -> None:
+    """A process that stood still finds at once that a deadline has passed, and that the answer is there: the reader
+    has its turn first."""
+    await trio.sleep_until(moment)
+    await trio.lowlevel.checkpoint()
 
 
 def _pauses() -> Iterator[float]:

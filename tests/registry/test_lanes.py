@@ -1,12 +1,14 @@
 """A lane keeps question and answer together, whatever callers and Redis do meanwhile."""
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from pushctl.config.model import Config
 from pushctl.errors import StoreUnavailable
@@ -131,7 +133,7 @@ async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_r
     ):
         with own_redis.frozen():
             began = trio.current_time()
-            with trio.fail_after(10 * seconds):
+            with trio.fail_after(10):
                 await until(lambda: not registry.connected)
                 # Whoever only listens there is told, too.
                 with pytest.raises(StoreUnavailable):
@@ -140,15 +142,31 @@ async def test_a_redis_that_falls_silent_is_found_out_although_nobody_asks(own_r
 
 
 async def test_a_redis_that_answers_late_but_answers_is_not_taken_for_silent(own_redis: RedisProcess) -> None:
-    async with open_registry(impatient(own_redis.url, timeout_seconds=0.5), name="test") as registry:
+    async with open_registry(impatient(own_redis.url, timeout_seconds=1.5), name="test") as registry:
         with pytest.raises(StoreUnavailable):  # whoever asked has given up
-            await registry.link.ask_all([("BLPOP", "nothing", 0.3)] * 8)  # one answer after the other
+            await registry.link.ask_all([("BLPOP", "nothing", 0.5)] * 10)  # one answer after the other
         with trio.fail_after(20):
             while registry.link.tally.reconnects == 0:
                 with suppress(StoreUnavailable):
                     await registry.link.ask("ECHO", "behind them")
                     break
                 await trio.lowlevel.checkpoint()  # without a connection it is refused at once
+        assert registry.link.tally.reconnects == 0
+
+
+async def test_who_stood_still_reads_what_came_meanwhile_before_it_gives_up(own_redis: RedisProcess) -> None:
+    """For longer than any patience, as when a machine is paused: a message that was stored is accepted, late."""
+    async with open_registry(impatient(own_redis.url, timeout_seconds=0.3), name="test") as registry:
+        ada = await Person.register(registry)
+        await ada.post("so that Redis knows the script")
+        for n in range(8):  # the reader may happen to be first
+            async with trio.open_nursery() as nursery:
+                own_redis.freeze()
+                nursery.start_soon(ada.post, f"{n}")
+                await trio.testing.wait_all_tasks_blocked()
+                time.sleep(0.65)  # noqa: ASYNC251 - all of us stands still
+                own_redis.thaw()
+                own_redis.ask("PING")  # answered behind the other
         assert registry.link.tally.reconnects == 0
 
 

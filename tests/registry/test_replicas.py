@@ -1,6 +1,7 @@
 """What is promised only when a replica has it: `redis.wait_replicas` with a real replica, frozen and thawed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -19,7 +20,7 @@ from tests.registry.people import Person, impatient, until
 
 @pytest.fixture
 async def confirmed(own_replicas: Replicas) -> AsyncIterator[Registry]:
-    async with open_registry(impatient(own_replicas.url, wait_replicas=1, timeout_seconds=1), name="test") as registry:
+    async with open_registry(impatient(own_replicas.url, wait_replicas=1, timeout_seconds=4), name="test") as registry:
         yield registry
 
 
@@ -32,7 +33,7 @@ async def test_what_a_frozen_replica_has_not_confirmed_is_not_promised_and_not_d
             with pytest.raises(StoreUnavailable):
                 await ada.post("once", key="k")
         # Another role has written nothing over its connection that a WAIT could refer to.
-        other = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=1)
+        other = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=4)
         async with open_registry(other, name="other") as another:
             with pytest.raises(NotConfirmed):
                 await ada.post("once", key="k", through=another)
@@ -91,14 +92,17 @@ async def test_every_change_that_is_promised_waits_for_the_replica(confirmed: Re
     for ask in (await promises_to(await Person.register(confirmed))).values():
         await ask()  # so that Redis knows every script
     promises = await promises_to(await Person.register(confirmed))
-    answered = []
-    with own_replicas.replica.frozen():
-        for what, ask in promises.items():
-            try:
-                await ask()
-            except NotConfirmed:
-                continue
+    answered: list[str] = []
+
+    async def see(what: str, ask: Callable[[], Awaitable[object]]) -> None:
+        with suppress(NotConfirmed):
+            await ask()
             answered.append(what)
+
+    with own_replicas.replica.frozen():
+        async with trio.open_nursery() as nursery:  # in one batch, behind one WAIT
+            for what, ask in promises.items():
+                nursery.start_soon(see, what, ask)
     assert not answered
 
 
@@ -194,6 +198,6 @@ async def test_what_promises_nothing_is_answered_beside_a_frozen_replica(
                 await ask()
                 took = trio.current_time() - began
                 # A WAIT holds its lane up for half the deadline.
-                assert took < 0.4, f"{what} waited {took:.2f} s behind a promise"
+                assert took < 1.5, f"{what} waited {took:.2f} s behind a promise"
             nursery.cancel_scope.cancel()
     assert DeviceId(ada.device) in (await confirmed.users.devices(ada.user))[0]
