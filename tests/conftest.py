@@ -82,7 +82,7 @@ def own_cluster(folder: Path) -> Iterator[RedisCluster]:
 @pytest.fixture
 def own_cluster_with_replicas(folder: Path) -> Iterator[RedisCluster]:
     """Three masters with one replica each, which fail over after a second of silence, for one test alone."""
-    with redis_cluster(folder, with_replicas=True, node_timeout_ms=1000) as running:
+    with redis_cluster(folder, with_replicas=True, node_timeout_ms=2000) as running:
         yield running
 
 
@@ -105,7 +105,7 @@ def config(request: pytest.FixtureRequest) -> Config:
     """Defaults, under a prefix that no other test has: on the session's Redis, or on what `ON_BOTH` says."""
     fixture = "cluster" if getattr(request, "param", "redis") == "cluster" else "redis_process"
     url = request.getfixturevalue(fixture).url
-    return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5))
+    return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5, timeout_seconds=10))
 
 
 ON_BOTH = pytest.mark.parametrize("config", ["redis", pytest.param("cluster", marks=pytest.mark.slow)], indirect=True)

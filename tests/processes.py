@@ -32,11 +32,19 @@ def dying_with_us(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *command]
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port on which nobody listens, nor on the one 10,000 higher. Somebody may take it before we do; but the kernel
-    gives it to nobody, so who listens on it can end and start again."""
+    """A port on which nobody listens, nor on the one 10,000 higher. The kernel gives it to nobody, so who listens on it
+    can end and start again; nor do we soon, or other workers of pytest-xdist, for what is started now listens late."""
+    ours = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 :: 8]
+    if len(_given) > len(ours) // 2:
+        _given.clear()
     while True:
-        port = random.choice(PORTS)
+        port = random.choice(ours)
+        if port in _given:
+            continue
         with socket.socket() as one, socket.socket() as bus:
             for probe in (one, bus):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just ended is no obstacle
@@ -45,4 +53,5 @@ def free_port() -> int:
                 bus.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
+        _given.add(port)
         return port

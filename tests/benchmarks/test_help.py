@@ -10,11 +10,6 @@ RUNS = 5
 PUSHCTL = str(Path(sys.executable).with_name("pushctl"))
 
 
-def cpu_seconds(*command: str) -> float:
-    """Of the quickest of some runs."""
-    return min(_once(command) for _ in range(RUNS))
-
-
 def _once(command: tuple[str, ...]) -> float:
     devnull = os.open(os.devnull, os.O_WRONLY)
     child = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, devnull, 1)])
@@ -30,6 +25,7 @@ def _once(command: tuple[str, ...]) -> float:
 )
 def test_a_help_text_costs_a_few_times_what_python_itself_does(words: str, most: float) -> None:
     """Measured: 3 to 4 times. With pydantic it would be 8, with the libraries of a command 12 and more."""
-    nothing = cpu_seconds(sys.executable, "-c", "pass")
-    ours = cpu_seconds(PUSHCTL, *words.split(), "--help")
+    commands = (sys.executable, "-c", "pass"), (PUSHCTL, *words.split(), "--help")
+    turns = [[_once(command) for command in commands] for _ in range(RUNS)]
+    nothing, ours = map(min, zip(*turns, strict=True))  # of each the quickest
     assert ours / nothing < most, f"{ours:.3f} s, {ours / nothing:.1f} times an empty program"

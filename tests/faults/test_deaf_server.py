@@ -21,7 +21,7 @@ async def test_a_deaf_server_is_not_ready_and_not_named_until_it_hears_again_and
     monkeypatch.setattr(SocketRole, "probe_seconds", 0.3)
     monkeypatch.setattr(SocketRole, "answer_seconds", 0.3)
     async with proxy(str(redis_process.path), b"SUBSCRIBE") as between:
-        behind = replace(config, redis=replace(config.redis, url=between.url, timeout_seconds=0.5))
+        behind = replace(config, redis=replace(config.redis, url=between.url, timeout_seconds=1))
         async with running(behind, sockets=1) as service, httpx.AsyncClient() as http:
             town = Town(service, http)
             phone = await town.login("ada")

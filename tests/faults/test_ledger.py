@@ -215,6 +215,7 @@ def test_a_message_with_ttl_0_may_not_pass_by_whoever_is_connected_in_a_calm_tim
     judged = case.ledger.judge(lambda _, __: 0.0, [(0.5, 5.0)])
     assert [(problem.kind, "phone" in problem.text) for problem in judged] == [("lost", True)]
     assert case.ledger.judge(lambda _, __: 0.0, [(0.5, 3.0)]) == []
+    assert case.ledger.judge(lambda _, __: 0.6, [(0.5, 5.0)]) == []  # this process stood still
     case.phone.went(2.0)
     assert case.ledger.judge(lambda _, __: 0.0, [(0.5, 5.0)]) == []
 

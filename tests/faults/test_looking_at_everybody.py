@@ -104,7 +104,8 @@ async def test_nobody_is_passed_over_however_often_there_is_a_reason_to_begin_an
         assert looks.users == users
 
 
-async def test_a_user_whose_keys_are_damaged_is_in_nobodys_way(config: Config) -> None:
+async def test_a_user_whose_keys_are_damaged_is_in_nobodys_way(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "ACKNOWLEDGE_SECONDS", 3600)  # nobody writes but us
     async with many_users(config, 3) as (server, users):
         link, damaged = server.registry.link, next(iter(users))
         devices = {user: server.registry.presence._store.keys.user(user, "devices") for user in users}

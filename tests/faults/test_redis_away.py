@@ -22,7 +22,7 @@ def impatient(own_redis: RedisProcess) -> Config:
     """On a Redis of its own, with deadlines short enough for a test."""
     return replace(
         Config(),
-        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=0.5),
+        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=1),
         socket=replace(Config().socket, reconcile_seconds=2),
     )
 

@@ -11,7 +11,7 @@ from tests.scenario.people import Town, eventually
 
 
 async def test_a_retry_over_a_frozen_replica_stores_once(own_replicas: Replicas) -> None:
-    config = impatient(own_replicas.url, wait_replicas=1)
+    config = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=2)  # the replica has half of it
     config = replace(config, socket=replace(config.socket, reconcile_seconds=2))
     async with running(config, sockets=1) as service, httpx.AsyncClient(timeout=30) as http:
         town = Town(service, http)
@@ -38,7 +38,7 @@ async def test_a_retry_over_a_frozen_replica_stores_once(own_replicas: Replicas)
                 assert answer.json()["code"] == "store_unavailable"
                 assert int(answer.headers["Retry-After"]) >= 1
             accepted: httpx.Response = await eventually(stored)
-            assert (await post()).headers["Location"] == accepted.headers["Location"]
+            assert (await eventually(stored)).headers["Location"] == accepted.headers["Location"]
         (message,) = await phone.unread()
         assert accepted.headers["Location"].endswith(message["id"])
         async with phone.connected() as later:

@@ -164,6 +164,7 @@ async def test_a_router_frozen_for_15_s_and_continued_delivers_nothing_twice_and
                 return "after" in arrivals.at
 
             await eventually(came)
+            await eventually(lambda: drained(registry))  # a message is handed over behind its delivery
             ((_, (reader,)),) = await backlogs(registry)
             assert (reader.name.partition("-")[0], reader.pending) == (by_strategy.routing.strategy, 0)
             frozen.send(signal.SIGTERM)

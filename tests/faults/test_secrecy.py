@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -184,7 +185,11 @@ async def read_everything(http: httpx.AsyncClient, deployment: Deployment) -> li
 def command_lines(deployment: Deployment) -> str:
     """Of every process there is: nothing of ours hands a secret to another in its arguments."""
     everybody = Path("/proc").glob("[0-9]*/cmdline") if sys.platform == "linux" else ()
-    return "\n".join(path.read_bytes().decode(errors="replace") for path in everybody if path.exists())
+    lines = []
+    for path in everybody:
+        with suppress(FileNotFoundError, ProcessLookupError):  # others' processes end meanwhile
+            lines.append(path.read_bytes().decode(errors="replace"))
+    return "\n".join(lines)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import trio
 
 from tests.faults.deployment import PREFIX, Deployment
-from tests.faults.ledger import Ledger, Problem
+from tests.faults.ledger import DEAF_SECONDS, Ledger, Problem
 from tests.faults.plan import Struck
 from tests.faults.swarm import Device, Loss, World
 
@@ -17,9 +17,6 @@ SETTLE_SECONDS = 45.0
 
 LEFTOVER_SECONDS = 30.0
 """After the last device has gone, until no lease and no job is left."""
-
-DEAF_SECONDS = 0.5
-"""A silence during which this process itself did not listen for so long, all told, proves nothing."""
 
 QUIET_SECONDS = 1.5
 """Listened on after everything is there: what comes twice comes late."""

@@ -245,6 +245,12 @@ async def test_what_a_site_writes_stays_text_and_reaches_nobody(one: Tab, servic
     await one.do("said.length = 0; delete pages.asked")
 
 
+async def load_busy_page(one: Tab, service: Service) -> None:
+    await one.do("await page.goto(values.inbox)", inbox=service.inbox)
+    await one.do("await page.waitForFunction(() => document.title === '(1000) Inbox')")
+    await one.do(page.UNTIL_SETTLED)
+
+
 async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_once(one: Tab, service: Service) -> None:
     await page.log_in(one, service, "alice-busy")
     urls = [await page.allow(one, f"site-{number}.example") for number in range(5)]
@@ -254,14 +260,17 @@ async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_o
     ]
     await post_many(urls, bodies)
     await one.do(page.WATCH_FRAMES)
-    await one.do("await page.goto(values.inbox)", inbox=service.inbox)
-    await one.do("await page.waitForFunction(() => document.title === '(1000) Inbox')")
-    await one.do(page.UNTIL_SETTLED)
+    await load_busy_page(one, service)
     loading = await one.do(page.FRAMES)
     assert await one.do("return page.locator('.message').count()") == 1000
-    begun = await one.do(page.SPENT)
-    scrolling = await one.do(page.SCROLL)
-    spent = (await one.do(page.SPENT) - begun) / scrolling["frames"]
+    costs = []
+    for again in range(3):  # what others do on this machine makes it dearer, never cheaper
+        if again:
+            await load_busy_page(one, service)
+        begun = await one.do(page.SPENT)
+        scrolling = await one.do(page.SCROLL)
+        costs.append((await one.do(page.SPENT) - begun) / scrolling["frames"])
+    spent = min(costs)
     print(f"{spent:.1f} ms of CPU a frame; loading: {loading}; scrolling: {scrolling}")
     # Sixty frames in a second leave 16.7 ms for each. (How long a task took by the clock is the machine's, which runs
     # other tests meanwhile.)

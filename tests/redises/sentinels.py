@@ -58,7 +58,7 @@ class SentinelSet:
 
 @contextmanager
 def sentinel_set(
-    folder: Path, *, count: int = 3, quorum: int = 2, down_after_ms: int = 1000, binary: str | None = None
+    folder: Path, *, count: int = 3, quorum: int = 2, down_after_ms: int = 2000, binary: str | None = None
 ) -> Iterator[SentinelSet]:
     """A master, a replica and so many Sentinels; all of them gone at the end."""
     with ExitStack() as stack:

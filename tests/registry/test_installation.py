@@ -15,7 +15,7 @@ from pushctl.registry.link import MARKER_SECONDS
 from pushctl.registry.users import Users
 from tests.redises.cluster import RedisCluster
 from tests.redises.process import RedisProcess
-from tests.registry.people import Person, impatient, patiently, until, user_in
+from tests.registry.people import Person, patiently, unhurried, until, user_in
 
 
 def found_nothing(registry: Registry, ada: Person) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -52,8 +52,8 @@ async def answered(questions: dict[str, Callable[[], Awaitable[object]]]) -> lis
 async def test_a_redis_that_was_emptied_proves_nothing(own_redis: RedisProcess, first: str) -> None:
     """Whichever question comes first after the loss, and to whichever role."""
     async with (
-        open_registry(impatient(own_redis.url), name="test", installation="i-1") as registry,
-        open_registry(impatient(own_redis.url), name="other", installation="i-1") as other,
+        open_registry(unhurried(own_redis.url), name="test", installation="i-1") as registry,
+        open_registry(unhurried(own_redis.url), name="other", installation="i-1") as other,
     ):
         ada = await Person.register(registry)
         assert await registry.sessions.find(SessionHash("no such session")) is None
@@ -70,7 +70,7 @@ async def test_a_redis_that_was_emptied_proves_nothing(own_redis: RedisProcess, 
 async def test_an_emptied_redis_is_left_although_nobody_asks_and_used_again_once_it_is_marked(
     own_redis: RedisProcess,
 ) -> None:
-    async with open_registry(impatient(own_redis.url), name="test", installation="i-1") as registry:
+    async with open_registry(unhurried(own_redis.url), name="test", installation="i-1") as registry:
         own_redis.ask("FLUSHALL")
         with trio.fail_after(2 * MARKER_SECONDS):
             while registry.connected:  # noqa: ASYNC110 - nobody here can be told
@@ -78,7 +78,7 @@ async def test_an_emptied_redis_is_left_although_nobody_asks_and_used_again_once
         with pytest.raises(StoreUnavailable, match="was emptied"):
             await registry.link.ask("SET", "key", "value")
         assert registry.link.why_not() != []
-        async with open_registry(impatient(own_redis.url), name="doctor") as tool:
+        async with open_registry(unhurried(own_redis.url), name="doctor") as tool:
             for mark in Installation("i-1", Keys("pushctl")).marks():
                 await tool.link.ask(*mark)
         assert await patiently(partial(registry.link.ask, "SET", "key", "value")) < 10
@@ -89,29 +89,29 @@ async def test_an_emptied_redis_is_left_although_nobody_asks_and_used_again_once
 
 
 async def test_another_installations_redis_is_refused_with_what_to_do(own_redis: RedisProcess) -> None:
-    async with open_registry(impatient(own_redis.url), name="first", installation="i-1"):
+    async with open_registry(unhurried(own_redis.url), name="first", installation="i-1"):
         pass
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with open_registry(impatient(own_redis.url, connect_seconds=1), name="test", installation="i-2"):
+        async with open_registry(unhurried(own_redis.url, connect_seconds=1), name="test", installation="i-2"):
             pass
     assert caught.group_contains(Unreachable, match=r"another installation's.*redis\.prefix.*keys_file")
     # Beside it, under a prefix of its own, there is room.
-    async with open_registry(impatient(own_redis.url, prefix="second"), name="test", installation="i-2") as second:
+    async with open_registry(unhurried(own_redis.url, prefix="second"), name="test", installation="i-2") as second:
         assert await second.check() == []
 
 
 async def test_a_used_registry_without_a_marker_is_not_adopted(own_redis: RedisProcess) -> None:
-    async with open_registry(impatient(own_redis.url), name="tool") as registry:
+    async with open_registry(unhurried(own_redis.url), name="tool") as registry:
         await Person.register(registry)
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with open_registry(impatient(own_redis.url, connect_seconds=1), name="test", installation="i-1"):
+        async with open_registry(unhurried(own_redis.url, connect_seconds=1), name="test", installation="i-1"):
             pass
     assert caught.group_contains(Unreachable, match="doctor --adopt")
 
 
 @pytest.mark.slow
 async def test_a_master_that_comes_back_empty_is_not_used_and_the_others_go_on(own_cluster: RedisCluster) -> None:
-    async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
+    async with open_registry(unhurried(own_cluster.url), name="test", installation="i-1") as registry:
         people = [await Person.register(registry, user_in(part, 3)) for part in range(3)]
         victim = own_cluster.masters[1]
         victim.ask("FLUSHALL")
@@ -143,7 +143,7 @@ def on_master(registry: Registry, session: SessionHash, part: int) -> bool:
 async def test_a_key_is_never_judged_by_a_marker_of_another_master(own_cluster: RedisCluster) -> None:
     """At the edge of a master's range the marker of its part may lie on the neighbour."""
     first_slot, last_slot = 5462, 10_922
-    async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
+    async with open_registry(unhurried(own_cluster.url), name="test", installation="i-1") as registry:
         own_cluster.masters[1].ask("FLUSHALL")
         for slot in (first_slot, last_slot):
             session = session_in(slot)
@@ -163,7 +163,7 @@ def session_in(slot: int) -> SessionHash:
 
 async def test_an_account_that_was_deleted_is_still_known_as_such(own_redis: RedisProcess) -> None:
     """The guard must not turn what is proved into a 503."""
-    async with open_registry(impatient(own_redis.url), name="test", installation="i-1") as registry:
+    async with open_registry(unhurried(own_redis.url), name="test", installation="i-1") as registry:
         ada = await Person.register(registry, UserId("ada"))
         await registry.users.delete(ada.user)
         with pytest.raises(PushUrlGone):
@@ -173,7 +173,7 @@ async def test_an_account_that_was_deleted_is_still_known_as_such(own_redis: Red
 @pytest.mark.slow
 async def test_a_master_that_does_not_say_whose_it_is_is_not_used(own_cluster: RedisCluster) -> None:
     """As one does that has just started, and has not yet met the rest of its Cluster."""
-    async with open_registry(impatient(own_cluster.url), name="test", installation="i-1") as registry:
+    async with open_registry(unhurried(own_cluster.url), name="test", installation="i-1") as registry:
         victim, slots = own_cluster.masters[1], range(5462, 10_923)
         victim.ask("FLUSHALL")
         victim.ask("CLUSTER", "DELSLOTS", *slots)
@@ -189,7 +189,7 @@ def refusals(registry: Registry) -> str:
 
 
 async def test_a_registry_in_a_newer_format_is_refused_and_stays_as_it_is(own_redis: RedisProcess) -> None:
-    config = impatient(own_redis.url, connect_seconds=1)
+    config = unhurried(own_redis.url, connect_seconds=1)
     markers, newer = Installation("i-1", Keys("pushctl")).keys, f"i-1 {FORMAT + 1}".encode()
     async with open_registry(config, name="test", installation="i-1") as registry:
         for marker in markers:

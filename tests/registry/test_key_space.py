@@ -179,7 +179,7 @@ async def populate(registry: Registry, config: Config) -> Inbox:
     await Accounts(registry, config).delete_account(bob)
     await sweeps.sweep(registry, "daemon", limit=1000)
     await take_census(registry, Accounts(registry, config))
-    await registry.index.take_turn("census", 1000)
+    await registry.index.take_turn("census", 60_000)
     await registry.index.take_repair("daemon")
     return inbox
 

@@ -17,7 +17,7 @@ from pushctl.registry import Registry, open_registry
 from pushctl.registry.script import Lane
 from tests.redises.process import RedisProcess
 from tests.redises.replication import Replicas
-from tests.registry.people import Person, impatient, patiently, until
+from tests.registry.people import Person, impatient, patiently, unhurried, until
 
 LANES: tuple[Lane, ...] = ("quick", "sure", "bulk")
 
@@ -48,7 +48,7 @@ async def stress(registry: Registry, seed: int) -> list[str]:
 
 
 async def test_callers_that_give_up_at_any_moment_never_shift_an_answer(own_replicas: Replicas) -> None:
-    config = impatient(own_replicas.url, wait_replicas=1, timeout_seconds=5)
+    config = unhurried(own_replicas.url, wait_replicas=1)
     async with open_registry(config, name="test") as registry:
         answers = await stress(registry, seed=1)
         assert min(answers.count(lane) for lane in LANES) > 100
@@ -57,7 +57,7 @@ async def test_callers_that_give_up_at_any_moment_never_shift_an_answer(own_repl
 
 
 async def test_nor_while_connections_are_lost(own_redis: RedisProcess) -> None:
-    async with open_registry(impatient(own_redis.url, timeout_seconds=5), name="test") as registry:
+    async with open_registry(unhurried(own_redis.url), name="test") as registry:
         refused = 0
 
         async def ask(n: int) -> None:
@@ -83,7 +83,7 @@ async def test_nor_while_connections_are_lost(own_redis: RedisProcess) -> None:
 
 
 async def test_scripts_that_redis_forgot_in_full_flight_are_told_again_on_every_lane(own_redis: RedisProcess) -> None:
-    config = impatient(own_redis.url, timeout_seconds=5)
+    config = unhurried(own_redis.url)
     async with open_registry(config, name="test") as registry:
         people = [await Person.register(registry) for _ in range(20)]
 
@@ -105,7 +105,7 @@ async def test_scripts_that_redis_forgot_in_full_flight_are_told_again_on_every_
 
 async def test_whoever_waits_for_redis_is_woken_however_often_it_goes(own_redis: RedisProcess) -> None:
     """The wait began while the connection was expelled, lost, and lost again."""
-    async with open_registry(impatient(own_redis.url), name="test") as registry:
+    async with open_registry(unhurried(own_redis.url), name="test") as registry:
         woken = 0
 
         async def wait() -> None:
@@ -171,7 +171,7 @@ async def test_who_stood_still_reads_what_came_meanwhile_before_it_gives_up(own_
 
 
 async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: RedisProcess) -> None:
-    async with open_registry(impatient(own_redis.url), name="test") as registry:
+    async with open_registry(unhurried(own_redis.url), name="test") as registry:
         before = registry.link.tally.reconnects
 
         async def hang_up() -> None:
@@ -187,7 +187,7 @@ async def test_a_redis_that_hangs_up_at_once_is_not_knocked_down(own_redis: Redi
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_a_full_queue_is_refused_on_every_lane(own_redis: RedisProcess, lane: Lane) -> None:
-    bounded: Config = impatient(own_redis.url, queue_commands=5)
+    bounded: Config = unhurried(own_redis.url, queue_commands=5)
     async with open_registry(bounded, name="test") as registry:
         outcomes: list[str] = []
 

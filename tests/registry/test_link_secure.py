@@ -12,7 +12,7 @@ from pushctl.registry import open_registry
 from tests.certificates import write_certificates
 from tests.redises.process import RedisProcess
 from tests.redises.tls import PASSWORD, TlsRedis
-from tests.registry.people import Person, impatient, until
+from tests.registry.people import Person, impatient, unhurried, until
 
 
 async def told(config: Config) -> str:
@@ -32,7 +32,7 @@ async def told(config: Config) -> str:
 
 @pytest.mark.debian
 async def test_tls_with_a_named_user(tls_redis: TlsRedis) -> None:
-    async with open_registry(impatient(tls_redis.url), name="test") as registry:
+    async with open_registry(unhurried(tls_redis.url), name="test") as registry:
         ada = await Person.register(registry)
         await ada.post("hello")
         assert await ada.bodies() == ["hello"]
@@ -93,7 +93,7 @@ async def test_certificates_that_are_not_there_are_a_mistake_in_the_configuratio
 async def test_a_user_who_may_do_only_what_is_needed(own_redis: RedisProcess) -> None:
     """Neither ROLE nor CLUSTER, which some hosts of Redis keep to themselves."""
     own_redis.ask("ACL", "SETUSER", "push", "on", f">{PASSWORD}", "~*", "&*", "+@all", "-role", "-cluster", "-info")
-    config = impatient(own_redis.url.replace("unix://", f"unix://push:{PASSWORD}@"))
+    config = unhurried(own_redis.url.replace("unix://", f"unix://push:{PASSWORD}@"))
     async with open_registry(config, name="test", installation="i-1") as registry:
         ada = await Person.register(registry)
         await ada.post("hello")
@@ -108,7 +108,7 @@ async def test_a_user_without_a_password_is_told(own_redis: RedisProcess) -> Non
 
 async def test_a_password_that_is_changed_while_it_runs_is_told(own_redis: RedisProcess) -> None:
     own_redis.ask("ACL", "SETUSER", "push", "on", f">{PASSWORD}", "~*", "&*", "+@all")
-    config = impatient(own_redis.url.replace("unix://", f"unix://push:{PASSWORD}@"))
+    config = unhurried(own_redis.url.replace("unix://", f"unix://push:{PASSWORD}@"))
     async with open_registry(config, name="test") as registry:
         own_redis.ask("ACL", "SETUSER", "push", "resetpass", ">another")
         own_redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

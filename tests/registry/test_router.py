@@ -348,7 +348,7 @@ def restart(redis: RedisProcess) -> None:
 @pytest.fixture
 def alone(own_redis: RedisProcess) -> Config:
     """On a Redis that the test may harm."""
-    return replace(Config(), redis=Settings(url=own_redis.url, prefix="t", connect_seconds=5, timeout_seconds=1))
+    return replace(Config(), redis=Settings(url=own_redis.url, prefix="t", connect_seconds=5, timeout_seconds=5))
 
 
 @pytest.mark.parametrize("trouble", [lost_scripts, lost_group, cut_connections, read_only_for_a_while, restart])

@@ -6,7 +6,7 @@ import trio
 from pushctl.errors import StoreUnavailable
 from pushctl.registry import open_registry
 from tests.redises.sentinels import NAME, SentinelSet
-from tests.registry.people import Person, Writer, impatient, in_thread, patiently, until
+from tests.registry.people import Person, Writer, impatient, in_thread, patiently, unhurried, until
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ async def test_a_master_that_has_become_a_replica_is_left_at_the_first_refused_w
 ) -> None:
     """Without Sentinel's help, which hangs up on everybody: the link must see it in the error of a script."""
     old, replica = own_sentinels.watched.master, own_sentinels.watched.replica
-    async with open_registry(impatient(old.url), name="test") as registry:
+    async with open_registry(unhurried(old.url), name="test") as registry:
         ada = await Person.register(registry)
         before = registry.link.tally.reconnects
         for sentinel in own_sentinels.sentinels:

@@ -163,12 +163,15 @@ class Town:
         assertion = make_assertion(user_key(), audience=self.public_url, expires_at_ms=expires_at_ms)
         return make_bundle(answer.json()["certificate"], assertion)
 
-    async def login(self, name: str, device: str | None = None) -> Person:
-        answer = await self.http.post(
+    async def ask_to_log_in(self, name: str, device: str | None = None) -> httpx.Response:
+        return await self.http.post(
             f"{self.service.api}/v1/login",
             json={"device": {"name": f"{name}'s", "id": device}},
             headers={"Authorization": f"BrowserID {await self.bundle(name)}"},
         )
+
+    async def login(self, name: str, device: str | None = None) -> Person:
+        answer = await self.ask_to_log_in(name, device)
         assert answer.status_code == 201, answer.text
         return Person(self.service, self.http, answer.json())
 

@@ -242,7 +242,12 @@ return page.evaluate(async () => {
       document.body.append(form);
       form.submit();
     }),
-    refused: await new Promise((resolve) => setTimeout(() => resolve([...new Set(seen)].sort()), 300)),
+    refused: await (async () => {
+      const moment = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+      for (let n = 0; n < 250 && new Set(seen).size < 5; n += 1) await moment(20);
+      await moment(300);  // and nothing more
+      return [...new Set(seen)].sort();
+    })(),
   };
 });
 """
