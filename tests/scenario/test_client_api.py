@@ -297,7 +297,7 @@ def frozen(redis: RedisProcess) -> Iterator[None]:
 async def test_while_redis_is_frozen_answers_are_503_and_the_heartbeat_fails_then_all_recovers(
     own_redis: RedisProcess,
 ) -> None:
-    redis = replace(Config().redis, url=own_redis.url, timeout_seconds=0.3)
+    redis = replace(Config().redis, url=own_redis.url, timeout_seconds=1)
     async with (
         running(replace(Config(), redis=redis), sockets=0, without=("router", "gc")) as service,
         httpx.AsyncClient() as http,

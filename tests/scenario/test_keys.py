@@ -22,7 +22,8 @@ from tests.unit.cli.commands import pushctl
 
 @pytest.fixture
 async def town(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    monkeypatch.setattr(key_holders, "FRESH_MS", 3000)  # how long a new key waits for roles not heard of yet
+    # How long a new key waits for roles not heard of yet: two reports and a moment, they come every 2 s, ±20 %.
+    monkeypatch.setattr(key_holders, "FRESH_MS", 5000)
     async with running(by(config, "rpc"), sockets=1) as service, httpx.AsyncClient(timeout=30) as http:
         yield Town(service, http)
 

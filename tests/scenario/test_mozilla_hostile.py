@@ -20,7 +20,7 @@ async def test_a_browser_that_floods_with_large_frames_is_read_in_its_pace_and_c
         await peer.read_until(b'"status":200')
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.send, ack * 100)
-            with trio.fail_after(3):
+            with trio.fail_after(10):
                 await other.ping()
             with trio.fail_after(15):
                 await peer.closed()

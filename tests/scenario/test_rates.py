@@ -80,8 +80,8 @@ async def test_a_push_url_that_is_sent_too_much_says_so_and_when_to_come_again(c
                 "field": None,
                 "errno": None,
             }
-            assert refused.headers["retry-after"] == "2"
-        await trio.sleep(2)
+            assert refused.headers["retry-after"] in ("1", "2"), "two seconds after the one before, whenever that was"
+        await trio.sleep(int(refused.headers["retry-after"]))
         for url, headers in zip(urls, kinds, strict=True):
             assert await statuses(town, url, 2, **headers) == [201, 429]
         assert (await refusals(town))["push_url_rate"] == 4
@@ -89,7 +89,10 @@ async def test_a_push_url_that_is_sent_too_much_says_so_and_when_to_come_again(c
 
 
 async def test_a_retry_after_429_is_carried_out_and_a_repeat_is_never_refused(config: Config) -> None:
-    async with town_with(config, push_url_per_second=1, push_url_burst=1, total_per_second=1, total_burst=1) as town:
+    # Four seconds from one to the next: time enough to be refused in.
+    async with town_with(
+        config, push_url_per_second=0.25, push_url_burst=1, total_per_second=0.25, total_burst=1
+    ) as town:
         ada = await town.login("ada")
         url = (await ada.allow())["url"]
         first = await town.push(url, {"body": "one"}, Idempotency_Key="a")
@@ -344,7 +347,7 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_again_and_others_g
 async def test_while_redis_is_away_nothing_is_promised_whatever_its_ttl(
     config: Config, own_redis: RedisProcess
 ) -> None:
-    away = replace(config, redis=replace(config.redis, url=own_redis.url, timeout_seconds=0.3))
+    away = replace(config, redis=replace(config.redis, url=own_redis.url, timeout_seconds=1))
     async with town_with(away, total_per_second=SLOW, total_burst=100) as town:
         url = (await (await town.login("ada")).allow())["url"]
         own_redis.kill()

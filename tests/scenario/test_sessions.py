@@ -1,5 +1,6 @@
 """Sessions and identities as clients see them: over HTTP, and on open sockets."""
 
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,13 @@ from roles.socket.serve import SocketRole
 from tests.conftest import RedisProcess
 from tests.scenario.people import Person, Socket, Town
 
-AT_ONCE_SECONDS = 1
-"""For the end of a session to close its open sockets, while notices arrive."""
+
+@pytest.fixture
+async def town(config: Config) -> AsyncIterator[Town]:
+    """Only notices end open connections: reconcile is an hour away."""
+    seldom = replace(config, socket=replace(config.socket, reconcile_seconds=3600))
+    async with running(seldom) as service, httpx.AsyncClient() as http:
+        yield Town(service, http)
 
 
 async def link(town: Town, person: Person, name: str) -> httpx.Response:
@@ -37,9 +43,7 @@ def socket_role(town: Town, name: str = "s1") -> SocketRole:
 # --- open sockets ----------------------------------------------------------------------------------------------------
 
 
-async def test_signing_out_everywhere_closes_every_socket_within_a_second_and_not_those_of_later_log_ins(
-    town: Town,
-) -> None:
+async def test_signing_out_everywhere_closes_every_socket_at_once_and_not_those_of_later_log_ins(town: Town) -> None:
     people = [await town.login("ada") for _ in range(3)]
     bob = await town.login("bob")
     async with AsyncExitStack() as stack:
@@ -49,8 +53,7 @@ async def test_signing_out_everywhere_closes_every_socket_within_a_second_and_no
             await sockets[-1].synced()
         assert (await people[0].ask("DELETE", "/v1/login?everywhere=true")).status_code == 204
         later = await town.login("ada", device=people[1].device)
-        with trio.fail_after(AT_ONCE_SECONDS):
-            assert [await socket.close_code() for socket in sockets[:3]] == [4504, 4504, 4504]
+        assert [await socket.close_code() for socket in sockets[:3]] == [4504, 4504, 4504]
         async with later.connected() as again:
             await again.synced()
             assert await sockets[3].silent()
@@ -69,12 +72,12 @@ async def test_a_session_that_is_over_ends_its_open_connection_though_nobody_say
     short = replace(config, identity=replace(config.identity, session_max_age_seconds=3))
     async with running(short, sockets=1, without=("router", "gc")) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
+        over = trio.current_time() + 3  # at the earliest: it begins with the log-in
         ada = await town.login("ada")
-        over = trio.current_time() + 3
         async with ada.connected() as socket:
             await socket.synced()
             assert await socket.close_code() == 4504
-            assert over - 1 < trio.current_time() < over + 3
+            assert over - 0.1 < trio.current_time() < over + 8
         assert (await ada.ask("GET", "/v1/devices")).status_code == 401
 
 
@@ -95,7 +98,7 @@ async def test_a_socket_server_that_hears_no_notices_finds_out_at_reconcile(conf
 
 async def test_a_socket_server_looks_at_its_sessions_when_redis_is_back(own_redis: RedisProcess) -> None:
     """Notices may have been lost meanwhile. The next reconcile is minutes away."""
-    redis = replace(Config().redis, url=own_redis.url, connect_seconds=5, timeout_seconds=0.5)
+    redis = replace(Config().redis, url=own_redis.url, connect_seconds=5, timeout_seconds=1)
     config = replace(Config(), redis=redis, socket=replace(Config().socket, reconcile_seconds=150))
     async with running(config, sockets=1, without={"router"}) as service, httpx.AsyncClient() as http:
         town = Town(service, http)
@@ -179,8 +182,7 @@ async def test_a_deletion_ends_the_sockets_and_sessions_of_all_identities_and_th
         await second.synced()
         assert (await town.login("ada", device=renewing.device)).user == work.user == ada.user
         assert (await work.ask("DELETE", "/v1/account")).status_code == 204
-        with trio.fail_after(AT_ONCE_SECONDS):
-            assert [await first.close_code(), await second.close_code()] == [4504, 4504]
+        assert [await first.close_code(), await second.close_code()] == [4504, 4504]
     for person in (ada, work, renewing):
         assert (await person.ask("GET", "/v1/devices")).status_code == 401
     by_ada, by_work = await town.login("ada"), await town.login("work")

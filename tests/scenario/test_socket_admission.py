@@ -68,7 +68,7 @@ async def test_an_address_with_too_many_connections_is_refused_until_one_has_gon
 
 
 async def test_connections_that_say_nothing_count_and_are_dropped_in_time(config: Config) -> None:
-    async with limited(config, max_connections=2, handshake_seconds=1) as town:
+    async with limited(config, max_connections=2, handshake_seconds=3) as town:
         url = town.service.sockets["s1"]
         silent = [await raw_peer(url) for _ in range(2)]
         status, refused, _ = await comes(town)

@@ -114,7 +114,7 @@ async def impatient(own_redis: RedisProcess, **socket: float) -> AsyncIterator[T
     """One socket server, on a Redis that this test may kill."""
     config = replace(
         Config(),
-        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=0.3),
+        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=1),
         socket=replace(Config().socket, **socket),  # type: ignore[arg-type]  # seconds
     )
     async with running(config, sockets=1) as service, httpx.AsyncClient() as http:
@@ -259,7 +259,7 @@ async def test_a_router_whose_reader_went_silent_notices_and_goes_on(
     config: Config, redis_process: RedisProcess
 ) -> None:
     async with proxy(str(redis_process.path), b"\r\nXREADGROUP\r\n") as between:
-        quick = replace(config, redis=replace(config.redis, url=between.url, timeout_seconds=0.5))
+        quick = replace(config, redis=replace(config.redis, url=between.url, timeout_seconds=1))
         async with running(quick, sockets=1) as service, httpx.AsyncClient() as http:
             town = Town(service, http)
             phone = await town.login("ada")

@@ -27,6 +27,10 @@ from tests.scenario.test_processes import PUSHCTL
 
 HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
+NOISE = b"\xff" * 5 + os.urandom(2995)
+"""Its first five bytes are no head of a record, as one in some two hundred would be by chance: the rest of that record
+would be waited for."""
+
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
@@ -141,7 +145,7 @@ async def test_peers_that_speak_no_tls_harm_nobody(
     context = trusting(certificates)
     async with town_with(with_tls(config, certificates), context) as town, AsyncExitStack() as stack:
         for url in (town.service.api, town.service.boxoffice, town.service.sockets["s1"]):
-            for said in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", os.urandom(3000), b"\x16\x03\x01" + b"\xff" * 200):
+            for said in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", NOISE, b"\x16\x03\x01" + b"\xff" * 200):
                 parts = urlsplit(url)
                 async with await trio.open_tcp_stream(str(parts.hostname), parts.port or 0) as stream:
                     await stream.send_all(said)
@@ -229,7 +233,9 @@ def test_new_files_serve_new_handshakes_after_sighup_and_old_connections_go_on(f
         urls = [ready["api"], ready["boxoffice"], *ready["socket"]]
         assert all(url.startswith(("https://", "wss://")) for url in urls)
         assert all(served_to(url, first) for url in urls)
-        with httpx.Client(verify=ssl.create_default_context(cafile=str(first)), base_url=ready["api"]) as old:
+        kept = httpx.Limits(keepalive_expiry=None)  # however long the new files take
+        context = ssl.create_default_context(cafile=str(first))
+        with httpx.Client(verify=context, base_url=ready["api"], limits=kept) as old:
             assert old.get("/openapi.json").status_code == 200
             second = write_certificates(certificates)
             process.send_signal(signal.SIGHUP)

@@ -204,7 +204,12 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(config: Con
             async def counted() -> bool:
                 return await spans_of(town, "failed") == 60
 
+            async def gone() -> bool:
+                devices = (await phone.ask("GET", "/v1/devices")).json()["devices"]
+                return not any(device["connected"] for device in devices)
+
             await eventually(counted)
+            await eventually(gone)  # else there is a job to hand over, a third span
             collector.status = 200
             await town.push(push_url["url"], {"body": "again"})
 
