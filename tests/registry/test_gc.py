@@ -40,14 +40,14 @@ async def entries(registry: Registry, noun: str = "due") -> int:
 async def test_gc_removes_what_expired_and_leaves_the_index_after_two_visits(registry: Registry, shift: Shift) -> None:
     inbox = Inbox(registry)
     await inbox.prepare()
-    stored = await inbox.append(b"short", lifetime_ms=1000)
+    stored = await inbox.append(b"short", lifetime_ms=60_000)
     registry.index.expires(ADA, stored.ref.expires_at_ms)
     assert await sweep(registry) == Swept(0, 0, 0)
-    shift.ms = 2000
+    shift.ms = 61_000
     assert await sweep(registry) == Swept(1, 1, 0)
     assert await sweep(registry) == Swept(0, 0, 0)
     assert await entries(registry) == 1
-    shift.ms = 70_000
+    shift.ms = 130_000
     assert await sweep(registry) == Swept(1, 0, 0)
     assert await entries(registry) == await entries(registry, "idle") == 0
 
@@ -85,9 +85,9 @@ async def test_a_long_inbox_is_swept_in_several_short_scripts(
     inbox = Inbox(registry)
     await inbox.prepare()
     for _ in range(10):
-        stored = await inbox.append(b"short", lifetime_ms=1000)
+        stored = await inbox.append(b"short", lifetime_ms=60_000)
     registry.index.expires(ADA, stored.ref.expires_at_ms)
-    shift.ms = 2000
+    shift.ms = 61_000
     assert [(await sweep(registry)).messages for _ in range(4)] == [4, 4, 2, 0]
 
 

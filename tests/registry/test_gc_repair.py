@@ -53,8 +53,8 @@ async def listed(registry: Registry) -> Sequence[UserId]:
 
 async def test_the_census_counts_what_is_there(registry: Registry, config: Config, inbox: Inbox, shift: Shift) -> None:
     await inbox.append(b"one")
-    await inbox.append(b"short", lifetime_ms=1000)
-    shift.ms = 2000
+    await inbox.append(b"short", lifetime_ms=20_000)
+    shift.ms = 22_000
     census, done = await count(registry, config)
     assert (census.users, census.devices, census.push_urls, census.unread) == (1, 1, 1, 1)
     assert await registry.index.census() == census
@@ -64,9 +64,9 @@ async def test_the_census_counts_what_is_there(registry: Registry, config: Confi
 async def test_the_census_repairs_an_index_that_lost_its_hint(
     registry: Registry, config: Config, inbox: Inbox, shift: Shift
 ) -> None:
-    await inbox.append(b"short", lifetime_ms=1000)  # and nobody told the index
+    await inbox.append(b"short", lifetime_ms=20_000)  # and nobody told the index
     await count(registry, config)
-    shift.ms = 2000
+    shift.ms = 22_000
     swept = await sweep(registry)
     assert (swept.users, swept.messages) == (1, 1)
 

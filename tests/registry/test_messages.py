@@ -227,9 +227,9 @@ async def test_read_upto_never_reaches_what_came_since(inbox: Inbox) -> None:
 
 async def test_a_message_past_its_moment_is_nowhere_before_gc_came(inbox: Inbox, shift: Shift) -> None:
     start = await inbox.here()
-    stored = await inbox.append(b"short", lifetime_ms=1000)
+    stored = await inbox.append(b"short", lifetime_ms=20_000)
     long = await inbox.append(b"long")
-    shift.ms = 2000
+    shift.ms = 22_000
     assert await inbox.unread() == [b"long"]
     delta = await inbox.sync(start)
     assert isinstance(delta, Delta)
@@ -585,8 +585,8 @@ async def test_nothing_unread_goes_while_something_expired_takes_its_place(
         await inbox.prepare()
         await inbox.append(b"live")
         for _ in range(20):
-            await inbox.append(b"s" * 100, lifetime_ms=1000)
-        shift.ms = 2000
+            await inbox.append(b"s" * 100, lifetime_ms=20_000)
+        shift.ms = 22_000
         # What one script throws away on its way is not enough for this one.
         await inbox.append(b"l" * 3500)
         assert [len(body) for body in await inbox.unread()] == [4, 3500]
@@ -595,9 +595,9 @@ async def test_nothing_unread_goes_while_something_expired_takes_its_place(
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_topic_names_its_newest_while_older_ones_wait_for_gc(inbox: Inbox, shift: Shift, lost: bool) -> None:
     for _ in range(9):
-        await inbox.append(b"short", lifetime_ms=1000)
-    await inbox.append(b"old", lifetime_ms=1001, topic="t")
-    shift.ms = 2000
+        await inbox.append(b"short", lifetime_ms=20_000)
+    await inbox.append(b"old", lifetime_ms=20_001, topic="t")
+    shift.ms = 22_000
     await inbox.append(b"new", topic="t")
     if lost:
         await inbox.lose("topics")
