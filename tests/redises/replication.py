@@ -32,7 +32,7 @@ def is_in_sync(master: RedisProcess, replica: RedisProcess) -> bool:
     return behind["slave_repl_offset"] == offset != "0" and any(f",offset={offset}," in line for line in known)
 
 
-def until_in_sync(master: RedisProcess, replica: RedisProcess, *, seconds: float = 10) -> None:
+def until_in_sync(master: RedisProcess, replica: RedisProcess, *, seconds: float = 30) -> None:
     until(lambda: is_in_sync(master, replica), f"{replica.address} in sync with {master.address}", seconds=seconds)
 
 

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 T = TypeVar("T")
 
 
-def until(truth: Callable[[], T], what: str, *, seconds: float = 10) -> T:
+def until(truth: Callable[[], T], what: str, *, seconds: float = 30) -> T:
     """The first true answer. A Redis that does not answer, or refuses, is a no. Fails after `seconds`, saying `what`
     did not come about and what the last answer was."""
     deadline = time.monotonic() + seconds
