@@ -143,7 +143,13 @@ async def load(town: Town, people: list[tuple[Person, str, Reader]], seconds: fl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("frozen", [SERVERS_ON, (SERVERS_ON + 1) % 3], ids=["with-servers", "without"])
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        pytest.param(SERVERS_ON, id="with-servers"),
+        pytest.param((SERVERS_ON + 1) % 3, id="without", marks=pytest.mark.long),
+    ],
+)
 async def test_one_frozen_master_of_three_leaves_the_others_users_alone(
     town: Town, people: list[tuple[Person, str]], own_cluster: RedisCluster, frozen: int
 ) -> None:

@@ -16,6 +16,9 @@ from tests.interop.websocket import told
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian]
 
+FRAME_MS = 1000 / 60
+"""What each of sixty frames a second may take."""
+
 OIDC = """
 [identity.oidc]
 enabled = true
@@ -251,6 +254,14 @@ async def load_busy_page(one: Tab, service: Service) -> None:
     await one.do(page.UNTIL_SETTLED)
 
 
+async def scroll(one: Tab) -> tuple[float, dict[str, Any]]:
+    """To the end: ms of CPU for each frame, and what was seen. (How long a task took by the clock is the machine's,
+    which runs other tests meanwhile.)"""
+    begun = await one.do(page.SPENT)
+    scrolling = await one.do(page.SCROLL)
+    return (await one.do(page.SPENT) - begun) / scrolling["frames"], scrolling
+
+
 async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_once(one: Tab, service: Service) -> None:
     await page.log_in(one, service, "alice-busy")
     urls = [await page.allow(one, f"site-{number}.example") for number in range(5)]
@@ -263,18 +274,13 @@ async def test_a_thousand_messages_are_scrolled_without_stutter_and_cleared_at_o
     await load_busy_page(one, service)
     loading = await one.do(page.FRAMES)
     assert await one.do("return page.locator('.message').count()") == 1000
-    costs = []
-    for again in range(3):  # what others do on this machine makes it dearer, never cheaper
-        if again:
+    spent, scrolling = await scroll(one)
+    for _ in range(2):
+        if spent >= FRAME_MS:  # what others do on this machine makes it dearer, never cheaper
             await load_busy_page(one, service)
-        begun = await one.do(page.SPENT)
-        scrolling = await one.do(page.SCROLL)
-        costs.append((await one.do(page.SPENT) - begun) / scrolling["frames"])
-    spent = min(costs)
+            spent, scrolling = await scroll(one)
     print(f"{spent:.1f} ms of CPU a frame; loading: {loading}; scrolling: {scrolling}")
-    # Sixty frames in a second leave 16.7 ms for each. (How long a task took by the clock is the machine's, which runs
-    # other tests meanwhile.)
-    assert spent < 16.7
+    assert spent < FRAME_MS
     assert loading["shift"] < 0.1
     assert scrolling["reached"] >= scrolling["height"] - 1
     await one.do("await page.locator('#clear').click(); await page.waitForFunction(() => document.title === 'Inbox')")
