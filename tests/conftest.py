@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio.testing
 from hypothesis import HealthCheck, settings
 
 from pushctl.config.model import Config, Redis
@@ -106,6 +107,13 @@ def config(request: pytest.FixtureRequest) -> Config:
     fixture = "cluster" if getattr(request, "param", "redis") == "cluster" else "redis_process"
     url = request.getfixturevalue(fixture).url
     return replace(Config(), redis=Redis(url=url, prefix=f"t-{new_id()}", connect_seconds=5, timeout_seconds=10))
+
+
+@pytest.fixture
+def socket_clock() -> trio.testing.MockClock:
+    """It jumps to the next deadline as `autojump_clock` does, but not while something is on its way between sockets of
+    this process: only when nobody has had anything to do for a hundredth of a second."""
+    return trio.testing.MockClock(autojump_threshold=0.01)
 
 
 ON_BOTH = pytest.mark.parametrize("config", ["redis", pytest.param("cluster", marks=pytest.mark.slow)], indirect=True)

@@ -6,6 +6,8 @@ Promises:
 - Nothing is ever sent twice. A command whose caller gave up before it was sent is not sent.
 - With `replicas`, a batch is followed by one WAIT, and nobody hears an answer that so many replicas have not confirmed.
 - A Redis that falls silent is found out within four deadlines, whether or not anybody asks it anything.
+- However long this process stood still, what Redis said meanwhile is read before its silence counts, and before a
+  question that was `put_timed` is given up.
 - The queue is bounded in commands and bytes; whoever puts something in asks `is_full` first.
 - Without Redis, or while this Redis is not admitted, it is not `connected` and says why; it reconnects with jitter.
 Must not know: what the commands mean; which other Redis there are.

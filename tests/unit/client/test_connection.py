@@ -89,9 +89,8 @@ async def test_twenty_frames_are_acknowledged_at_once(
 
 
 async def test_a_few_frames_are_acknowledged_together_after_a_moment(
-    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
+    service: FakeService, store: Store, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     acks: list[frames.ClientFrame] = []
     done = trio.Event()
 
@@ -137,9 +136,8 @@ async def test_acknowledgements_are_at_least_a_fifth_of_a_second_apart(service: 
 
 
 async def test_what_is_in_the_store_is_acknowledged_before_leaving(
-    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
+    service: FakeService, store: Store, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     received: list[frames.ClientFrame] = []
     closed: list[int] = []
 
@@ -276,9 +274,8 @@ async def test_a_server_that_breaks_the_protocol_is_left(text: str, service: Fak
 
 
 async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come_until_then(
-    service: FakeService, store: Store, mock_clock: trio.testing.MockClock
+    service: FakeService, store: Store, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
 
     async def script(socket: FakeSocket) -> None:
         await socket.greet(UP_TO_DATE, frames.Reconnect(200, "draining"), event(2))

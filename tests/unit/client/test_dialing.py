@@ -53,8 +53,7 @@ async def test_tcp_is_closed_when_the_server_says_close_first(service: FakeServi
     assert stream.socket.fileno() == -1
 
 
-async def test_leaving_is_quick_when_cancelled(mock_clock: trio.testing.MockClock) -> None:
-    mock_clock.autojump_threshold = 0.01
+async def test_leaving_is_quick_when_cancelled(socket_clock: trio.testing.MockClock) -> None:
     async with silent_server() as url:
         began = trio.current_time()
         with trio.move_on_after(0.1):
@@ -70,8 +69,7 @@ async def test_what_is_no_websocket_url_is_not_dialled(url: str) -> None:
             raise AssertionError
 
 
-async def test_a_server_that_drops_tcp_instead_of_answering_is_given_up(mock_clock: trio.testing.MockClock) -> None:
-    mock_clock.autojump_threshold = 0.01
+async def test_a_server_that_drops_tcp_instead_of_answering_is_given_up(socket_clock: trio.testing.MockClock) -> None:
 
     async def drop(stream: trio.SocketStream) -> None:
         await stream.aclose()

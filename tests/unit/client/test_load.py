@@ -188,9 +188,8 @@ async def test_what_finds_no_room_in_the_backlog_is_not_sent_and_told(
 
 
 async def test_what_waits_too_long_is_not_sent_any_more_and_who_does_not_answer_timed_out(
-    service: FakeService, mock_clock: trio.testing.MockClock
+    service: FakeService, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     service.answers[ROUTE] = trio.sleep_forever  # never an answer
     found = await run(plan(service, rate=200.0, seconds=0.2, answer_seconds=0.3))
     assert found.failed["timed_out"] == found.sent == len(service.requests)

@@ -99,9 +99,8 @@ async def test_twenty_frames_are_acknowledged_at_once(
 
 
 async def test_a_few_frames_are_acknowledged_together_after_a_moment(
-    service: FakeService, clock: SetClock, mock_clock: trio.testing.MockClock
+    service: FakeService, clock: SetClock, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     acks: list[frames.ClientFrame] = []
 
     async def script(socket: FakeSocket) -> None:
@@ -118,9 +117,8 @@ async def test_a_few_frames_are_acknowledged_together_after_a_moment(
 
 
 async def test_what_is_marked_read_is_said_until_it_is_confirmed(
-    service: FakeService, clock: SetClock, mock_clock: trio.testing.MockClock
+    service: FakeService, clock: SetClock, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     said: list[frames.ClientFrame] = []
 
     async def first(socket: FakeSocket) -> None:
@@ -166,9 +164,8 @@ async def test_pings_are_answered_and_what_it_does_not_know_is_passed_over(
 
 
 async def test_a_reconnect_frame_is_obeyed_at_its_moment_and_messages_still_come_until_then(
-    service: FakeService, clock: SetClock, mock_clock: trio.testing.MockClock
+    service: FakeService, clock: SetClock, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
 
     async def script(socket: FakeSocket) -> None:
         await socket.greet(UP_TO_DATE)
@@ -197,9 +194,8 @@ async def test_a_server_that_asks_to_come_back_later_before_its_welcome_is_under
 
 
 async def test_a_silent_server_is_asked_whether_it_lives_and_then_left(
-    service: FakeService, clock: SetClock, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+    service: FakeService, clock: SetClock, monkeypatch: pytest.MonkeyPatch, socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     monkeypatch.setattr(visit_module, "LEAST_PING_SECONDS", 0.05)
     monkeypatch.setattr(visit_module, "PONG_SECONDS", 0.2)
     frozen = trio.Event()

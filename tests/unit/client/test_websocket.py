@@ -216,8 +216,7 @@ async def test_what_is_no_websocket_server_is_not_connected_to(answer: bytes) ->
         nursery.cancel_scope.cancel()
 
 
-async def test_a_server_that_never_answers_is_given_up(mock_clock: trio.testing.MockClock) -> None:
-    mock_clock.autojump_threshold = 0.01
+async def test_a_server_that_never_answers_is_given_up(socket_clock: trio.testing.MockClock) -> None:
 
     async def serve(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()

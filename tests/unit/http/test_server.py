@@ -271,9 +271,8 @@ async def test_plain_http_and_silence_on_a_tls_listener_are_closed(
 
 
 async def test_a_tls_peer_that_is_slow_gets_its_408(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext], mock_clock: trio.testing.MockClock
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], socket_clock: trio.testing.MockClock
 ) -> None:
-    mock_clock.autojump_threshold = 0.01
     async with serving(tls=lambda: contexts[0], header_seconds=0.3) as running, running.peer() as plain:
         peer = RawPeer(trio.SSLStream(plain.stream, contexts[1], server_hostname="127.0.0.1", https_compatible=True))
         await peer.send(b"GET / HT")
