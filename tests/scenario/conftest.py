@@ -6,8 +6,15 @@ import httpx
 import pytest
 
 from pushctl.config.model import Config
+from pushctl.routing import caller
 from pushctl.testing.service import running
 from tests.scenario.people import Town
+
+
+@pytest.fixture
+def slow_to_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which every server answers a router's call: this machine may stand still for a moment."""
+    monkeypatch.setattr(caller, "ANSWER_SECONDS", 30.0)
 
 
 @pytest.fixture

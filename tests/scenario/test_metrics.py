@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from pushctl.config.model import Config
-from pushctl.routing import caller
 from pushctl.testing.service import running
 from tests.metrics import helps, values
 from tests.scenario.mozilla_peer import Browser
@@ -54,9 +53,7 @@ class Meters:
 
 
 @pytest.fixture
-async def town(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    # No server here fails to answer, but this machine may stand still for a moment.
-    monkeypatch.setattr(caller, "ANSWER_SECONDS", 30.0)
+async def town(config: Config, slow_to_suspect: None) -> AsyncIterator[Town]:
     # Nothing but hints and syncs brings anything.
     config = replace(
         config,

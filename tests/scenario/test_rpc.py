@@ -33,9 +33,7 @@ S1 = ServerId("s1")
 
 
 @pytest.fixture
-async def town(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    # No server here fails to answer, but this machine may stand still for a moment.
-    monkeypatch.setattr(caller_module, "ANSWER_SECONDS", 30.0)
+async def town(config: Config, slow_to_suspect: None) -> AsyncIterator[Town]:
     async with running(by(config, "rpc")) as service, httpx.AsyncClient() as http:
         yield Town(service, http)
 

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from pushctl.config.model import Config
-from pushctl.routing import caller
 from pushctl.runtime import run_role
 from pushctl.testing.service import running
 from tests.scenario.people import Socket, Town, eventually
@@ -26,9 +25,7 @@ def by(config: Config, strategy: str) -> Config:
 
 
 @pytest.fixture(params=STRATEGIES)
-async def town(config: Config, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    # No server here fails to answer, but this machine may stand still for a moment.
-    monkeypatch.setattr(caller, "ANSWER_SECONDS", 30.0)
+async def town(config: Config, request: pytest.FixtureRequest, slow_to_suspect: None) -> AsyncIterator[Town]:
     async with running(by(config, request.param)) as service, httpx.AsyncClient() as http:
         yield Town(service, http)
 
