@@ -266,7 +266,7 @@ class Held(Voice, ABC):
         self._plan()
 
     def _ping(self) -> None:
-        if self._is_over() or not self._may_write_now:
+        if self._is_over() or not self._may_interject:
             self.wake()
             return
         try:
@@ -342,8 +342,6 @@ class Held(Voice, ABC):
             await self._greet()
         while not self._is_over():
             self._more = False
-            if self._wire.busy:
-                await self._wire.flush()
             await self._keep_alive()
             if not await self._write_next() and not self._more:
                 return

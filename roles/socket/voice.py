@@ -3,8 +3,8 @@
 Owns: who writes. What is ready and what the kernel takes at once is written by whoever brings it (`_may_write_now`);
 for all else there is the writer, a task that lives as long as it has something to do or to wait for: a connection that
 says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for something
-else, pings and pongs are written all the same. Anybody may wake it. Must not know: what frames say, how a connection
-ends.
+else, pings and pongs are written all the same, pings even while it waits for an answer of the registry
+(`_may_interject`). Anybody may wake it. Must not know: what frames say, how a connection ends.
 """
 
 from typing import TYPE_CHECKING
@@ -64,7 +64,12 @@ class Voice:
     @property
     def _may_write_now(self) -> bool:
         """Without the writer: nothing is on its way that has to go first."""
-        return self._greeted and not self._writing and not self._wire.busy and not self._role.heart.absent
+        return not self._writing and self._may_interject
+
+    @property
+    def _may_interject(self) -> bool:
+        """Between two frames, whoever writes them: what has no place among them."""
+        return self._greeted and not self._wire.busy and not self._role.heart.absent
 
     def _write_now(self, *frames: bytes) -> None:
         """One behind the other, in one call. Raises Disconnected."""
@@ -80,6 +85,8 @@ class Voice:
         self._role.frames_written += 1
 
     async def _keep_alive(self) -> None:
+        if self._wire.busy:
+            await self._wire.flush()
         if self._wire.owes_pong:
             await self._wire.pong()
         if self._wire.pulse.ping_due:

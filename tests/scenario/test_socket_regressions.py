@@ -3,8 +3,8 @@
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -25,6 +25,7 @@ from roles.socket.wire import Wire
 from tests.conftest import RedisProcess
 from tests.faults.proxy import proxy
 from tests.scenario.people import PATIENCE_SECONDS, Closed, Socket, Town, eventually, raw_socket
+from tests.scenario.raw_frames import PING, PONG, raw_frame, raw_peer, text
 from tests.scenario.test_socket import body_of
 
 
@@ -110,11 +111,11 @@ async def test_of_two_hellos_at_once_one_stays(own_redis: RedisProcess) -> None:
 
 
 @asynccontextmanager
-async def impatient(own_redis: RedisProcess, **socket: float) -> AsyncIterator[Town]:
+async def impatient(own_redis: RedisProcess, *, timeout_seconds: float = 1, **socket: float) -> AsyncIterator[Town]:
     """One socket server, on a Redis that this test may kill."""
     config = replace(
         Config(),
-        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=1),
+        redis=Redis(url=own_redis.url, connect_seconds=5, timeout_seconds=timeout_seconds),
         socket=replace(Config().socket, **socket),  # type: ignore[arg-type]  # seconds
     )
     async with running(config, sockets=1) as service, httpx.AsyncClient() as http:
@@ -137,36 +138,86 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
             assert (await socket.until("read"))["ids"] == ids
 
 
-async def test_a_device_that_is_behind_hears_pings_while_redis_is_away(
-    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def dead(redis: RedisProcess) -> AsyncIterator[None]:
+    redis.kill()
+    yield
+    redis.start()
+
+
+@asynccontextmanager
+async def frozen(redis: RedisProcess) -> AsyncIterator[None]:
+    os.kill(redis.pid, signal.SIGSTOP)
+    yield
+    os.kill(redis.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("away", [dead, frozen])
+async def test_a_device_that_is_behind_hears_pings_while_redis_is_away_or_does_not_answer(
+    own_redis: RedisProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    away: Callable[[RedisProcess], AbstractAsyncContextManager[None]],
 ) -> None:
-    async with impatient(own_redis, ping_seconds=0.2, pong_seconds=5, reconcile_seconds=3600) as town:
+    quick = {"ping_seconds": 0.2, "pong_seconds": 5, "reconcile_seconds": 3600}
+    async with impatient(own_redis, timeout_seconds=3 * PATIENCE_SECONDS, **quick) as town:
         phone = await town.login("ada")
         push_url = await phone.allow()
         async with phone.connected() as socket:
             await socket.synced()
             (connection,) = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
-            own_redis.kill()
-            connection.tail.fall_behind()
-            connection.wake()
-            pinged = trio.Semaphore(0)
-            ping = Wire.ping
+            async with away(own_redis):
+                connection.tail.fall_behind()
+                connection.wake()
+                pinged = trio.Semaphore(0)
+                write_ping = Wire.write_ping
 
-            async def counted(wire: Wire) -> None:
-                await ping(wire)
-                pinged.release()
+                def counted(wire: Wire) -> None:
+                    write_ping(wire)
+                    pinged.release()
 
-            monkeypatch.setattr(Wire, "ping", counted)
-            with trio.fail_after(PATIENCE_SECONDS):
-                for _ in range(3):
-                    await pinged.acquire()
-            own_redis.start()
+                monkeypatch.setattr(Wire, "write_ping", counted)
+                with trio.fail_after(PATIENCE_SECONDS):
+                    for _ in range(3):
+                        await pinged.acquire()
 
             async def accepted() -> bool:
                 return (await town.push(push_url["url"], {"body": "after"})).status_code == 201
 
             await eventually(accepted)
             assert (await socket.until("message"))["message"]["notification"]["body"] == "after"
+
+
+async def test_a_ping_that_came_while_the_kernel_was_full_is_answered_though_redis_is_away(
+    own_redis: RedisProcess,
+) -> None:
+    """In the midst of a snapshot, whose next page is waited for."""
+    page = {"page_bytes": 65_536, "stall_seconds": 60, "reconcile_seconds": 3600}
+    async with impatient(own_redis, **page) as town:
+        phone = await town.login("ada")
+        push_url = await phone.allow()
+        async with trio.open_nursery() as nursery:
+            for n in range(100):
+                nursery.start_soon(town.push, push_url["url"], {"body": f"{n} " + "x" * 3500})
+        peer = await raw_peer(town.service.sockets["s1"], receive_buffer=4096)
+        await peer.upgrade()
+        await peer.send(text({"type": "hello", "token": phone.token, "cursor": None}))
+        hub = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
+
+        async def is_full() -> bool:
+            return any(connection._wire.busy for connection in hub)
+
+        async def has_heard() -> bool:
+            return any(connection._wire.owes_pong for connection in hub)
+
+        await eventually(is_full)
+        own_redis.kill()
+        await peer.send(raw_frame(PING, b"here?"))
+        await eventually(has_heard)
+        await peer.read_until(raw_frame(PONG, b"here?", masked=False))
+        assert b'"done":true' not in peer.received
+        own_redis.start()
+        await peer.read_until(b'"done":true')
+        await peer.stream.aclose()
 
 
 async def test_a_mistake_of_ours_ends_a_connection_whose_writer_waits_for_redis(
