@@ -170,18 +170,24 @@ class BrowserConnection(Held):
         if not self.is_stored:
             self._close_from = trio.current_time() + SETTLE_SECONDS
 
-    async def _write_next(self) -> bool:
+    async def _write_aside(self) -> bool:
         if self._replies or self._ephemeral:
             await self._write_rest()
         elif self._has_news:
             self._has_news = False
             if changed := self._listening.changes(self._role.broadcasts.versions):
                 await self._send(mozilla.encode(mozilla.Broadcast({**changed})))
-        elif self._behind and self._window.room > 0:
-            await self._deliver()
         else:
             return False
         return True
+
+    async def _write_next(self) -> bool:
+        if await self._write_aside():
+            return True
+        if self._behind and self._window.room > 0:
+            await self._deliver()
+            return True
+        return False
 
     async def _write_rest(self) -> None:
         while self._replies:
@@ -198,7 +204,7 @@ class BrowserConnection(Held):
     async def _deliver(self) -> None:
         """Send what is unread, as much as the window has room for."""
         hints = self._hints
-        page = await self._patience.ask(self._page, meanwhile=self._ping_meanwhile)
+        page = await self._patience.ask(self._page, meanwhile=self._write_meanwhile)
         sent = 0
         for message in page.messages:
             if self._window.holds(message.ref):

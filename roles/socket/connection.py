@@ -131,7 +131,7 @@ class Connection(Held):
         ping_ms = int(self._role.config.socket.ping_seconds * 1000)
         await self._send(frames.encode(frames.Welcome(self._role.id, ping_ms, self.user, self.device)))
 
-    async def _write_next(self) -> bool:
+    async def _write_aside(self) -> bool:
         something = self._pongs > 0
         if self._pongs:
             self._pongs -= 1
@@ -139,6 +139,10 @@ class Connection(Held):
         if (word := self._word_to_leave()) is not None:
             something = True
             await self._send(word)
+        return something
+
+    async def _write_next(self) -> bool:
+        something = await self._write_aside()
         if self.tail.outbox_bytes:
             await self._write_prepared()
         elif self.tail.behind:
@@ -193,13 +197,13 @@ class Connection(Held):
     async def _read_log(self) -> None:
         """Bring the device to the log's end: a delta, or all pages of a snapshot."""
         heard = self.tail.begin_read()
-        page = await self._patience.ask(lambda: self._page(self.tail.cursor), meanwhile=self._ping_meanwhile)
+        page = await self._patience.ask(lambda: self._page(self.tail.cursor), meanwhile=self._write_meanwhile)
         while isinstance(page, Snapshot) and not page.done:
             await self._write_page(page)
             place = page.next
             page = await self._patience.ask(
                 lambda place=place: self._page(place),  # type: ignore[misc]  # bound now
-                meanwhile=self._ping_meanwhile,
+                meanwhile=self._write_meanwhile,
             )
         if isinstance(page, Delta) and self.tail.live:
             await self._write_events(page)

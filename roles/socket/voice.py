@@ -2,9 +2,9 @@
 
 Owns: who writes. What is ready and what the kernel takes at once is written by whoever brings it (`_may_write_now`);
 for all else there is the writer, a task that lives as long as it has something to do or to wait for: a connection that
-says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for something
-else, pings and pongs are written all the same, pings even while it waits for an answer of the registry
-(`_may_interject`). Anybody may wake it. Must not know: what frames say, how a connection ends.
+says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for the
+registry, pings, pongs and all that stands beside the log are written all the same. A ping that the kernel takes at once
+waits for no writer at all (`_may_interject`). Anybody may wake it. Must not know: what frames say, how a connection ends.
 """
 
 from typing import TYPE_CHECKING
@@ -49,6 +49,10 @@ class Voice:
 
     async def _write(self) -> None:
         """All that there is to do. Then `_writing` is over; raises nothing."""
+        raise NotImplementedError
+
+    async def _write_aside(self) -> bool:
+        """The writer: what is due beside the log, and waits for nobody; False if nothing is. Raises Disconnected."""
         raise NotImplementedError
 
     async def _wait(self) -> None:
@@ -97,9 +101,9 @@ class Voice:
         """A ping is about to be written."""
         self._wire.pulse.pinged(trio.current_time())
 
-    async def _ping_meanwhile(self, wait: Wait) -> None:
-        """Write pings and pongs that are due while something is waited for: nobody else writes them, and the device
-        must not take us for dead. Raises Disconnected."""
+    async def _write_meanwhile(self, wait: Wait) -> None:
+        """While something is waited for, write what does not depend on it: nobody else does, and the peer must not take
+        us for dead. Raises Disconnected."""
         over = False
         gone: Disconnected | None = None
 
@@ -114,7 +118,8 @@ class Voice:
             try:
                 while not over:
                     await self._keep_alive()
-                    await self._wait()
+                    if not await self._write_aside():
+                        await self._wait()
             except Disconnected as error:
                 gone = error
                 nursery.cancel_scope.cancel()

@@ -24,6 +24,7 @@ from pushctl.testing.service import running
 from roles.socket.wire import Wire
 from tests.conftest import RedisProcess
 from tests.faults.proxy import proxy
+from tests.scenario.mozilla_peer import Browser
 from tests.scenario.people import PATIENCE_SECONDS, Closed, Socket, Town, eventually, raw_socket
 from tests.scenario.raw_frames import PING, PONG, raw_frame, raw_peer, text
 from tests.scenario.test_socket import body_of
@@ -218,6 +219,41 @@ async def test_a_ping_that_came_while_the_kernel_was_full_is_answered_though_red
         own_redis.start()
         await peer.read_until(b'"done":true')
         await peer.stream.aclose()
+
+
+async def waiting(town: Town) -> None:
+    """The only connection is behind, and its writer waits for Redis."""
+    (connection,) = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
+    connection.fall_behind()
+
+    async def is_waiting() -> bool:
+        return bool(connection._patience.is_needed)
+
+    await eventually(is_waiting)
+
+
+async def test_a_device_that_is_behind_is_answered_while_redis_is_away(own_redis: RedisProcess) -> None:
+    async with impatient(own_redis, reconcile_seconds=3600) as town:
+        phone = await town.login("ada")
+        async with phone.connected() as socket:
+            await socket.synced()
+            own_redis.kill()
+            await waiting(town)
+            await socket.send({"type": "ping"})
+            await socket.send({"type": "ping"})
+            await socket.until("pong")
+            await socket.until("pong")
+
+
+async def test_a_browser_that_is_behind_is_answered_while_redis_is_away(own_redis: RedisProcess) -> None:
+    async with impatient(own_redis, reconcile_seconds=3600, browser_ping_seconds=0) as town:
+        browser = Browser(town.service.sockets["s1"])
+        async with browser.connected() as socket:
+            await browser.subscribe(socket)
+            own_redis.kill()
+            await waiting(town)
+            await socket.ping()
+            assert (await socket.unregister(*browser.endpoints))["status"] == 500
 
 
 async def test_a_mistake_of_ours_ends_a_connection_whose_writer_waits_for_redis(
