@@ -4,7 +4,8 @@ Owns: who writes. What is ready and what the kernel takes at once is written by 
 for all else there is the writer, a task that lives as long as it has something to do or to wait for: a connection that
 says nothing has none. Promises: one of them writes at a time, so frames never mix; while the writer waits for the
 registry, pings, pongs and all that stands beside the log are written all the same. A ping that the kernel takes at once
-waits for no writer at all (`_may_interject`). Anybody may wake it. Must not know: what frames say, how a connection ends.
+waits for no writer at all (`_may_interject`). Anybody may wake it.
+Must not know: what frames say, how a connection ends.
 """
 
 from typing import TYPE_CHECKING
