@@ -21,6 +21,7 @@ from pushctl.registry import open_registry
 from pushctl.registry.servers import ServerRow
 from pushctl.runtime import run_role
 from pushctl.testing.service import running
+from roles.socket.held import Held
 from roles.socket.wire import Wire
 from tests.conftest import RedisProcess
 from tests.faults.proxy import proxy
@@ -221,28 +222,32 @@ async def test_a_ping_that_came_while_the_kernel_was_full_is_answered_though_red
         await peer.stream.aclose()
 
 
-async def waiting(town: Town) -> None:
-    """The only connection is behind, and its writer waits for Redis."""
+async def waiting(town: Town) -> Held:
+    """The only connection: it is behind, and its writer waits for Redis."""
+    connection: Held
     (connection,) = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
     connection.fall_behind()
 
     async def is_waiting() -> bool:
-        return bool(connection._patience.is_needed)
+        return connection._patience.is_needed
 
     await eventually(is_waiting)
+    return connection
 
 
-async def test_a_device_that_is_behind_is_answered_while_redis_is_away(own_redis: RedisProcess) -> None:
+async def test_a_device_that_is_behind_is_answered_and_sent_away_while_redis_is_away(own_redis: RedisProcess) -> None:
     async with impatient(own_redis, reconcile_seconds=3600) as town:
         phone = await town.login("ada")
         async with phone.connected() as socket:
             await socket.synced()
             own_redis.kill()
-            await waiting(town)
+            connection = await waiting(town)
             await socket.send({"type": "ping"})
             await socket.send({"type": "ping"})
             await socket.until("pong")
             await socket.until("pong")
+            connection.ask_to_leave(0, closed_after=3600)
+            assert (await socket.until("reconnect"))["after_ms"] == 0
 
 
 async def test_a_browser_that_is_behind_is_answered_while_redis_is_away(own_redis: RedisProcess) -> None:
