@@ -261,6 +261,7 @@ class Wire:
 
     def _take_pong(self) -> bytes:
         payload, self._pong = self._pong or b"", None
+        self.pulse.answered()
         return control_frame(Kind.PONG, payload)
 
     async def _send(self, data: bytes) -> None:

@@ -1,6 +1,9 @@
 """When a device is taken for dead, and when not; and what a device is told that is to leave."""
 
+import math
 from itertools import pairwise
+
+import pytest
 
 from roles.socket.leaving import Leaving
 from roles.socket.pulse import Pulse
@@ -15,12 +18,14 @@ def pinged(at: float = 0.0) -> Pulse:
     return pulse
 
 
-def pings_of(pulse: Pulse, *, says_something_every: int | None = None) -> list[int]:
-    """The seconds at which a peer is pinged that answers, and perhaps says something by itself."""
+def pings_of(pulse: Pulse, *, speaks_every: float = math.inf, answered: bool = False) -> list[int]:
+    """The seconds at which a peer is pinged that answers, and perhaps says something by itself; `answered`: a ping."""
     moments = []
     for second in range(1, 200):
-        if says_something_every and second % says_something_every == 0:
+        if second % speaks_every == 0:
             pulse.heard(second)
+            if answered:
+                pulse.answered()
         assert not pulse.is_lost(second, excused=False)
         if pulse.ping_due:
             moments.append(second)
@@ -41,7 +46,18 @@ def test_pings_are_due_once_in_their_time_and_not_for_all_at_once() -> None:
 
 
 def test_a_peer_that_pings_by_itself_need_not_answer_ours() -> None:
-    assert pings_of(Pulse(0, ping_seconds=PING, pong_seconds=PONG), says_something_every=round(PING)) == []
+    for seconds in (7, PING):
+        assert pings_of(Pulse(0, ping_seconds=PING, pong_seconds=PONG), speaks_every=seconds, answered=True) == []
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 20, PING])
+def test_a_peer_that_says_what_has_no_answer_need_not_take_us_for_dead(seconds: float) -> None:
+    """It hears nothing but our pings."""
+    moments = pings_of(Pulse(0, ping_seconds=PING, pong_seconds=PONG), speaks_every=seconds)
+    gaps = [later - earlier for earlier, later in pairwise([0, *moments])]
+    assert len(gaps) >= 2
+    assert min(gaps) > 1.5 * PING
+    assert max(gaps) <= 2.2 * PING + 2
 
 
 def test_a_peer_that_falls_silent_is_pinged_in_time_since_it_was_heard() -> None:
