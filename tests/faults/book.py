@@ -7,7 +7,7 @@ time is a parameter, as in the ledger. Must not know: frames, other devices.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.faults.ledger import EPHEMERAL_SECONDS, Ledger, Message, Problem
+from tests.faults.ledger import EPHEMERAL_SECONDS, ON_ITS_WAY_SECONDS, Ledger, Message, Problem
 
 
 @dataclass(slots=True)
@@ -160,5 +160,5 @@ class Book:
                 continue  # nobody knows when it was accepted, if it was
             # It was accepted before it was answered, so this bound is too kind by the time of an answer on its way.
             seconds = at - message.answered - lag(message.answered, at)
-            if seconds > EPHEMERAL_SECONDS:
+            if seconds > EPHEMERAL_SECONDS + ON_ITS_WAY_SECONDS:
                 yield Problem("late", f"{name} (TTL 0) came to {self.label} after {seconds:.2f} s", message.sent)

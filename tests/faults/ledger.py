@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 EPHEMERAL_SECONDS = 2.0
 """A message with TTL 0 never comes later than this after it was accepted."""
 
+ON_ITS_WAY_SECONDS = 0.25
+"""From a server that wrote in time to a device, on a machine with much to do."""
+
 DEAF_SECONDS = 0.5
 """A silence during which this process itself did not listen for so long, all told, proves nothing."""
 
