@@ -3,8 +3,8 @@
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -140,25 +140,18 @@ async def test_reads_while_redis_is_away_do_not_cost_the_connection(own_redis: R
             assert (await socket.until("read"))["ids"] == ids
 
 
-@asynccontextmanager
-async def dead(redis: RedisProcess) -> AsyncIterator[None]:
+@contextmanager
+def dead(redis: RedisProcess) -> Iterator[None]:
     redis.kill()
     yield
     redis.start()
 
 
-@asynccontextmanager
-async def frozen(redis: RedisProcess) -> AsyncIterator[None]:
-    os.kill(redis.pid, signal.SIGSTOP)
-    yield
-    os.kill(redis.pid, signal.SIGCONT)
-
-
-@pytest.mark.parametrize("away", [dead, frozen])
+@pytest.mark.parametrize("away", [dead, RedisProcess.frozen])
 async def test_a_device_that_is_behind_hears_pings_while_redis_is_away_or_does_not_answer(
     own_redis: RedisProcess,
     monkeypatch: pytest.MonkeyPatch,
-    away: Callable[[RedisProcess], AbstractAsyncContextManager[None]],
+    away: Callable[[RedisProcess], AbstractContextManager[None]],
 ) -> None:
     quick = {"ping_seconds": 0.2, "pong_seconds": 5, "reconcile_seconds": 3600}
     async with impatient(own_redis, timeout_seconds=3 * PATIENCE_SECONDS, **quick) as town:
@@ -167,7 +160,7 @@ async def test_a_device_that_is_behind_hears_pings_while_redis_is_away_or_does_n
         async with phone.connected() as socket:
             await socket.synced()
             (connection,) = town.service.roles["s1"].hub  # type: ignore[attr-defined]  # the socket role's
-            async with away(own_redis):
+            with away(own_redis):
                 connection.tail.fall_behind()
                 connection.wake()
                 pinged = trio.Semaphore(0)
